@@ -1,0 +1,40 @@
+# The front door: `make` lists the targets. `make demo` and `make test` do all the set-up they need.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+BIN := .venv/bin
+.PHONY: help setup demo test lint bench chaos lock
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
+
+setup: .venv/.ready .kafka/.ready ## install what is missing: Python environment, Kafka's jars (and Java, Maven where it may)
+
+demo: setup ## run everything on a synthetic population, until Ctrl-C (SECONDS=60: for a minute)
+	@$(BIN)/clout demo $(if $(SECONDS),--seconds $(SECONDS))
+
+test: setup lint ## lint, then all tests (ARGS='-k lanes' passes on to pytest)
+	@$(BIN)/pytest $(ARGS)
+
+lint: .venv/.ready ## check style (ruff, every rule) and types (mypy strict)
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check --quiet || { $(BIN)/ruff format --diff --quiet; exit 1; }
+	@$(BIN)/mypy
+
+bench: setup ## measure the stages on the local broker, print a table and JSON
+	@$(BIN)/python -m bench $(ARGS)
+
+chaos: setup ## long drills: workers killed, stopped and joined under load
+	@$(BIN)/pytest -m drill tests/drills $(ARGS)
+
+lock: .venv/.ready ## pin all dependencies anew, with hashes
+	@$(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --no-emit-index-url --no-annotate \
+		--custom-compile-command 'make lock' --extra dev --output-file requirements.lock pyproject.toml
+
+.venv/.ready: requirements.lock pyproject.toml scripts/setup.sh
+	@scripts/setup.sh python && touch $@
+
+.kafka/.ready: deploy/kafka/pom.xml scripts/setup.sh
+	@scripts/setup.sh kafka && touch $@

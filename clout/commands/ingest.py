@@ -1,0 +1,37 @@
+"""`clout ingest`: the role that takes raw interactions in."""
+
+from typing import Annotated
+
+import typer
+
+from clout import VERSION
+from clout.commands.common import connected
+from streams.ingest import Ingest
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(ingest)
+
+
+def ingest(
+    context: typer.Context,
+    slot: Annotated[
+        int, typer.Option(min=0, max=63, help="Number of this process among the ingest processes of an installation.")
+    ] = 0,
+) -> None:
+    """Take raw interactions in: decode, check, pack; what is not valid goes to dead letters.
+
+    Example: clout ingest --broker localhost:9092 --slot 1
+    """
+    settings = connected(context)
+    Ingest(
+        kafka=settings.kafka,
+        lanes=settings.lanes,
+        networks=settings.networks,
+        model=settings.model.name,
+        settings=settings.ingest,
+        http=settings.http,
+        slot=slot,
+        version=VERSION,
+    ).run()

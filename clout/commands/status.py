@@ -1,0 +1,99 @@
+"""`clout status`: what runs, where it is, and whether the counts add up."""
+
+from typing import Annotated, Any
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from clout.commands.common import connected
+from clout.commands.tables import conservation_table
+from clout.commands.wait import reader_of
+from streams.discovery import members
+from streams.errors import CloutError
+from streams.progress import Conservation, Reading, conservation
+from streams.progress_reader import tasks_by_partition
+from streams.status import IngestStatus, WorkerStatus
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(name="status")(command)
+
+
+def command(
+    context: typer.Context,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,  # noqa: FBT002
+) -> None:
+    """Show each role's process, address, partitions, positions and lag, and what became of all events.
+
+    Exit code 1 when no role runs.
+
+    Example: clout status --json
+    """
+    settings = connected(context)
+    reader = reader_of(settings)
+    feeds = reader.feeds()
+    ingests, workers, missing = [], [], []
+    try:
+        ingests = reader.ingest_statuses(members(reader.admin, settings.names.ingest_group))
+    except CloutError as error:
+        missing.append(error)
+    try:
+        workers = reader.worker_statuses(members(reader.admin, settings.names.app_id))
+    except CloutError as error:
+        missing.append(error)
+    tasks = tasks_by_partition(workers)
+    sums = conservation(Reading(feeds, tasks, tasks, settings.lanes.partitions))
+    if as_json:
+        typer.echo(msgspec.json.encode(_document(settings.kafka.broker, [*ingests, *workers], sums)))
+    else:
+        console = Console(soft_wrap=True)
+        console.print(_table(ingests, workers))
+        console.print()
+        console.print(conservation_table(sums))
+    for error in missing:
+        if as_json or len(missing) == 1:
+            typer.echo(error, err=True)
+    if not ingests and not workers:
+        raise CloutError(
+            "no role runs",
+            detail=f"looked at {settings.kafka.broker} for the groups {settings.names.ingest_group} "
+            f"and {settings.names.app_id}",
+            hint="start everything on this machine with `clout up`",
+        )
+
+
+def _document(broker: str, roles: list[IngestStatus | WorkerStatus], sums: list[Conservation]) -> dict[str, Any]:
+    return {"broker": broker, "roles": roles, "conservation": [of.as_dict() for of in sums]}
+
+
+def _table(ingests: list[IngestStatus], workers: list[WorkerStatus]) -> Table:
+    table = Table("role", "pid", "address", "partition", "state", box=None, pad_edge=False)
+    table.add_column("position", justify="right")
+    table.add_column("lag", justify="right")
+    for ingest in ingests:
+        head = (ingest.role, str(ingest.pid), ingest.address)
+        for feed in ingest.partitions:
+            place = f"{feed.network}/{feed.partition}"
+            table.add_row(*head, place, "running", f"{feed.position:,}", f"{feed.lag_records:,}")
+            head = ("", "", "")
+        if not ingest.partitions:
+            table.add_row(*head, "-", "idle", "", "")
+    for worker in workers:
+        head = (worker.role, str(worker.pid), worker.address)
+        for task in worker.partitions:
+            state = task.state + (f": {task.reason}" if task.reason else "")
+            table.add_row(*head, str(task.partition), state, _lanes(task.positions), _lanes(task.lag_records))
+            head = ("", "", "")
+        if not worker.partitions:
+            table.add_row(*head, "-", "idle", "", "")
+    return table
+
+
+def _lanes(numbers: dict[str, int]) -> str:
+    """Write what is known of the two lanes, as `actors / targets`."""
+    return " / ".join(f"{numbers[lane]:,}" for lane in ("actors", "targets") if lane in numbers)
+
+

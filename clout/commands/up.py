@@ -1,0 +1,71 @@
+"""`clout up`: everything on this machine, supervised."""
+
+import os
+import time
+from dataclasses import replace
+from typing import Annotated
+
+import structlog
+import typer
+
+from clout.broker import local
+from clout.commands.common import options_of, settings_of
+from clout.commands.topics import specification
+from clout.config import Settings
+from clout.machine import StopSignals, broker_at_hand, role_specs
+from clout.supervisor import Supervisor, only_one
+from streams import topics
+
+TICK_SECONDS = 0.1
+
+_log = structlog.get_logger(__name__)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(name="up")(command)
+
+
+def command(
+    context: typer.Context,
+    workers: Annotated[int, typer.Option(min=1, max=64, help="How many score roles.")] = 1,
+    ingests: Annotated[int, typer.Option(min=1, max=64, help="How many ingest roles.")] = 1,
+) -> None:
+    """Run everything on this machine: broker, topics, ingest and workers; start again whatever dies.
+
+    Without --broker a local Kafka is started, and stopped at the end, unless one runs already. Ends on Ctrl-C or
+    SIGTERM, after every role has finished its batch. Each role logs to a file under `logs` in the data directory;
+    `run/prometheus-targets.json` there lists their addresses for Prometheus.
+
+    Example: clout up --workers 2
+    """
+    settings = settings_of(context)
+    with (
+        StopSignals() as stop,
+        only_one(settings.data_dir),
+        broker_at_hand(settings.kafka, local(settings.data_dir)) as kafka,
+    ):
+        settings = settings.model_copy(update={"kafka": kafka})
+        specs = specification(settings)
+        topics.create(kafka, specs)
+        topics.require(kafka, specs)
+        options = replace(options_of(context), broker=kafka.broker, data_dir=str(settings.data_dir))
+        roles = role_specs(options.arguments(), ingests=ingests, workers=workers, environment=os.environ)
+        _supervise(Supervisor(roles, settings.data_dir, say=_log.info), stop, settings)
+    raise typer.Exit(stop.exit_code)
+
+
+def _supervise(supervisor: Supervisor, stop: StopSignals, settings: Settings) -> None:
+    announced = False
+    try:
+        supervisor.start()
+        while stop.received is None:
+            supervisor.tick()
+            if not announced and all(state.address for state in supervisor.states()):
+                announced = True
+                _log.info("everything runs", broker=settings.kafka.broker, data_dir=str(settings.data_dir))
+            time.sleep(TICK_SECONDS)
+        _log.info("stopping", reason=stop.received.name)
+    finally:
+        for name in supervisor.stop():
+            _log.warning("killed: it did not stop in time", role=name)

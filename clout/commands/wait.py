@@ -1,0 +1,108 @@
+"""`clout wait`: returns when everything that was read in has been processed."""
+
+import time
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from clout.commands.common import connected
+from clout.commands.durations import seconds_of
+from clout.commands.tables import conservation_table
+from clout.config import Settings
+from streams.errors import CloutError
+from streams.progress import Behind, Conservation, Reading, behind, conservation
+from streams.progress_reader import ProgressReader
+
+POLL_SECONDS = 0.2
+PLAIN_PROGRESS_EVERY_SECONDS = 5.0
+SHOWN_MAX = 8
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(name="wait")(command)
+
+
+def command(
+    context: typer.Context,
+    timeout: Annotated[
+        str, typer.Option(metavar="DURATION", help="Give up after 90, 90s, 2m or 1h.")
+    ] = "60s",
+) -> None:
+    """Wait until everything that was read in has been processed, and print what became of it.
+
+    Exit code 1, with what is behind and by how much, when that takes longer than the time-out; also when the counts
+    do not add up: read = applied + self + dead-lettered + heartbeat + retracting, for each network.
+
+    Example: clout wait --timeout 5m
+    """
+    timeout_seconds = seconds_of(timeout)
+    settings = connected(context)
+    console = Console(stderr=True)
+    with console.status("waiting") as status:
+        say = status.update if console.is_terminal else _Plain(console)
+        reading = wait_until_processed(reader_of(settings), timeout_seconds, say)
+    sums = conservation(reading)
+    Console().print(conservation_table(sums))
+    check_sums(sums)
+
+
+def reader_of(settings: Settings) -> ProgressReader:
+    """Return a reader of the installation's progress."""
+    return ProgressReader(settings.kafka, settings.names, settings.networks, settings.lanes.partitions)
+
+
+def wait_until_processed(reader: ProgressReader, timeout_seconds: float, say: Callable[[str], None]) -> Reading:
+    """Return the reading that shows all processed; `say` is told what is behind. Raises `CloutError` after the time."""
+    deadline = time.monotonic() + timeout_seconds
+    while True:
+        left = deadline - time.monotonic()
+        try:
+            reading = reader.read(timeout_seconds=max(0.0, left))
+            late = behind(reading)
+            if not late:
+                return reading
+            problem = CloutError(
+                f"not everything was processed within {timeout_seconds:g} seconds",
+                detail="; ".join(_lines(late)),
+                hint="wait longer with --timeout if these numbers fall, else see `clout status` and the roles' logs",
+            )
+            say(_lines(late)[0])
+        except CloutError as error:
+            problem = error
+            say(error.error)
+        if deadline - time.monotonic() <= 0:
+            raise problem
+        time.sleep(POLL_SECONDS)
+
+
+def check_sums(sums: list[Conservation]) -> None:
+    """Raise if events were read and are nowhere. (Fewer read than processed only means that more came meanwhile.)"""
+    lost = [f"{of.network}: {of.missing:,} of {of.read:,}" for of in sums if of.missing > 0]
+    if lost:
+        raise CloutError(
+            "events were read and are not accounted for",
+            detail="; ".join(lost),
+            hint="see the lanes' dead letters and the logs of the roles",
+        )
+
+
+def _lines(late: list[Behind]) -> list[str]:
+    lines = [
+        f"{of.stage} {of.where}: " + (of.note or f"{of.records:,} records behind") for of in late[:SHOWN_MAX]
+    ]
+    return lines if len(late) <= SHOWN_MAX else [*lines, f"and {len(late) - SHOWN_MAX} more places"]
+
+
+class _Plain:
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._last = time.monotonic()
+
+    def __call__(self, line: str) -> None:
+        now = time.monotonic()
+        if now - self._last >= PLAIN_PROGRESS_EVERY_SECONDS:
+            self._last = now
+            self._console.print(f"waiting: {line}", highlight=False, soft_wrap=True)

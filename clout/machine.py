@@ -1,0 +1,85 @@
+"""Everything on one machine: the broker if there is none, the topics, the roles, and signals that end it all."""
+
+import contextlib
+import signal
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from types import FrameType, TracebackType
+from typing import Final, Self
+
+from clout.broker import LocalBroker
+from clout.leash import leash
+from clout.supervisor import RoleSpec
+from streams.settings import KafkaSettings
+
+ENDING_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class StopSignals:
+    """Notes the first signal that asks this process to end, instead of ending in the middle of something."""
+
+    def __init__(self) -> None:
+        """Take over the signals when entered."""
+        self.received: signal.Signals | None = None
+        self._former: dict[signal.Signals, object] = {}
+
+    def __enter__(self) -> Self:
+        """Take over the signals."""
+        for number in ENDING_SIGNALS:
+            self._former[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Give the signals back."""
+        for number, former in self._former.items():
+            signal.signal(number, former)  # type: ignore[arg-type]
+
+    def _note(self, number: int, _frame: FrameType | None) -> None:
+        self.received = self.received or signal.Signals(number)
+
+    @property
+    def exit_code(self) -> int:
+        """Exit code that the signal asks for: 130 after Ctrl-C, else 0."""
+        return 130 if self.received == signal.SIGINT else 0
+
+
+@contextlib.contextmanager
+def broker_at_hand(kafka: KafkaSettings, broker: LocalBroker) -> Iterator[KafkaSettings]:
+    """Give settings with a broker's address: the one set, the local one that runs, or one started for the time being.
+
+    A broker that was started here is stopped at the end, even if this process is killed.
+    """
+    if kafka.broker:
+        yield kafka
+        return
+    running = broker.running()
+    if running is not None:
+        yield replace(kafka, broker=running.address)
+        return
+    rope = leash(broker)
+    try:
+        yield replace(kafka, broker=broker.up().address)
+    finally:
+        broker.down()
+        rope.communicate()
+
+
+def role_specs(
+    arguments: Sequence[str], *, ingests: int, workers: int, environment: Mapping[str, str]
+) -> list[RoleSpec]:
+    """Make the roles of one machine; `arguments` are global options of the command."""
+    return [
+        RoleSpec(
+            f"{role}-{slot}",
+            role,
+            [sys.executable, "-m", "clout", *arguments, role, "--slot", str(slot)],
+            # Roles of one machine cannot share a port; each takes a free one and announces it.
+            {**environment, "CLOUT_HTTP__PORT": "0"},
+        )
+        for role, count in (("ingest", ingests), ("score", workers))
+        for slot in range(count)
+    ]
+

@@ -1,0 +1,215 @@
+"""Plays a file of interactions into a network's topic.
+
+Native files hold one event a line. What is no JSON object is sent as it is: ingest puts it aside with a reason, and
+nothing in the file disappears unseen. Records are keyed by the acting user, so that an actor's events keep their order.
+"""
+
+import gzip
+import time
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import BinaryIO, Final, Protocol
+
+import msgspec
+from confluent_kafka import Producer
+
+from clout.sender import RawSender
+from clout.snap import LineCounts, RawEvent, SnapEvents
+from streams.errors import CloutError
+
+GZIP_MAGIC: Final = b"\x1f\x8b"
+NAP_SECONDS_MAX: Final = 0.2
+PROGRESS_EVERY_EVENTS: Final = 8_192
+
+
+class NativeEvents:
+    """The lines of a file in the native format, each with its key and time.
+
+    >>> [(key, time_ms) for key, _, time_ms in NativeEvents().events([b'{"actor": "a:1", "time": 5}', b"oops"])]
+    [(b'a:1', 5), (None, None)]
+    """
+
+    def __init__(self) -> None:
+        """Start with no line read."""
+        self.counts = LineCounts()
+
+    def events(self, lines: Iterable[bytes]) -> Iterator[RawEvent]:
+        """Yield every line that is not empty."""
+        counts = self.counts
+        decode = msgspec.json.Decoder(_NativeHead).decode
+        for line in lines:
+            counts.lines += 1
+            value = line.strip()
+            if not value:
+                counts.skipped += 1
+                continue
+            try:
+                head = decode(value)
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                counts.malformed += 1
+                yield None, value, None
+                continue
+            yield head.actor.encode() if head.actor else None, value, _milliseconds(head.time)
+
+
+class _NativeHead(msgspec.Struct):
+    actor: str | None = None
+    time: int | datetime | None = None
+
+
+def _milliseconds(moment: int | datetime | None) -> int | None:
+    if isinstance(moment, datetime):
+        return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
+    return moment
+
+
+class Events(Protocol):
+    """A reader of one format."""
+
+    counts: LineCounts
+
+    def events(self, lines: Iterable[bytes]) -> Iterator[RawEvent]:
+        """Yield the interactions of the lines, in their order."""
+
+
+class Pace:
+    """Holds events back until their turn: `factor` seconds of event time pass in one second.
+
+    Where event times go backwards nothing is held back.
+    """
+
+    def __init__(self, factor: float) -> None:
+        """Start when the first event comes."""
+        self._factor = factor
+        self._start: tuple[float, int] | None = None
+
+    def wait_seconds(self, time_ms: int, now_seconds: float) -> float:
+        """Tell how long the event of `time_ms` has still to wait.
+
+        >>> pace = Pace(60)
+        >>> pace.wait_seconds(0, 100.0), pace.wait_seconds(120_000, 100.5)
+        (0.0, 1.5)
+        """
+        if self._start is None:
+            self._start = (now_seconds, time_ms)
+        began, first_ms = self._start
+        return max(0.0, began + (time_ms - first_ms) / 1000 / self._factor - now_seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class ReplaySummary:
+    """What a replay did."""
+
+    lines: int
+    skipped: int
+    twins_dropped: int
+    malformed: int
+    sent: int
+    seconds: float
+
+    @property
+    def events_per_second(self) -> float:
+        """Sent events a second, with the wait for the broker."""
+        return self.sent / self.seconds if self.seconds > 0 else 0.0
+
+
+@contextmanager
+def opened_lines(path: Path) -> Iterator[tuple[BinaryIO, Callable[[], int]]]:
+    """Open a file, gzipped or plain, and give its lines and the count of its bytes read so far."""
+    try:
+        raw = path.open("rb")
+    except OSError as error:
+        raise CloutError(f"cannot read {path}", detail=error.strerror or str(error)) from error
+    with raw:
+        packed = raw.peek(len(GZIP_MAGIC)).startswith(GZIP_MAGIC)
+        if not packed:
+            yield raw, raw.tell
+            return
+        with gzip.GzipFile(fileobj=raw) as unpacked:
+            yield unpacked, raw.tell  # type: ignore[misc] - GzipFile reads like any binary file
+
+
+def events_of(file_format: str, network: str, *, kind: str | None, prefix: str | None) -> Events:
+    """Choose the reader of a format."""
+    if file_format == "snap":
+        return SnapEvents(network, prefix=prefix or network, kind=kind)
+    return NativeEvents()
+
+
+def check_first_line(path: Path, file_format: str, *, kind: str | None) -> None:
+    """Refuse a file whose first line shows that it is in another format, before anything is sent."""
+    with opened_lines(path) as (lines, _):
+        first = next((line for line in lines if line.strip() and not line.startswith(b"#")), None)
+    if first is None:
+        return
+    shown = first[:80].decode(errors="replace").rstrip()
+    if file_format == "snap":
+        if SnapEvents("any", prefix="any", kind=kind).kind_of(first.split()) is None:
+            three = SnapEvents("any", prefix="any", kind="any").kind_of(first.split()) is not None
+            raise CloutError(
+                f"{path} has no column with the kind" if three else f"{path} is not in the snap format",
+                detail=f"its first line is: {shown}",
+                hint="name the kind of all lines with --kind"
+                if three
+                else "a line reads: actor target unix_seconds [RT|MT|RE]",
+            )
+    elif not first.lstrip().startswith((b"{", b"[")):
+        raise CloutError(
+            f"{path} is not in the native format",
+            detail=f"its first line is: {shown}",
+            hint='a line reads: {"id": …, "kind": …, "actor": …, "target": …, "time": …}',
+        )
+
+
+def replay(
+    path: Path,
+    reader: Events,
+    producer: Producer,
+    topic: str,
+    *,
+    factor: float | None = None,
+    on_progress: Callable[[int, int], None] = lambda _bytes_read, _sent: None,
+) -> ReplaySummary:
+    """Send a file to a topic; `factor` times as fast as life by event time, or as fast as possible if None.
+
+    `on_progress` is called with the bytes of the file read so far and the events sent, several times a second.
+    """
+    began = time.monotonic()
+    sender = RawSender(producer, topic)
+    pace = Pace(factor) if factor is not None else None
+    try:
+        with opened_lines(path) as (lines, bytes_read):
+            for key, value, time_ms in reader.events(lines):
+                if pace is not None and time_ms is not None:
+                    while (nap := pace.wait_seconds(time_ms, time.monotonic())) > 0:
+                        sender.poll()
+                        on_progress(bytes_read(), sender.sent_records)
+                        time.sleep(min(nap, NAP_SECONDS_MAX))
+                sender.send(key, value)
+                if sender.sent_records % PROGRESS_EVERY_EVENTS == 0:
+                    on_progress(bytes_read(), sender.sent_records)
+            on_progress(bytes_read(), sender.sent_records)
+    except KeyboardInterrupt:
+        sender.close()
+        raise
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        sender.close()
+        raise CloutError(
+            f"{path} ends early or is damaged",
+            detail=f"{error}; {sender.sent_records} events were sent",
+            hint="fetch the file again",
+        ) from error
+    sender.close()
+    counts = reader.counts
+    return ReplaySummary(
+        lines=counts.lines,
+        skipped=counts.skipped,
+        twins_dropped=counts.twins,
+        malformed=counts.malformed,
+        sent=sender.sent_records,
+        seconds=time.monotonic() - began,
+    )

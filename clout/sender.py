@@ -1,0 +1,74 @@
+"""Sends raw interactions to a network's topic, as a collector would."""
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from streams.errors import CloutError
+
+RAW_PRODUCER_OPTIONS: dict[str, str | int | float | bool] = {
+    "enable.idempotence": True,
+    "compression.type": "lz4",
+    "linger.ms": 20,
+    "batch.size": 262_144,
+    "queue.buffering.max.messages": 500_000,
+    "queue.buffering.max.kbytes": 262_144,
+    "delivery.report.only.error": True,
+}
+"""Options of the producer that a `RawSender` is given, beside those that reach the cluster."""
+
+POLL_EVERY_RECORDS = 4_096
+QUEUE_FULL_WAIT_SECONDS = 0.1
+CLOSE_TIMEOUT_SECONDS = 60.0
+
+
+class RawSender:
+    """Sends records in order and raises as soon as one is known to be lost."""
+
+    def __init__(self, producer: Producer, topic: str) -> None:
+        """Take over a producer made with `RAW_PRODUCER_OPTIONS`."""
+        self._producer = producer
+        self._topic = topic
+        self._failure: KafkaError | None = None
+        self.sent_records = 0
+        self.failed_records = 0
+
+    def send(self, key: bytes | None, value: bytes) -> None:
+        """Queue one record; records of one key keep their order. Waits while the queue is full."""
+        while True:
+            try:
+                self._producer.produce(self._topic, value, key, on_delivery=self._failed)
+                break
+            except BufferError:
+                self._producer.poll(QUEUE_FULL_WAIT_SECONDS)
+                self._check()
+            except KafkaException as error:
+                self._failed(error.args[0], None)
+                self._check()
+        self.sent_records += 1
+        if self.sent_records % POLL_EVERY_RECORDS == 0:
+            self.poll()
+
+    def poll(self) -> None:
+        """Take in what the broker reported so far."""
+        self._producer.poll(0)
+        self._check()
+
+    def close(self) -> None:
+        """Wait until the broker has everything."""
+        left = self._producer.flush(CLOSE_TIMEOUT_SECONDS)
+        self.failed_records += left
+        if left:
+            self._failure = self._failure or KafkaError(KafkaError._TIMED_OUT)  # noqa: SLF001 - its public name
+        self._check()
+
+    def _failed(self, error: KafkaError | None, _message: Message | None) -> None:
+        if error is not None:
+            self.failed_records += 1
+            self._failure = error
+
+    def _check(self) -> None:
+        if self._failure is not None:
+            raise CloutError(
+                f"{self.failed_records} records were not taken by {self._topic}",
+                detail=self._failure.str(),
+                hint="see that the broker is up and the topic exists: clout topics check",
+            )

@@ -1,0 +1,278 @@
+"""Writes the contracts as documents that other tools read: JSON Schemas and an AsyncAPI 3.0 description.
+
+`python -m schemas.documents` writes them beside this file; a test fails when they differ from the types.
+"""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import msgspec
+from msgspec import Meta
+
+from schemas.change import CHANGE_TYPE, ScoreChange, Subscores, change_headers, encode_change
+from schemas.dead_letter import REASONS, DeadLetter, encode_headers
+from schemas.export import UserState
+from schemas.interaction import REQUIRED, Interaction, encode
+from schemas.limits import ARRAY_EVENTS_MAX
+
+Json = dict[str, Any]
+
+InteractionRecord = Interaction | Annotated[list[Interaction], Meta(min_length=1, max_length=ARRAY_EVENTS_MAX)]
+
+_DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
+
+_FILES: Final[dict[str, tuple[Any, str]]] = {
+    "json/interactions.json": (InteractionRecord, "A record of interactions.NETWORK.v1 in the native format"),
+    "json/changes.json": (ScoreChange, "A record of scores.changes.v1"),
+    "json/export.json": (UserState, "A line of clout export"),
+    "json/dead_letter_headers.json": (DeadLetter, "Headers of a record of interactions.NETWORK.dlq.v1, as text"),
+}
+
+
+def documents() -> dict[str, str]:
+    """Generate every document: its path below `schemas/`, and its text.
+
+    >>> sorted(documents())[0]
+    'asyncapi.json'
+    """
+    generated = {path: _json_schema(root, title) for path, (root, title) in _FILES.items()}
+    generated["asyncapi.json"] = _asyncapi()
+    return {path: json.dumps(document, indent=2, ensure_ascii=False) + "\n" for path, document in generated.items()}
+
+
+def _json_schema(root: Any, title: str) -> Json:
+    (schema,), components = _components([root], "#/$defs/{name}")
+    return {"$schema": _DIALECT, "title": title, **schema, "$defs": components}
+
+
+def _components(roots: list[Any], ref_template: str) -> tuple[list[Json], dict[str, Json]]:
+    schemas, components = msgspec.json.schema_components(roots, ref_template=ref_template)
+    for described in components.values():
+        described["description"] = described["description"].partition("\n")[0]
+    if "Interaction" in components:
+        _say_what_each_kind_needs(components["Interaction"])
+    if "DeadLetter" in components:
+        _make_text(components["DeadLetter"])
+    return list(schemas), dict(sorted(components.items()))
+
+
+def _say_what_each_kind_needs(interaction: Json) -> None:
+    for described in interaction["properties"].values():
+        if described.get("default") == "":
+            del described["default"]  # Only Python's stand-in for an absent field.
+    by_needs: dict[tuple[str, ...], list[str]] = {}
+    for kind, needs in REQUIRED.items():
+        by_needs.setdefault(needs, []).append(kind)
+    interaction["allOf"] = [
+        {"if": {"properties": {"kind": {"enum": kinds}}}, "then": {"required": list(needs)}}
+        for needs, kinds in by_needs.items()
+    ]
+
+
+def _make_text(dead_letter: Json) -> None:
+    properties = dead_letter["properties"]
+    number = {"type": "string", "pattern": "^[0-9]+$"}
+    for name in ("source_partition", "source_offset", "source_time", "source_index"):
+        properties[name] = number
+    properties["reason"] = {
+        "type": "string",
+        "oneOf": [{"const": reason, "description": meaning} for reason, meaning in REASONS.items()],
+    }
+
+
+def _asyncapi() -> Json:
+    _, schemas = _components([Interaction, ScoreChange, DeadLetter], "#/components/schemas/{name}")
+    (record,), _ = _components([InteractionRecord], "#/components/schemas/{name}")
+    schemas["InteractionRecord"] = record
+    schemas["CloudEventHeaders"] = _cloud_event_headers()
+    return {
+        "asyncapi": "3.0.0",
+        "info": {
+            "title": "Clout",
+            "version": "1.0.0",
+            "description": "Interactions of social networks go in, changes of people's scores come out. "
+            "Fields may be added; what breaks a reader gets a new topic name.",
+            "license": {"name": "Apache-2.0"},
+        },
+        "defaultContentType": "application/json",
+        "channels": _channels(),
+        "operations": _operations(),
+        "components": {
+            "parameters": _PARAMETERS,
+            "messages": {
+                "interaction": _interaction_message(),
+                "activity": _activity_message(),
+                "deadLetter": _dead_letter_message(),
+                "change": _change_message(),
+            },
+            "schemas": dict(sorted(schemas.items())),
+        },
+    }
+
+
+_PARAMETERS: Final[Json] = {
+    "prefix": {"description": "Put before every name of an installation; often empty.", "default": ""},
+    "network": {"description": "A social network as the configuration calls it.", "examples": ["twitter"]},
+    "model": {"description": "Empty for model 1, else a dot and the model's name.", "default": ""},
+}
+
+
+def _channels() -> Json:
+    return {
+        "interactions": _channel(
+            "{prefix}interactions.{network}.v1",
+            ["prefix", "network"],
+            ["interaction", "activity"],
+            "What a network's collectors report. Arrival times are the broker's (LogAppendTime). "
+            "The network's configured format says which of the messages it carries.",
+        ),
+        "deadLetters": _channel(
+            "{prefix}interactions.{network}.dlq.v1",
+            ["prefix", "network"],
+            ["deadLetter"],
+            "What could not be taken in, in its original bytes.",
+        ),
+        "changes": _channel(
+            "{prefix}scores.changes{model}.v1",
+            ["prefix", "model"],
+            ["change"],
+            "Every change of a score, keyed by user. Compacted, with at least 7 days of full history. "
+            "Read it with isolation.level=read_committed.",
+        ),
+    }
+
+
+def _channel(address: str, parameters: list[str], messages: list[str], description: str) -> Json:
+    return {
+        "address": address,
+        "description": description,
+        "parameters": {name: {"$ref": f"#/components/parameters/{name}"} for name in parameters},
+        "messages": {name: {"$ref": f"#/components/messages/{name}"} for name in messages},
+    }
+
+
+def _operations() -> Json:
+    return {
+        "takeIn": {"action": "receive", "channel": {"$ref": "#/channels/interactions"}},
+        "setAside": {"action": "send", "channel": {"$ref": "#/channels/deadLetters"}},
+        "publishChange": {"action": "send", "channel": {"$ref": "#/channels/changes"}},
+    }
+
+
+def _key(description: str) -> Json:
+    return {"kafka": {"key": {"type": "string", "description": description}, "bindingVersion": "0.5.0"}}
+
+
+def _interaction_message() -> Json:
+    share = Interaction(
+        id="1017", kind="share", actor="twitter:50329", target="twitter:813", time="2012-07-01T00:02:52Z", source="c1"
+    )
+    taken_back = Interaction(id="1017", kind="retract", actor="twitter:50329", time="2012-07-01T00:05:00Z")
+    alive = Interaction(kind="heartbeat", time="2012-07-01T00:05:01Z", source="c1")
+    return {
+        "title": "Interaction, native format",
+        "summary": "One interaction, or an array of them.",
+        "contentType": "application/json",
+        "payload": {"$ref": "#/components/schemas/InteractionRecord"},
+        "bindings": _key("Any. Keyed by actor, the events of one actor keep their order."),
+        "examples": [
+            {"name": name, "payload": json.loads(encode(example))}
+            for name, example in (("share", share), ("several", [share, taken_back]), ("heartbeat", alive))
+        ],
+    }
+
+
+def _activity_message() -> Json:
+    return {
+        "title": "Activity, CloudEvents with ActivityStreams 2.0",
+        "summary": "Announce, Like, Create with inReplyTo or Mention, Follow, Undo; one or a batch.",
+        "contentType": "application/activity+json",
+        "headers": {"$ref": "#/components/schemas/CloudEventHeaders"},
+        "payload": {"type": "object"},
+        "bindings": _key("Any. Keyed by actor, the events of one actor keep their order."),
+    }
+
+
+def _dead_letter_message() -> Json:
+    letter = DeadLetter(
+        reason="unknown_kind",
+        detail="Invalid enum value 'boost' - at `$.kind`",
+        source_topic="interactions.twitter.v1",
+        source_partition=3,
+        source_offset=1017,
+        source_time=1_341_100_972_000,
+        source_index=4,
+    )
+    return {
+        "title": "Dead letter",
+        "summary": "A record, or one element of its array, that is not a valid interaction.",
+        "contentType": "application/octet-stream",
+        "headers": {"$ref": "#/components/schemas/DeadLetter"},
+        "payload": {"description": "The original bytes."},
+        "examples": [{"name": "unknown kind", "headers": _as_text(encode_headers(letter))}],
+    }
+
+
+def _change_message() -> Json:
+    first = encode_change(
+        "twitter:813",
+        1,
+        26.4,
+        None,
+        Subscores(30.1, 25.0, 20.5),
+        {"twitter": 26.4},
+        1_341_100_972_000,
+        "interaction",
+        "1",
+    )
+    forgotten = encode_change("twitter:813", 2, None, 26.4, None, {}, 1_341_104_572_000, "forget", "1")
+    return {
+        "title": "Score change",
+        "summary": "A user's score moved; the first one has no previous.",
+        "contentType": "application/json",
+        "headers": {"$ref": "#/components/schemas/CloudEventHeaders"},
+        "payload": {"$ref": "#/components/schemas/ScoreChange"},
+        "bindings": _key("The user."),
+        "examples": [
+            {
+                "name": name,
+                "headers": _as_text(change_headers("twitter:813", sequence, b"/clout/1")),
+                "payload": json.loads(payload),
+            }
+            for name, sequence, payload in (("first", 1, first), ("forgotten", 2, forgotten))
+        ],
+    }
+
+
+def _cloud_event_headers() -> Json:
+    return {
+        "title": "CloudEventHeaders",
+        "description": f"CloudEvents 1.0 in binary mode. A change has the type {CHANGE_TYPE} and the id USER:SEQUENCE.",
+        "type": "object",
+        "properties": {
+            "ce_specversion": {"const": "1.0"},
+            "ce_id": {"type": "string", "minLength": 1},
+            "ce_source": {"type": "string", "minLength": 1},
+            "ce_type": {"type": "string", "minLength": 1},
+            "ce_time": {"type": "string", "format": "date-time"},
+            "content-type": {"type": "string"},
+        },
+        "required": ["ce_specversion", "ce_id", "ce_source", "ce_type"],
+    }
+
+
+def _as_text(headers: list[tuple[str, bytes]]) -> dict[str, str]:
+    return {name: value.decode() for name, value in headers}
+
+
+def main() -> None:
+    """Write the documents beside this file."""
+    folder = Path(__file__).parent
+    for path, text in documents().items():
+        (folder / path).parent.mkdir(exist_ok=True)
+        (folder / path).write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

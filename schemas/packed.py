@@ -1,0 +1,210 @@
+"""Packed records: many rows in one lane record, worked in columns.
+
+On the wire a packed record is one MessagePack array:
+
+    [version, kind, rows, networks, labels, actors, targets, columns]
+
+`networks`, `labels` (collectors' names, or references of adjustments), `actors` and `targets` are lists of distinct
+values (user ids as UTF-8 bytes); `columns` are little-endian arrays of `rows` elements each, in the order of
+`COLUMNS[kind]`; columns of indices point into those lists. An account column may be empty, which says that every
+account named is the user it resolves to.
+
+The Kafka key says who wrote the record and the how-manieth it is for this lane partition, as `twitter/3:17` (raw
+partition 3 of twitter) or `actors/2:5` (the actors stage of partition 2), so that a reader sees any gap or repeat,
+even around a record whose value it cannot read.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+VERSION: Final = 1
+RECORD_BYTES_MAX: Final = 900_000
+"""Largest packed record; a writer splits its rows until each record fits."""
+ROWS_MAX: Final = 65_535
+"""Rows a record may have, and entries of each of its lists (an index is two bytes)."""
+
+INTERACTIONS: Final = "interactions"
+CREDITS: Final = "credits"
+ADJUSTMENTS: Final = "adjustments"
+
+_WHO: Final = {"actor": "<u2", "actor_account": "<u2", "target": "<u2", "target_account": "<u2"}
+_WHAT: Final = {
+    "network": "u1",
+    "kind": "u1",
+    "label": "<u2",
+    "time": "<i8",
+    "arrival": "<i8",
+    "event_hash": "<u8",
+}
+_GRANT: Final = {"reach": "<f8", "amplification": "<f8", "influence": "<f8"}
+
+COLUMNS: Final[dict[str, dict[str, np.dtype[Any]]]] = {
+    kind: {name: np.dtype(text) for name, text in columns.items()}
+    for kind, columns in {
+        # What somebody did, as ingest passes it on.
+        INTERACTIONS: _WHO | _WHAT,
+        # What it was worth: R, A and N, frozen by the actors stage.
+        CREDITS: _WHO | _WHAT | _GRANT,
+        # A signed correction of somebody's sums; label is its reference.
+        ADJUSTMENTS: {
+            "target": "<u2",
+            "target_account": "<u2",
+            "network": "u1",
+            "label": "<u2",
+            "cause": "u1",
+            "time": "<i8",
+        }
+        | _GRANT,
+    }.items()
+}
+"""Column names and types of each kind of record, in wire order; times in ms UTC."""
+
+_LIST_OF: Final = {
+    "actor": "actors",
+    "actor_account": "actors",
+    "target": "targets",
+    "target_account": "targets",
+    "network": "networks",
+    "label": "labels",
+}
+
+Columns = Mapping[str, NDArray[Any]]
+
+
+class PackedError(ValueError):
+    """A packed record that cannot be read; `reason` says what is wrong with it."""
+
+    def __init__(self, reason: str) -> None:
+        """Keep the reason."""
+        super().__init__(reason)
+        self.reason = reason
+
+
+class Record(NamedTuple):
+    """One packed record, its columns as read-only arrays over the bytes that came in."""
+
+    kind: str
+    rows: int
+    networks: list[str]
+    labels: list[str]
+    actors: list[bytes]
+    targets: list[bytes]
+    columns: Columns
+
+
+class _Wire(msgspec.Struct, array_like=True, gc=False, forbid_unknown_fields=True):
+    version: int
+    kind: str
+    rows: int
+    networks: list[str]
+    labels: list[str]
+    actors: list[bytes]
+    targets: list[bytes]
+    columns: list[bytes]
+
+
+class _Version(msgspec.Struct, array_like=True, gc=False):
+    version: int
+
+
+class Stamp(NamedTuple):
+    """Who wrote a lane record, and which of its records for this lane partition it is, from 1."""
+
+    source: str
+    sequence: int
+
+
+def encode_key(stamp: Stamp) -> bytes:
+    """Return the key of a lane record.
+
+    >>> encode_key(Stamp("twitter/3", 17))
+    b'twitter/3:17'
+    """
+    return f"{stamp.source}:{stamp.sequence}".encode()
+
+
+def decode_key(key: bytes | None) -> Stamp:
+    """Read the key of a lane record; raise `PackedError` when it is none.
+
+    >>> decode_key(b"actors/2:5")
+    Stamp(source='actors/2', sequence=5)
+    """
+    source, colon, sequence = (key or b"").rpartition(b":")
+    if not (source and colon and sequence.isdigit()):
+        raise PackedError(f"the key {key!r} does not name a source and its sequence")
+    return Stamp(source.decode(errors="replace"), int(sequence))
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(_Wire).decode
+_decode_version = msgspec.msgpack.Decoder(_Version).decode
+
+
+def encode(record: Record) -> bytes:
+    """Return the bytes of a record.
+
+    >>> empty = {name: np.zeros(0, kind) for name, kind in COLUMNS[CREDITS].items()}
+    >>> decode(encode(Record(CREDITS, 0, ["twitter"], [], [], [], empty))).networks
+    ['twitter']
+    """
+    columns = [record.columns[name].astype(kind, copy=False).tobytes() for name, kind in COLUMNS[record.kind].items()]
+    return _encode(_Wire(VERSION, *record[:-1], columns))
+
+
+def decode(value: bytes) -> Record:
+    """Read a record; raise `PackedError` for an unknown version, a wrong length or an index past its list."""
+    try:
+        wire = _decode(value)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise PackedError(_why_unreadable(value, str(error))) from error
+    if wire.version != VERSION:
+        raise PackedError(_unknown_version(wire.version))
+    types = COLUMNS.get(wire.kind)
+    if types is None:
+        raise PackedError(f"unknown kind of packed record {wire.kind!r}; known are {', '.join(COLUMNS)}")
+    if not 0 <= wire.rows <= ROWS_MAX:
+        raise PackedError(f"{wire.rows} rows; a record has 0 to {ROWS_MAX}")
+    if len(wire.columns) != len(types):
+        raise PackedError(f"{len(wire.columns)} columns; {wire.kind} have {len(types)}")
+    columns = {
+        name: _column(name, kind, content, wire)
+        for (name, kind), content in zip(types.items(), wire.columns, strict=True)
+    }
+    return Record(
+        wire.kind,
+        wire.rows,
+        wire.networks,
+        wire.labels,
+        wire.actors,
+        wire.targets,
+        columns,
+    )
+
+
+def _column(name: str, kind: np.dtype[Any], content: bytes, wire: _Wire) -> NDArray[Any]:
+    if not content and name.endswith("_account"):
+        return np.empty(0, kind)
+    if len(content) != wire.rows * kind.itemsize:
+        raise PackedError(f"column {name} has {len(content)} bytes; {wire.rows} rows need {wire.rows * kind.itemsize}")
+    column = np.frombuffer(content, kind)
+    listed: Sequence[object] | None = getattr(wire, _LIST_OF[name]) if name in _LIST_OF else None
+    if listed is not None and wire.rows and int(column.max()) >= len(listed):
+        raise PackedError(f"column {name} points at entry {int(column.max())} of a list of {len(listed)}")
+    return column
+
+
+def _why_unreadable(value: bytes, text: str) -> str:
+    """Tell a record of another version, whose fields may differ, from one that is broken."""
+    try:
+        version = _decode_version(value).version
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return f"not a packed record: {text}"
+    return _unknown_version(version) if version != VERSION else f"not a packed record: {text}"
+
+
+def _unknown_version(version: int) -> str:
+    return f"packed record of format version {version}; this program reads version {VERSION}: use a matching one"

@@ -1,0 +1,52 @@
+"""How kernels are compiled: cached on disk, without the GIL, with exact IEEE arithmetic (never `fastmath`).
+
+Numba's cache watches a kernel's own file only. After an edit of a function that is `shared` with kernels of other
+files (`scorer.scale`, `scorer.decay`), delete `scorer/__pycache__`, or those kernels go on with the old one.
+"""
+
+from collections.abc import Callable
+from typing import Any, ParamSpec, Protocol, TypeVar, cast
+
+import numba
+import numpy as np
+import numpy.typing as npt
+from numba.extending import register_jitable
+
+P = ParamSpec("P")
+R = TypeVar("R")
+F = TypeVar("F", bound=Callable[..., Any])
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+Words = npt.NDArray[np.uint64]
+Bytes = npt.NDArray[np.uint8]
+Bools = npt.NDArray[np.bool_]
+Records = npt.NDArray[np.void]
+
+
+class Kernel(Protocol[P, R]):
+    """A compiled function; `py_func` is the same one as plain Python."""
+
+    py_func: Callable[P, R]
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run it."""
+
+
+def kernel(function: Callable[P, R]) -> Kernel[P, R]:
+    """Compile a function at its first call."""
+    return cast("Kernel[P, R]", numba.njit(cache=True, nogil=True, error_model="numpy")(function))
+
+
+def shared(function: F) -> F:
+    """Leave a function plain Python and let kernels call it compiled."""
+    compiled: F = register_jitable(function)
+    return compiled
+
+
+def column(values: npt.ArrayLike, dtype: type[np.generic]) -> npt.NDArray[Any]:
+    """An array as kernels take it: of one type, contiguous and writable, so that each is compiled once.
+
+    Copies only where the array is not like that already (one from `np.frombuffer` is read-only).
+    """
+    return np.require(values, dtype, ["C", "W", "A"])

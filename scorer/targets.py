@@ -1,0 +1,281 @@
+"""The targets stage: what others' actions make of a user.
+
+Per user and network three decayed sums, always referring to the latest event: reach (how many people), amplification
+(how much), network (how influential they are). A user's score is taken at the clocks of its networks.
+"""
+
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from scorer.actors import Grants
+from scorer.compiled import Bools, Floats, Ints, Records, column, kernel, shared
+from scorer.decay import decay
+from scorer.model import Parameters
+from scorer.scale import combined, scaled, tenths, whole
+
+NO_CLOCK: Final = int(np.iinfo(np.int64).min)
+"""The clock of a network that has not been heard of."""
+
+
+class Scored(NamedTuple):
+    """What users are worth now, unrounded: columns of n users; NaN where nothing is known."""
+
+    score: Floats
+    reach: Floats
+    amplification: Floats
+    network: Floats
+    networks: Floats
+    """Each network's own score, [n, networks]."""
+    as_of: Ints
+    """The latest of the times that the user's parts were taken at (ms)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Published:
+    """The changes to emit: columns of c users, scores rounded half up to 0.1."""
+
+    index: Ints
+    """Of the user in the batch, ascending."""
+    sequence: npt.NDArray[np.uint64]
+    previous_tenths: npt.NDArray[np.uint16]
+    """The score before in tenths; 0 = none."""
+    score: Floats
+    reach: Floats
+    amplification: Floats
+    network: Floats
+    networks: Floats
+    """[c, networks], NaN where the user has no events."""
+    as_of: Ints
+
+
+def advance_clocks(clocks: Ints, networks: npt.ArrayLike, times: npt.ArrayLike) -> Ints:
+    """New clocks by the largest event time seen on each network; they never go back.
+
+    >>> advance_clocks(np.array([5, NO_CLOCK]), [0, 1, 1], [3, 7, 6]).tolist()
+    [5, 7]
+    """
+    advanced = clocks.copy()
+    np.maximum.at(advanced, column(networks, np.int64), column(times, np.int64))
+    return advanced
+
+
+def fold_targets(
+    entries: Records,
+    *,
+    users: npt.ArrayLike,
+    networks: npt.ArrayLike,
+    times: npt.ArrayLike,
+    grants: Grants,
+    parameters: Parameters,
+) -> None:
+    """Fold what m events grant into the sums of those they credit; a late event adds its decayed worth.
+
+    Args:
+        entries: ENTRY[n, networks]; changed in place.
+        users: Index of the user that each event credits.
+        networks: Code of the network of each.
+        times: Event times in ms.
+        grants: What each grants.
+        parameters: The model's.
+    """
+    _fold(
+        entries,
+        column(users, np.int64),
+        column(networks, np.int64),
+        column(times, np.int64),
+        column(grants.reach, np.float64),
+        column(grants.amplification, np.float64),
+        column(grants.network, np.float64),
+        parameters.half_life_ms,
+    )
+
+
+def score_targets(heads: Records, entries: Records, clocks: Ints, parameters: Parameters) -> Scored:
+    """Score users at the clocks (ms, one a network); a part whose last event is later is taken at that event."""
+    users, networks = entries.shape
+    scored = Scored(
+        np.empty(users), np.empty(users), np.empty(users), np.empty(users), np.empty((users, networks)),
+        np.empty(users, np.int64),
+    )  # fmt: skip
+    _score(
+        heads,
+        entries,
+        column(clocks, np.int64),
+        parameters.half_life_ms,
+        parameters.score_scale,
+        scored.score,
+        scored.reach,
+        scored.amplification,
+        scored.network,
+        scored.networks,
+        scored.as_of,
+    )
+    return scored
+
+
+def publish(heads: Records, entries: Records, scored: Scored) -> Published:
+    """Decide which users' changes show, take them as published in heads and entries, and return them.
+
+    A change shows when the score differs in tenths, or a sub-score or network score as an integer, from what was
+    last published; a first score always does.
+    """
+    changed = np.zeros(len(heads), np.bool_)
+    previous = np.empty(len(heads), np.uint16)
+    _publish(
+        heads,
+        entries,
+        scored.score,
+        scored.reach,
+        scored.amplification,
+        scored.network,
+        scored.networks,
+        scored.as_of,
+        changed,
+        previous,
+    )
+    index = np.flatnonzero(changed)
+    now = heads[index]
+    networks = entries["score_tenths"][index]
+    return Published(
+        index=index,
+        sequence=now["sequence"].copy(),
+        previous_tenths=previous[index],
+        score=now["score_tenths"] / 10.0,
+        reach=now["reach_tenths"] / 10.0,
+        amplification=now["amplification_tenths"] / 10.0,
+        network=now["network_tenths"] / 10.0,
+        networks=np.where(networks == 0, np.nan, networks / 10.0),
+        as_of=now["as_of"].copy(),
+    )
+
+
+@kernel
+def _fold(
+    entries: Records,
+    users: Ints,
+    networks: Ints,
+    times: Ints,
+    reach: Floats,
+    amplification: Floats,
+    network: Floats,
+    half_life_ms: float,
+) -> None:
+    for event in range(len(users)):
+        entry = entries[users[event], networks[event]]
+        time = times[event]
+        if entry["events"] == 0:
+            entry["time"] = time
+        elapsed = time - entry["time"]
+        worth = 1.0
+        if elapsed > 0:
+            left = decay(elapsed, half_life_ms)
+            entry["reach"] *= left
+            entry["amplification"] *= left
+            entry["network"] *= left
+            entry["time"] = time
+        elif elapsed < 0:
+            worth = decay(-elapsed, half_life_ms)
+        entry["reach"] += reach[event] * worth
+        entry["amplification"] += amplification[event] * worth
+        entry["network"] += network[event] * worth
+        entry["events"] += np.uint64(1)
+
+
+@kernel
+def _score(
+    heads: Records,
+    entries: Records,
+    clocks: Ints,
+    half_life_ms: float,
+    score_scale: float,
+    score: Floats,
+    reach: Floats,
+    amplification: Floats,
+    network: Floats,
+    networks: Floats,
+    as_of: Ints,
+) -> None:
+    for user in range(len(heads)):
+        latest = heads[user]["as_of"] if heads[user]["sequence"] else NO_CLOCK
+        known = False
+        r = a = n = 0.0
+        for code in range(entries.shape[1]):
+            entry = entries[user, code]
+            networks[user, code] = np.nan
+            if entry["events"] == 0:
+                continue
+            known = True
+            time = max(clocks[code], entry["time"])
+            left = decay(time - entry["time"], half_life_ms)
+            part_r = entry["reach"] * left
+            part_a = entry["amplification"] * left
+            part_n = entry["network"] * left
+            networks[user, code] = scaled(combined(part_r, part_a, part_n), score_scale)
+            r += part_r
+            a += part_a
+            n += part_n
+            latest = max(latest, time)
+        as_of[user] = latest
+        score[user] = scaled(combined(r, a, n), score_scale) if known else np.nan
+        reach[user] = scaled(r, score_scale) if known else np.nan
+        amplification[user] = scaled(a, score_scale) if known else np.nan
+        network[user] = scaled(n, score_scale) if known else np.nan
+
+
+@shared
+def _shows(head: np.void, score: int, reach: int, amplification: int, network: int) -> bool:
+    return bool(
+        head["sequence"] == 0
+        or head["score_tenths"] != score
+        or whole(head["reach_tenths"]) != whole(reach)
+        or whole(head["amplification_tenths"]) != whole(amplification)
+        or whole(head["network_tenths"]) != whole(network)
+    )
+
+
+@kernel
+def _publish(
+    heads: Records,
+    entries: Records,
+    score: Floats,
+    reach: Floats,
+    amplification: Floats,
+    network: Floats,
+    networks: Floats,
+    as_of: Ints,
+    changed: Bools,
+    previous: npt.NDArray[np.uint16],
+) -> None:
+    for user in range(len(heads)):
+        head = heads[user]
+        known = False
+        shows = False
+        for code in range(entries.shape[1]):
+            entry = entries[user, code]
+            if entry["events"]:
+                known = True
+                now = tenths(networks[user, code])
+                shows = shows or whole(now) != whole(np.int64(entry["score_tenths"]))
+        if not known:
+            continue
+        score_now = tenths(score[user])
+        reach_now = tenths(reach[user])
+        amplification_now = tenths(amplification[user])
+        network_now = tenths(network[user])
+        if not shows and not _shows(head, score_now, reach_now, amplification_now, network_now):
+            continue
+        changed[user] = True
+        previous[user] = head["score_tenths"]
+        head["sequence"] += np.uint64(1)
+        head["score_tenths"] = score_now
+        head["reach_tenths"] = reach_now
+        head["amplification_tenths"] = amplification_now
+        head["network_tenths"] = network_now
+        head["as_of"] = as_of[user]
+        for code in range(entries.shape[1]):
+            entry = entries[user, code]
+            if entry["events"]:
+                entry["score_tenths"] = tenths(networks[user, code])

@@ -1,0 +1,88 @@
+#!/usr/bin/env bash
+# Installs what Clout needs into the repository: `setup.sh python` the environment .venv, `setup.sh kafka` the
+# jars .kafka/lib. Where Python 3.11+, Java 17+ or Maven is missing it installs them with apt-get if it may,
+# and otherwise says what to install. Running it again is harmless.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+fail() { # error, hint
+  printf 'error: %s\nhint: %s\n' "$1" "$2" >&2
+  exit 1
+}
+
+apt_install() { # packages; false where that is not possible
+  local as_root=()
+  command -v apt-get >/dev/null || return 1
+  if [ "$(id -u)" -ne 0 ]; then
+    sudo -n true 2>/dev/null || return 1
+    as_root=(sudo -n)
+  fi
+  echo "Installing with apt-get: $*"
+  "${as_root[@]}" apt-get update -qq &&
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null
+}
+
+python_found() { # prints the first Python that serves
+  local name
+  for name in python3 python3.13 python3.12 python3.11 python3.14; do
+    if "$name" -c 'import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' 2>/dev/null; then
+      command -v "$name"
+      return
+    fi
+  done
+  return 1
+}
+
+java_serves() {
+  local java=java version
+  [ -z "${JAVA_HOME:-}" ] || java=$JAVA_HOME/bin/java
+  version=$("$java" -version 2>&1 | sed -nE 's/.*version "([0-9]+).*/\1/p' | head -n 1) || return 1
+  [ -n "$version" ] && [ "$version" -ge 17 ]
+}
+
+need_python() {
+  python_found >/dev/null || apt_install python3 python3-venv || true
+  python_found >/dev/null || apt_install python3.11 python3.11-venv || true
+  python_found || fail "no Python of version 3.11 to 3.14 with its venv module was found" \
+    "install one, for instance with: apt-get install python3 python3-venv"
+}
+
+need_java() {
+  java_serves || apt_install openjdk-17-jre-headless || apt_install default-jre-headless || true
+  java_serves || fail "no Java of version 17 or later was found in JAVA_HOME or on the path" \
+    "install one, for instance with: apt-get install openjdk-17-jre-headless"
+}
+
+need_maven() {
+  command -v mvn >/dev/null || apt_install maven || true
+  command -v mvn >/dev/null || fail "Maven (mvn) was not found" "install it, for instance with: apt-get install maven"
+}
+
+setup_python() {
+  # An environment whose interpreter has gone, or that was moved here from elsewhere, is made anew.
+  if ! .venv/bin/pip --version >/dev/null 2>&1; then
+    local python
+    python=$(need_python | tail -n 1)
+    echo "Making the Python environment .venv with $python"
+    "$python" -m venv --clear .venv
+  fi
+  echo "Installing the locked dependencies"
+  .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
+  .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
+}
+
+setup_kafka() {
+  need_java
+  need_maven
+  echo "Fetching Apache Kafka's jars with Maven"
+  rm -rf .kafka/lib
+  mvn -Dstyle.color=never --quiet --batch-mode --strict-checksums --file deploy/kafka/pom.xml dependency:copy-dependencies \
+    -DincludeScope=runtime -DoutputDirectory="$PWD/.kafka/lib" ||
+    fail "Maven could not fetch Apache Kafka's jars" "see Maven's message above; when the network is back, run make setup"
+}
+
+case "${1:-}" in
+  python) setup_python ;;
+  kafka) setup_kafka ;;
+  *) fail "setup.sh takes one argument, python or kafka" "run make setup" ;;
+esac

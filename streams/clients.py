@@ -1,0 +1,57 @@
+"""From Kafka settings to confluent-kafka's clients, in this one place; `faust_options` is the same for Faust.
+
+Settings carry security properties under librdkafka's names, so they are passed on as they are.
+"""
+
+import logging
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
+
+from confluent_kafka import Consumer, KafkaException, Producer
+from confluent_kafka.admin import AdminClient
+
+from streams.errors import CloutError
+from streams.settings import KafkaSettings
+
+Options = dict[str, Any]
+Client = TypeVar("Client")
+
+_log: Final = logging.getLogger("librdkafka")
+
+
+def client_options(kafka: KafkaSettings, overrides: Options | None = None) -> Options:
+    """Options that every confluent-kafka client takes; `overrides` win.
+
+    >>> client_options(KafkaSettings(broker="localhost:9092"), {"linger.ms": 5})["linger.ms"]
+    5
+    """
+    if not kafka.broker:
+        raise CloutError("no broker address", hint="run `clout broker up`, or give --broker HOST:PORT")
+    return {"bootstrap.servers": kafka.broker, **kafka.options, "logger": _log, **(overrides or {})}
+
+
+def admin(kafka: KafkaSettings, overrides: Options | None = None) -> AdminClient:
+    """An admin client."""
+    return _open(AdminClient, client_options(kafka, overrides))
+
+
+def producer(kafka: KafkaSettings, overrides: Options | None = None) -> Producer:
+    """A producer."""
+    return _open(Producer, client_options(kafka, overrides))
+
+
+def consumer(kafka: KafkaSettings, overrides: Options | None = None) -> Consumer:
+    """A consumer of committed records only, which commits nothing by itself."""
+    defaults = {"enable.auto.commit": False, "isolation.level": "read_committed", "auto.offset.reset": "earliest"}
+    return _open(Consumer, client_options(kafka, {**defaults, **(overrides or {})}))
+
+
+def _open(kind: Callable[[Options], Client], options: Options) -> Client:
+    try:
+        return kind(options)
+    except KafkaException as error:
+        raise CloutError(
+            "the Kafka client refuses its options",
+            detail=error.args[0].str(),
+            hint="correct [kafka.options] in clout.toml or CLOUT_KAFKA__OPTIONS; `clout config show` says what is set",
+        ) from error

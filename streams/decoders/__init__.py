@@ -1,0 +1,42 @@
+"""Formats of raw interactions: each is a module here with `NEEDS_HEADERS` and one function, `decode`.
+
+`decode(values, headers)` takes a batch of records and returns a `Batch`. It never raises for what is in a record.
+A network names its format in the configuration; a new format is one more file.
+"""
+
+from importlib import import_module
+from pkgutil import iter_modules
+from typing import NamedTuple, cast
+
+from streams.decoders.batch import Decode
+
+
+class Decoder(NamedTuple):
+    """A format that can be read."""
+
+    name: str
+    decode: Decode
+    needs_headers: bool
+
+
+def decoder_names() -> list[str]:
+    """All formats.
+
+    >>> decoder_names()
+    ['activitystreams', 'native']
+    """
+    names = [module.name for module in iter_modules(__path__)]
+    return [name for name in names if hasattr(import_module(f"{__name__}.{name}"), "decode")]
+
+
+def decoder(name: str) -> Decoder:
+    """Load the decoder of a format; a LookupError names those that there are.
+
+    >>> decoder("native").needs_headers
+    False
+    """
+    if name not in decoder_names():
+        message = f"no decoder for the format {name!r}; there are: {', '.join(decoder_names())}"
+        raise LookupError(message)
+    module = import_module(f"{__name__}.{name}")
+    return Decoder(name, cast("Decode", module.decode), module.NEEDS_HEADERS)

@@ -1,0 +1,351 @@
+"""The ingest role: raw interactions in, packed lane records out, exactly once; it has no state of its own.
+
+What it must remember (sequences and counters of each raw partition) travels in the metadata of the offsets that it
+commits, in the same transaction as the records. Fetching, decoding and packing of the next batch overlap with the
+commit of the last one.
+"""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import structlog
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from schemas.packed import Stamp, encode_key
+from streams import clients, topics
+from streams.decoders import Decoder, decoder
+from streams.errors import CloutError
+from streams.feed_position import FeedPosition, decode, encode, source_of
+from streams.http import RoleServer
+from streams.ingest_batch import Prepared, Raw, prepare
+from streams.metrics import IngestMetrics
+from streams.names import Names
+from streams.settings import HttpSettings, IngestSettings, KafkaSettings, LaneSettings, NetworkSettings
+
+_log = structlog.get_logger(__name__)
+
+_REQUEST_SECONDS: Final = 30.0
+_COMMIT_SECONDS: Final = 20.0
+_COMMIT_RETRIES_MAX: Final = 5
+_RETRY_SECONDS: Final = (1.0, 2.0, 5.0, 10.0)
+"""Wait before a new attempt after a failure; the last one repeats."""
+_QUEUE_RECORDS_MIN: Final = 100_000
+_QUEUE_KILOBYTES_MAX: Final = 65_536
+_LAG_SECONDS: Final = 1.0
+
+Partition = tuple[str, int]
+"""Topic and raw partition."""
+
+
+@dataclass(slots=True)
+class Feed:
+    """A raw partition that this process reads."""
+
+    network: str
+    position: int
+    """Offset of the next record to read."""
+    state: FeedPosition
+    end: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A batch ready to be committed."""
+
+    lane: list[tuple[int, bytes, bytes]]
+    """Lane partition, key, value."""
+    letters: list[tuple[str, Any]]
+    """Topic and dead letter."""
+    offsets: list[TopicPartition]
+    group: Any
+    counts: list[tuple[str, str, int]]
+
+
+class Ingest:
+    """One ingest process."""
+
+    def __init__(
+        self,
+        *,
+        kafka: KafkaSettings,
+        lanes: LaneSettings,
+        networks: Mapping[str, NetworkSettings],
+        model: str,
+        settings: IngestSettings,
+        http: HttpSettings,
+        slot: int,
+        version: str,
+    ) -> None:
+        """Check topics and formats and put everything together; `run` starts it."""
+        self.kafka, self.settings, self.slot, self.version = kafka, settings, slot, version
+        self.names = Names(kafka.prefix, model)
+        topics.require(kafka, topics.specification(self.names, lanes, dict(networks)))
+        self.lane_partitions = lanes.partitions
+        self.network_of = {self.names.interactions(network): network for network in networks}
+        self.decoders: dict[str, Decoder] = {name: decoder(settings.format) for name, settings in networks.items()}
+        self.metrics = IngestMetrics(networks)
+        self.feeds: dict[Partition, Feed] = {}
+        self.stop = threading.Event()
+        self.server = RoleServer(http, "ingest")
+        self.joined = False
+        self._commits = ThreadPoolExecutor(1, "commit")
+        self._commit: Future[None] | None = None
+        self._events_per_record = 1.0
+
+    def run(self) -> None:
+        """Work until told to stop; SIGTERM and SIGINT finish the batch in hand, commit and leave."""
+        for name in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(name, lambda *_: self.stop.set())
+        self.server.start(self.metrics.registry, self.status, lambda: None if self.joined else "joining the group")
+        failures = 0
+        try:
+            while not self.stop.is_set():
+                begun = time.monotonic()
+                try:
+                    self._session()
+                except KafkaException as error:
+                    if error.args[0].fatal() and error.args[0].code() == KafkaError._FENCED:  # noqa: SLF001
+                        _log.warning("another process took this slot's transactional id", slot=self.slot)
+                    failures = 0 if time.monotonic() - begun > max(_RETRY_SECONDS) else failures + 1
+                    wait = _RETRY_SECONDS[min(failures, len(_RETRY_SECONDS)) - 1]
+                    _log.warning("gave up a transaction, will read again", reason=str(error), retry_seconds=wait)
+                    self.metrics.aborts.inc()
+                    self.stop.wait(wait)
+        finally:
+            self.server.stop()
+            self._commits.shutdown()
+
+    # A session: from joining the group to leaving it ---------------------------------------------------------------
+
+    def _session(self) -> None:
+        self._producer = clients.producer(
+            self.kafka,
+            {
+                "transactional.id": self.names.ingest_transactional_id(self.slot),
+                "transaction.timeout.ms": self.settings.transaction_timeout_seconds * 1000,
+                "linger.ms": 5,
+                "compression.type": "lz4",
+                "message.max.bytes": topics.DEAD_LETTER_BYTES_MAX,
+            },
+        )
+        self._producer.init_transactions(_REQUEST_SECONDS)
+        consumer = clients.consumer(
+            self.kafka,
+            {
+                "group.id": self.names.ingest_group,
+                "client.id": f"clout-ingest@{self.server.address}",
+                "enable.partition.eof": True,
+                "session.timeout.ms": 10_000,
+                "heartbeat.interval.ms": 1_000,
+                "queued.min.messages": max(_QUEUE_RECORDS_MIN, 4 * self.settings.batch_events_max),
+                "queued.max.messages.kbytes": _QUEUE_KILOBYTES_MAX,
+                "fetch.wait.max.ms": 10,
+            },
+        )
+        self.feeds = {}
+        self._commit = None
+        consumer.subscribe(list(self.network_of), on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost)
+        try:
+            while not self.stop.is_set():
+                self._step(consumer)
+            self._finish_commit()
+        finally:
+            self.joined = False
+            with suppress(KafkaException):
+                self._finish_commit()
+            consumer.close()
+
+    def _step(self, consumer: Consumer) -> None:
+        """Fetch and prepare the next batch while the last one commits; then hand it over."""
+        records_max = max(1, int(self.settings.batch_events_max / self._events_per_record))
+        messages = consumer.consume(records_max, self.settings.batch_interval_ms / 1000)
+        if self._commit is not None and self._commit.done():
+            self._finish_commit()
+        with self.metrics.batch_seconds.time():
+            work = self._prepare(messages, consumer)
+        if work is None:
+            return
+        self._finish_commit()
+        self._commit = self._commits.submit(self._write, work)
+
+    def _finish_commit(self) -> None:
+        """Wait for the commit under way; raise what it raised."""
+        commit, self._commit = self._commit, None
+        if commit is not None:
+            commit.result()
+
+    def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        """Take every partition up where its last commit left it."""
+        committed = consumer.committed(partitions, timeout=_REQUEST_SECONDS)
+        for position in committed:
+            if position.error is not None:
+                raise KafkaException(position.error)
+            try:
+                state = decode(position.metadata, self.lane_partitions)
+            except ValueError as error:
+                raise CloutError(
+                    f"the committed offset of {position.topic} [{position.partition}] cannot be used",
+                    detail=str(error),
+                    hint="only ingest may commit offsets of its group; use another kafka.prefix to begin anew",
+                ) from error
+            offset = max(position.offset, 0)
+            self.feeds[position.topic, position.partition] = Feed(self.network_of[position.topic], offset, state)
+            position.offset = offset
+        consumer.assign([TopicPartition(p.topic, p.partition, p.offset) for p in committed])
+        self.joined = True
+        _log.info("assigned", partitions=len(partitions))
+
+    def _revoked(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        """Finish the commit in hand before others take over."""
+        with suppress(KafkaException):
+            if self._commit is not None:
+                self._commit.exception()
+        self._lost(consumer, partitions)
+
+    def _lost(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        for partition in partitions:
+            self.feeds.pop((partition.topic, partition.partition), None)
+
+    # A batch -------------------------------------------------------------------------------------------------------
+
+    def _prepare(self, messages: list[Message], consumer: Consumer) -> Work | None:
+        work = Work([], [], [], consumer.consumer_group_metadata(), [])
+        good = [message for message in messages if message.error() is None]
+        moved: set[Partition] = set()
+        for topic, theirs in self._by_topic(good).items():
+            moved |= self._prepare_topic(topic, theirs, work)
+        if len(good) < len(messages):
+            moved |= self._reach_ends(message for message in messages if message.error() is not None)
+        for topic, partition in moved:
+            feed = self.feeds[topic, partition]
+            work.offsets.append(TopicPartition(topic, partition, feed.position, encode(feed.state)))
+        return work if moved else None
+
+    def _reach_ends(self, messages: Iterable[Message]) -> set[Partition]:
+        """Move positions to the ends reached (control records take offsets too); raise errors that are none."""
+        moved = set()
+        for message in messages:
+            error = message.error()
+            if error is None or error.retriable():
+                continue
+            if error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001  the client has no public name for it
+                raise KafkaException(error)
+            at, end = (message.topic() or "", message.partition() or 0), message.offset() or 0
+            feed = self.feeds.get(at)
+            if feed is None:
+                continue
+            feed.end = end
+            if end > feed.position:
+                feed.position = end
+                moved.add(at)
+        return moved
+
+    def _by_topic(self, messages: list[Message]) -> dict[str, list[Message]]:
+        if len(self.network_of) == 1 or not messages:
+            return {next(iter(self.network_of)): messages} if messages else {}
+        groups: dict[str, list[Message]] = {}
+        for topic, message in zip(map(Message.topic, messages), messages, strict=True):
+            groups.setdefault(topic or "", []).append(message)
+        return groups
+
+    def _prepare_topic(self, topic: str, messages: list[Message], work: Work) -> set[Partition]:
+        """Pack one topic's records into `work`; return the partitions that moved."""
+        network = self.network_of[topic]
+        decoder_ = self.decoders[network]
+        partition = np.fromiter(map(Message.partition, messages), np.int64, len(messages))
+        offset = np.fromiter(map(Message.offset, messages), np.int64, len(messages))
+        current = self._current(topic, partition, offset)
+        if not current.all():
+            messages = [message for message, keep in zip(messages, current.tolist(), strict=True) if keep]
+            partition, offset = partition[current], offset[current]
+            if not messages:
+                return set()
+        arrival = np.fromiter((stamp[1] for stamp in map(Message.timestamp, messages)), np.int64, len(messages))
+        values = list(map(Message.value, messages))
+        headers = [message.headers() for message in messages] if decoder_.needs_headers else None
+        raw = Raw(topic, values, headers, partition, offset, arrival)  # type: ignore[arg-type]
+        prepared = prepare(raw, network, decoder_, self.lane_partitions, self.settings.record_rows_max)
+        moved = set()
+        for number in np.unique(partition).tolist():
+            feed = self.feeds[topic, number]
+            feed.position = int(offset[partition == number].max()) + 1
+            moved.add((topic, number))
+        self._stamp(topic, network, prepared, work)
+        events = sum(counts["read"] for counts in prepared.counts.values())
+        self._events_per_record += (max(1.0, events / len(messages)) - self._events_per_record) / 2
+        return moved
+
+    def _current(self, topic: str, partition: Any, offset: Any) -> Any:
+        """Return which records belong to partitions held now and were not taken before."""
+        keep = np.zeros(len(partition), np.bool_)
+        for number in np.unique(partition).tolist():
+            feed = self.feeds.get((topic, number))
+            if feed is not None:
+                keep |= (partition == number) & (offset >= feed.position)
+        return keep
+
+    def _stamp(self, topic: str, network: str, prepared: Prepared, work: Work) -> None:
+        """Number the records by source and lane partition, and add everything to the batch."""
+        for raw_partition, lane, value in prepared.lane:
+            sent = self.feeds[topic, raw_partition].state.sent
+            sent[lane] += 1
+            work.lane.append((lane, encode_key(Stamp(source_of(network, raw_partition), sent[lane])), value))
+        work.letters.extend((self.names.dead_letters(network), letter) for letter in prepared.letters)
+        for raw_partition, counts in prepared.counts.items():
+            counters = self.feeds[topic, raw_partition].state.counters
+            for outcome, events in counts.items():
+                counters[outcome] += events
+                work.counts.append((network, outcome, events))
+
+    def _write(self, work: Work) -> None:
+        """Commit a batch: lane records, dead letters and offsets in one transaction. Runs in the commit thread."""
+        producer, begun = self._producer, time.perf_counter()
+        producer.begin_transaction()
+        for lane, key, value in work.lane:
+            producer.produce(self.names.actors_lane, value, key, partition=lane)
+        for topic, letter in work.letters:
+            producer.produce(topic, letter.value, headers=letter.headers)
+        producer.send_offsets_to_transaction(work.offsets, work.group, _COMMIT_SECONDS)
+        for attempt in range(_COMMIT_RETRIES_MAX + 1):
+            try:
+                producer.commit_transaction(_COMMIT_SECONDS)
+                break
+            except KafkaException as error:
+                if not error.args[0].retriable() or attempt == _COMMIT_RETRIES_MAX:
+                    raise
+        self.metrics.commit_seconds.observe(time.perf_counter() - begun)
+        for network, outcome, events in work.counts:
+            self.metrics.events.labels(network, outcome).inc(events)
+
+    # What others ask -----------------------------------------------------------------------------------------------
+
+    def status(self) -> dict[str, Any]:
+        """Return what /v1/status shows."""
+        partitions = [
+            {
+                "topic": topic,
+                "network": feed.network,
+                "partition": partition,
+                "position": feed.position,
+                "end": max(feed.end, feed.position),
+                "lag_records": max(0, feed.end - feed.position),
+                "sent": {str(lane): sequence for lane, sequence in enumerate(feed.state.sent)},
+                "counters": dict(feed.state.counters),
+            }
+            for (topic, partition), feed in sorted(self.feeds.copy().items())
+        ]
+        return {
+            "role": "ingest",
+            "pid": os.getpid(),
+            "address": self.server.address,
+            "version": self.version,
+            "partitions": partitions,
+        }

@@ -1,0 +1,147 @@
+"""From raw records of one network to packed interactions, dead letters and counts; no Kafka here."""
+
+from collections import Counter
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.dead_letter import DeadLetter, encode_headers
+from schemas.identity import event_hashes
+from schemas.interaction import HEARTBEAT_CODE, RETRACT_CODE
+from schemas.packed import INTERACTIONS
+from schemas.users import user_hash
+from streams.decoders import Decoder
+from streams.decoders.batch import WHOLE, originals
+from streams.decoders.columns import Columns, read
+from streams.packing import Rows, cut, groups_of
+
+
+class Raw(NamedTuple):
+    """Raw records of one network; all of one length."""
+
+    topic: str
+    values: list[bytes | None]
+    headers: list[list[tuple[str, bytes]] | None] | None
+    """Only where the network's format needs them."""
+    partition: NDArray[np.int64]
+    offset: NDArray[np.int64]
+    arrival_ms: NDArray[np.int64]
+
+
+class LaneRecord(NamedTuple):
+    """A packed record on its way: it gets its key when it is written."""
+
+    raw_partition: int
+    lane_partition: int
+    value: bytes
+
+
+class Letter(NamedTuple):
+    """A dead letter: the original bytes, and why."""
+
+    value: bytes | None
+    headers: list[tuple[str, bytes]]
+
+
+class Prepared(NamedTuple):
+    """What the records come to."""
+
+    lane: list[LaneRecord]
+    letters: list[Letter]
+    counts: dict[int, Counter[str]]
+    """Events by outcome, for each raw partition."""
+
+
+def prepare(raw: Raw, network: str, decoder: Decoder, lane_partitions: int, rows_max: int) -> Prepared:
+    """Decode, check, and pack by raw partition and by the actor's lane partition."""
+    columns = read(decoder.decode, raw.values, raw.headers, raw.arrival_ms)
+    counts: dict[int, Counter[str]] = {int(partition): Counter() for partition in np.unique(raw.partition)}
+    letters = _letters(raw, columns, counts)
+    _count(counts, "read", raw.partition[columns.record])
+    for code, outcome in ((RETRACT_CODE, "retracting"), (HEARTBEAT_CODE, "heartbeat")):
+        chosen = columns.kind == code
+        if chosen.any():
+            _count(counts, outcome, raw.partition[columns.record[chosen]])
+            columns.keep(~chosen)
+    from_partition = raw.partition[columns.record]
+    _count(counts, "passed", from_partition)
+    if not columns.ids:
+        return Prepared([], letters, counts)
+    rows, lane = _rows(raw, columns, network, lane_partitions)
+    group = from_partition * lane_partitions + lane
+    records = cut(rows, groups_of(group, int(group.max()) + 1), rows_max)
+    return Prepared([LaneRecord(*divmod(at, lane_partitions), value) for at, value in records], letters, counts)
+
+
+def _rows(raw: Raw, columns: Columns, network: str, lane_partitions: int) -> tuple[Rows, NDArray[np.int64]]:
+    """Return the interactions as rows, and the lane partition of each."""
+    actors, actor = _numbered(columns.actors)
+    targets, target = _numbered(columns.targets)
+    labels, label = _labels(columns.sources)
+    hashes = np.fromiter(map(user_hash, actors), np.uint64, len(actors))
+    same = np.empty(0, np.uint32)
+    rows = Rows(
+        INTERACTIONS,
+        [network],
+        labels,
+        actors,
+        targets,
+        {
+            "actor": actor,
+            "actor_account": same,
+            "target": target,
+            "target_account": same,
+            "network": np.zeros(len(actor), np.uint8),
+            "kind": columns.kind,
+            "label": label,
+            "time": columns.time_ms,
+            "arrival": raw.arrival_ms[columns.record],
+            "event_hash": event_hashes(network, hashes[actor], columns.ids),
+        },
+    )
+    return rows, (hashes % np.uint64(lane_partitions)).astype(np.int64)[actor]
+
+
+def _numbered(names: list[str]) -> tuple[list[bytes], NDArray[np.uint32]]:
+    """Return the distinct names as bytes, and each row's number among them."""
+    number = dict.fromkeys(names)
+    distinct = list(number)
+    number = dict(zip(distinct, range(len(distinct)), strict=True))  # type: ignore[arg-type]
+    return [name.encode() for name in distinct], np.fromiter(
+        map(number.__getitem__, names), np.uint32, len(names)  # type: ignore[arg-type]
+    )
+
+
+def _labels(sources: list[str | None]) -> tuple[list[str], NDArray[np.uint16]]:
+    names = list(dict.fromkeys(sources))
+    if len(names) == 1:
+        return [names[0] or ""], np.zeros(len(sources), np.uint16)
+    number = {name: at for at, name in enumerate(names)}
+    return [name or "" for name in names], np.fromiter(map(number.__getitem__, sources), np.uint16, len(sources))
+
+
+def _letters(raw: Raw, columns: Columns, counts: dict[int, Counter[str]]) -> list[Letter]:
+    letters = []
+    for rejection, original in zip(columns.rejected, originals(columns.rejected, raw.values), strict=True):
+        at = rejection.record
+        partition = int(raw.partition[at])
+        counts[partition]["read"] += 1
+        counts[partition]["dead_lettered"] += 1
+        letter = DeadLetter(
+            reason=rejection.reason,
+            detail=rejection.detail,
+            source_topic=raw.topic,
+            source_partition=partition,
+            source_offset=int(raw.offset[at]),
+            source_time=int(raw.arrival_ms[at]),
+            source_index=None if rejection.index == WHOLE else rejection.index,
+        )
+        letters.append(Letter(original, encode_headers(letter)))
+    return letters
+
+
+def _count(counts: dict[int, Counter[str]], outcome: str, partitions: NDArray[np.int64]) -> None:
+    for partition, events in enumerate(np.bincount(partitions).tolist()):
+        if events:
+            counts[partition][outcome] += events

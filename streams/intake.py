@@ -1,0 +1,128 @@
+"""Which lane records a task takes in: only those of its own generation, each exactly once and in order.
+
+A record can reach a task that must not take it: held in back-pressure across a rebalance, or still queued between
+the revoke and the seek that follows the next assignment. On a kept partition such a record jumps the queue, and what
+lies before it would be lost for ever. So a task accepts only between the seek to its own positions in the current
+generation and the next revoke, only records of that generation, and only beyond the last one accepted.
+"""
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, Final
+
+from schemas.packed import PackedError, Record, Stamp, decode, decode_key
+from streams.task_state import ACTORS, LANES, TARGETS, TaskState
+
+_CLOSED: Final = -1
+
+
+class Verdict(Enum):
+    """What became of a record that was offered."""
+
+    ACCEPTED = "accepted"
+    STALE = "stale"
+    GAP = "gap"
+
+
+@dataclass(slots=True)
+class Accepted:
+    """A lane record that waits for its commit."""
+
+    lane: str
+    offset: int
+    stamp: Stamp | None
+    """None when the key could not be read."""
+    record: Record | None
+    """None when the value could not be read: it goes to dead letters."""
+    problem: str
+    key: bytes | None
+    value: bytes
+    event: Any
+    """Faust's event, acknowledged after the commit."""
+
+    @property
+    def rows(self) -> int:
+        """Return the number of rows; an unreadable record counts as one."""
+        return self.record.rows if self.record is not None else 1
+
+
+@dataclass(slots=True)
+class Intake:
+    """The records accepted and not yet committed, lane by lane."""
+
+    waiting: dict[str, list[Accepted]] = field(default_factory=lambda: {lane: [] for lane in LANES})
+    rows: dict[str, int] = field(default_factory=lambda: dict.fromkeys(LANES, 0))
+    gap: str = ""
+    """Which sequence was missing or came twice; the task stops."""
+    _generation: int = _CLOSED
+    _offsets: dict[str, int] = field(default_factory=dict)
+    _seen: dict[str, dict[str, int]] = field(default_factory=dict)
+
+    def open(self, state: TaskState, generation: int) -> None:
+        """Accept records of this generation that follow the committed state."""
+        self.close()
+        self._offsets = dict(state.positions)
+        self._seen = {lane: dict(sources) for lane, sources in state.seen.items()}
+        self._generation = generation
+
+    def close(self) -> None:
+        """Accept nothing more and drop what was not committed."""
+        self._generation = _CLOSED
+        for lane in LANES:
+            self.waiting[lane] = []
+            self.rows[lane] = 0
+
+    def takes(self, lane: str, offset: int, generation: int) -> bool:
+        """Return whether a record would be accepted."""
+        return generation == self._generation and offset > self._offsets[lane]
+
+    def offer(self, lane: str, offset: int, generation: int, message: tuple[bytes | None, bytes], event: Any) -> Verdict:
+        """Take a record in, unless it is stale; a gap or repeat of its source's sequence closes the intake."""
+        if not self.takes(lane, offset, generation):
+            return Verdict.STALE
+        key, value = message
+        accepted = Accepted(lane, offset, None, None, "", key, value, event)
+        try:
+            accepted.stamp = decode_key(key)
+            accepted.record = decode(value)
+        except PackedError as error:
+            accepted.problem = error.reason
+        if accepted.stamp is not None:
+            source, sequence = accepted.stamp
+            last = self._seen[lane].get(source, 0)
+            if sequence != last + 1:
+                self.gap = (
+                    f"{lane} lane, offset {offset}: record {sequence} of {source} follows record {last}; "
+                    f"{'records are missing' if sequence > last else 'a record came twice'}"
+                )
+                self.close()
+                return Verdict.GAP
+            self._seen[lane][source] = sequence
+        self._offsets[lane] = offset
+        self.waiting[lane].append(accepted)
+        self.rows[lane] += accepted.rows
+        return Verdict.ACCEPTED
+
+    def take(self, state: TaskState, own_source: str, *, rows_max: int, own_in_flight_max: int) -> list[Accepted]:
+        """Return the next batch, targets first; at most `rows_max` rows a lane, but at least one record.
+
+        Actor records are left while more than `own_in_flight_max` of the task's own credits are not yet folded, so
+        that the stage that makes work does not run away from the one that does it.
+        """
+        batch = self._take(TARGETS, rows_max)
+        own = state.seen[TARGETS].get(own_source, 0)
+        for accepted in batch:
+            if accepted.stamp is not None and accepted.stamp.source == own_source:
+                own = accepted.stamp.sequence
+        if state.sent.get(int(own_source.rpartition("/")[2]), 0) - own <= own_in_flight_max:
+            batch += self._take(ACTORS, rows_max)
+        return batch
+
+    def _take(self, lane: str, rows_max: int) -> list[Accepted]:
+        waiting, rows, count = self.waiting[lane], 0, 0
+        while count < len(waiting) and (count == 0 or rows + waiting[count].rows <= rows_max):
+            rows += waiting[count].rows
+            count += 1
+        self.waiting[lane] = waiting[count:]
+        self.rows[lane] -= rows
+        return waiting[:count]

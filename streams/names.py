@@ -1,0 +1,77 @@
+"""Every topic, group and transactional id, in one place.
+
+All carry the installation's prefix. Those that depend on the model carry its name too, so that two models run
+side by side on one cluster; model `1`, the first, has the plain names.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """Names of one installation and model.
+
+    >>> Names("acme-", "1").changes
+    'acme-scores.changes.v1'
+    >>> Names("", "trial").changes
+    'scores.changes.trial.v1'
+    """
+
+    prefix: str
+    model: str
+
+    def _of_model(self, name: str) -> str:
+        tag = "" if self.model == "1" else f".{self.model}"
+        return f"{self.prefix}{name}{tag}.v1"
+
+    def interactions(self, network: str) -> str:
+        """Raw interactions of a network."""
+        return f"{self.prefix}interactions.{network}.v1"
+
+    def dead_letters(self, network: str) -> str:
+        """What could not be taken in, in its original bytes."""
+        return f"{self.prefix}interactions.{network}.dlq.v1"
+
+    @property
+    def lane_dead_letters(self) -> str:
+        """Packed records that no worker could read, in their original bytes."""
+        return self._of_model("lanes.dlq")
+
+    @property
+    def actors_lane(self) -> str:
+        """Packed interactions, partitioned by the acting user."""
+        return f"{self.prefix}lanes.actors.v1"
+
+    @property
+    def targets_lane(self) -> str:
+        """Packed credits, partitioned by the credited user."""
+        return self._of_model("lanes.targets")
+
+    @property
+    def state(self) -> str:
+        """Changelog of the state tables."""
+        return self._of_model("scores.state")
+
+    @property
+    def changes(self) -> str:
+        """Public score changes."""
+        return self._of_model("scores.changes")
+
+    @property
+    def ingest_group(self) -> str:
+        """Consumer group of ingest."""
+        return f"{self.prefix}clout-ingest"
+
+    @property
+    def app_id(self) -> str:
+        """Faust app id and consumer group of the score role."""
+        tag = "" if self.model == "1" else f"-{self.model}"
+        return f"{self.prefix}clout{tag}"
+
+    def ingest_transactional_id(self, slot: int) -> str:
+        """One stable id a process slot, so that a restarted process fences its former self."""
+        return f"{self.ingest_group}-{slot}"
+
+    def task_transactional_id(self, partition: int) -> str:
+        """One id a partition, so that a new owner fences the former one."""
+        return f"{self.app_id}-{partition}"

@@ -1,0 +1,163 @@
+"""Cut the rows of a batch into packed records, and join packed records into a batch."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.packed import RECORD_BYTES_MAX, ROWS_MAX, Columns, Record, encode
+
+Index = NDArray[np.uint32]
+
+
+class Rows(NamedTuple):
+    """Rows of a batch; the columns `actor` and `target` (and accounts) index the lists, as u4."""
+
+    kind: str
+    networks: list[str]
+    labels: list[str]
+    actors: list[bytes]
+    targets: list[bytes]
+    columns: Columns
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.columns["target"])
+
+
+@numba.njit(cache=True, nogil=True)
+def _renumber(index: Any, slots: Any, kept: Any, renumbered: Any) -> int:
+    """Number the distinct values of `index` by first appearance; `slots` is all zero before and after."""
+    count = 0
+    for row in range(len(index)):
+        value = index[row]
+        slot = slots[value]
+        if slot == 0:
+            kept[count] = value
+            count += 1
+            slot = count
+            slots[value] = slot
+        renumbered[row] = slot - 1
+    for at in range(count):
+        slots[kept[at]] = 0
+    return count
+
+
+class _Renumberer:
+    """Distinct users of a selection of rows, with scratch space for one batch."""
+
+    def __init__(self, users: list[bytes]) -> None:
+        self.users = users
+        self.slots = np.zeros(len(users), np.uint32)
+        self.kept = np.empty(len(users), np.uint32)
+
+    def __call__(self, index: Index) -> tuple[list[bytes], NDArray[np.uint16]]:
+        renumbered = np.empty(len(index), np.uint16)
+        count = _renumber(index, self.slots, self.kept, renumbered)
+        users = self.users
+        return [users[at] for at in self.kept[:count].tolist()], renumbered
+
+
+def cut(
+    rows: Rows,
+    groups: Sequence[tuple[int, NDArray[np.intp]]],
+    rows_max: int,
+) -> list[tuple[int, bytes]]:
+    """Return `(group, record bytes)` for groups of row numbers, in order, each record within the limits."""
+    actors, targets = _Renumberer(rows.actors), _Renumberer(rows.targets)
+    out: list[tuple[int, bytes]] = []
+
+    def write(group: int, chosen: NDArray[np.intp]) -> None:
+        columns = {name: column[chosen] if len(column) else column for name, column in rows.columns.items()}
+        actor_list, columns["actor"], columns["actor_account"] = _users_and_accounts(
+            actors, columns["actor"], columns["actor_account"]
+        )
+        target_list, columns["target"], columns["target_account"] = _users_and_accounts(
+            targets, columns["target"], columns["target_account"]
+        )
+        users_bytes = sum(map(len, actor_list)) + sum(map(len, target_list))
+        width = sum(column.itemsize for column in columns.values())
+        # MessagePack adds at most five bytes an element and a few for the frame.
+        if users_bytes + 5 * (len(actor_list) + len(target_list)) + width * len(chosen) > RECORD_BYTES_MAX - 50_000:
+            half = len(chosen) // 2
+            write(group, chosen[:half])
+            write(group, chosen[half:])
+            return
+        record = Record(
+            rows.kind,
+            len(chosen),
+            rows.networks,
+            rows.labels,
+            actor_list,
+            target_list,
+            columns,
+        )
+        out.append((group, encode(record)))
+
+    for group, chosen in groups:
+        for start in range(0, len(chosen), min(rows_max, ROWS_MAX // 2)):
+            write(group, chosen[start : start + min(rows_max, ROWS_MAX // 2)])
+    return out
+
+
+def _users_and_accounts(
+    renumber: _Renumberer, users: Index, accounts: Index
+) -> tuple[list[bytes], NDArray[np.uint16], NDArray[np.uint16]]:
+    if not len(accounts):
+        kept, renumbered = renumber(users)
+        return kept, renumbered, np.empty(0, np.uint16)
+    kept, renumbered = renumber(np.concatenate([users, accounts]))
+    return kept, renumbered[: len(users)], renumbered[len(users) :]
+
+
+def renumbering(index: NDArray[np.int64], size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the distinct values of `index` (all below `size`) by first appearance, and each element's number.
+
+    >>> [part.tolist() for part in renumbering(np.array([7, 3, 7]), 8)]
+    [[7, 3], [0, 1, 0]]
+    """
+    kept, renumbered = np.empty(len(index), np.int64), np.empty(len(index), np.int64)
+    count = _renumber(index, np.zeros(size, np.uint32), kept, renumbered)
+    return kept[:count], renumbered
+
+
+def groups_of(group: NDArray[Any], count: int) -> list[tuple[int, NDArray[np.intp]]]:
+    """Return the row numbers of each group present, in row order.
+
+    >>> [(g, r.tolist()) for g, r in groups_of(np.array([1, 0, 1], "u1"), 3)]
+    [(0, [1]), (1, [0, 2])]
+    """
+    order = np.argsort(group, kind="stable")
+    bounds = np.searchsorted(group[order], np.arange(count + 1))
+    return [(g, order[bounds[g] : bounds[g + 1]]) for g in range(count) if bounds[g] < bounds[g + 1]]
+
+
+def distinct(lists: Sequence[list[bytes]]) -> tuple[list[bytes], list[NDArray[np.uint32]]]:
+    """Return the distinct users of several lists, and for each list the numbers of its users among them.
+
+    >>> users, numbers = distinct([[b"a", b"b"], [b"b", b"c"]])
+    >>> users, [n.tolist() for n in numbers]
+    ([b'a', b'b', b'c'], [[0, 1], [1, 2]])
+    """
+    if len(lists) == 1:
+        return lists[0], [np.arange(len(lists[0]), dtype=np.uint32)]
+    seen: dict[bytes, int] = {}
+    for users in lists:
+        seen.update(dict.fromkeys(users, 0))
+    everyone = list(seen)
+    number = dict(zip(everyone, range(len(everyone)), strict=True)).__getitem__
+    return everyone, [np.fromiter(map(number, users), np.uint32, len(users)) for users in lists]
+
+
+def joined(records: Sequence[Record], name: str) -> NDArray[Any]:
+    """Return one column of several records, one after the other."""
+    if len(records) == 1:
+        return records[0].columns[name]
+    return np.concatenate([record.columns[name] for record in records])
+
+
+def renumbered(records: Sequence[Record], name: str, numbers: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    """Return an index column of several records, translated by each record's own numbers."""
+    return np.concatenate([n[record.columns[name]] for record, n in zip(records, numbers, strict=True)])

@@ -1,0 +1,151 @@
+"""Tells whether everything that was read in has been processed, and whether the counts add up.
+
+A reading follows the way of the events, each step read after the one before it: ends of the raw topics, what ingest
+committed and sent, what the actors stages took of that and sent, what the targets stages took of that. All numbers
+only grow, so a step that has caught up with an earlier reading of the step before it has caught up in truth, however
+much came in meanwhile.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from streams.feed_position import FeedPosition, source_of
+from streams.status import TaskStatus
+
+RUNNING = "running"
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """A raw partition: how far it reaches and what ingest committed of it."""
+
+    network: str
+    partition: int
+    begin: int
+    end: int
+    committed: int | None
+    position: FeedPosition
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One look along the whole way; tasks by partition, read twice, one after the other."""
+
+    feeds: Sequence[Feed]
+    actors: Mapping[int, TaskStatus]
+    targets: Mapping[int, TaskStatus]
+    lane_partitions: int
+
+
+@dataclass(frozen=True, slots=True)
+class Behind:
+    """One place that has not caught up."""
+
+    stage: str
+    """`ingest`, `actors` or `targets`."""
+    where: str
+    records: int
+    """How far it is behind; 0 where that is not known."""
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Conservation:
+    """What became of the events of one network."""
+
+    network: str
+    read: int
+    applied: int
+    self_: int
+    dead_lettered: int
+    heartbeat: int
+    retracting: int
+
+    @property
+    def missing(self) -> int:
+        """Events read and not accounted for: 0 when idle, positive while some are under way."""
+        return self.read - self.applied - self.self_ - self.dead_lettered - self.heartbeat - self.retracting
+
+    def as_dict(self) -> dict[str, int | str | bool]:
+        """Return the public form."""
+        return {
+            "network": self.network,
+            "read": self.read,
+            "applied": self.applied,
+            "self": self.self_,
+            "dead_lettered": self.dead_lettered,
+            "heartbeat": self.heartbeat,
+            "retracting": self.retracting,
+            "missing": self.missing,
+            "holds": self.missing == 0,
+        }
+
+
+def behind(reading: Reading) -> list[Behind]:
+    """List what is not processed yet, in the order of the way; empty when everything is."""
+    return [*_feeds_behind(reading), *_tasks_not_running(reading), *_actors_behind(reading), *_targets_behind(reading)]
+
+
+def _feeds_behind(reading: Reading) -> Iterable[Behind]:
+    for feed in reading.feeds:
+        done = feed.begin if feed.committed is None else feed.committed
+        if done < feed.end:
+            yield Behind("ingest", source_of(feed.network, feed.partition), feed.end - done)
+
+
+def _tasks_not_running(reading: Reading) -> Iterable[Behind]:
+    for partition in range(reading.lane_partitions):
+        task = reading.targets.get(partition)
+        if task is None or partition not in reading.actors:
+            yield Behind("worker", f"partition {partition}", 0, "no worker has it")
+        elif task.state != RUNNING:
+            yield Behind("worker", f"partition {partition}", 0, task.state + (f": {task.reason}" if task.reason else ""))
+
+
+def _actors_behind(reading: Reading) -> Iterable[Behind]:
+    for partition, task in sorted(reading.actors.items()):
+        seen = task.seen.get("actors", {})
+        lag = sum(
+            max(0, feed.position.sent[partition] - seen.get(source_of(feed.network, feed.partition), 0))
+            for feed in reading.feeds
+        )
+        if lag:
+            yield Behind("actors", f"partition {partition}", lag)
+
+
+def _targets_behind(reading: Reading) -> Iterable[Behind]:
+    for partition, task in sorted(reading.targets.items()):
+        seen = task.seen.get("targets", {})
+        lag = sum(
+            max(0, source.sent.get(str(partition), 0) - seen.get(f"actors/{number}", 0))
+            for number, source in reading.actors.items()
+        )
+        if lag:
+            yield Behind("targets", f"partition {partition}", lag)
+
+
+def conservation(reading: Reading) -> list[Conservation]:
+    """Add up what became of each network's events, in the order of the feeds.
+
+    The counters are kept in the transactions, so the sums hold over restarts of any role.
+    """
+    networks = dict.fromkeys(feed.network for feed in reading.feeds)
+    return [_conservation_of(reading, network) for network in networks]
+
+
+def _conservation_of(reading: Reading, network: str) -> Conservation:
+    def of_ingest(outcome: str) -> int:
+        return sum(feed.position.counters.get(outcome, 0) for feed in reading.feeds if feed.network == network)
+
+    def of_tasks(outcome: str) -> int:
+        return sum(task.counters.get(network, {}).get(outcome, 0) for task in reading.targets.values())
+
+    return Conservation(
+        network=network,
+        read=of_ingest("read"),
+        applied=of_tasks("applied"),
+        self_=of_tasks("self"),
+        dead_lettered=of_ingest("dead_lettered"),
+        heartbeat=of_ingest("heartbeat"),
+        retracting=of_ingest("retracting"),
+    )

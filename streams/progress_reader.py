@@ -1,0 +1,134 @@
+"""Takes readings of progress: asks Kafka how far ingest is, and the workers how far their stages are."""
+
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
+
+import httpx
+import msgspec
+from confluent_kafka import ConsumerGroupTopicPartitions, IsolationLevel, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec
+
+from streams import clients
+from streams.discovery import RoleMember, members
+from streams.errors import CloutError
+from streams.feed_position import FeedPosition, decode
+from streams.names import Names
+from streams.progress import RUNNING, Feed, Reading
+from streams.settings import KafkaSettings
+from streams.status import IngestStatus, TaskStatus, WorkerStatus
+
+Status = TypeVar("Status", WorkerStatus, IngestStatus)
+
+KAFKA_TIMEOUT_SECONDS = 10.0
+HTTP_TIMEOUT_SECONDS = 5.0
+
+
+class ProgressReader:
+    """Takes readings of one installation; keeps its connections between them."""
+
+    def __init__(self, kafka: KafkaSettings, names: Names, networks: Iterable[str], lane_partitions: int) -> None:
+        """Connect to the broker; `networks` are those whose feeds count."""
+        self.admin: AdminClient = clients.admin(kafka)
+        self._names = names
+        self._networks = list(networks)
+        self._lane_partitions = lane_partitions
+        self._http = httpx.Client(timeout=HTTP_TIMEOUT_SECONDS)
+
+    def read(self, *, timeout_seconds: float = 30.0) -> Reading:
+        """Take a reading. Raises `CloutError` if no worker runs or Kafka does not answer."""
+        feeds = self.feeds()
+        workers = members(self.admin, self._names.app_id, timeout_seconds=timeout_seconds)
+        actors = tasks_by_partition(self.worker_statuses(workers))
+        targets = tasks_by_partition(self.worker_statuses(workers))
+        return Reading(feeds=feeds, actors=actors, targets=targets, lane_partitions=self._lane_partitions)
+
+    def feeds(self) -> list[Feed]:
+        """Read the ends of the raw partitions, then what ingest committed of them; in the order of the networks."""
+        places = self._raw_partitions()
+        begins = self._offsets([topic for topics in places.values() for topic in topics], OffsetSpec.earliest())
+        ends = self._offsets(list(begins), OffsetSpec.latest())
+        committed = self._committed(list(begins))
+        return [
+            Feed(
+                network=network,
+                partition=partition,
+                begin=begins[topic, partition],
+                end=ends[topic, partition],
+                committed=committed[topic, partition][0],
+                position=committed[topic, partition][1],
+            )
+            for network, topics in places.items()
+            for topic, partition in topics
+        ]
+
+    def worker_statuses(self, workers: Iterable[RoleMember]) -> list[WorkerStatus]:
+        """Ask workers for their status; one that does not answer is left out."""
+        return [status for worker in workers if (status := self._status(worker.address, WorkerStatus)) is not None]
+
+    def ingest_statuses(self, ingests: Iterable[RoleMember]) -> list[IngestStatus]:
+        """Ask ingest processes for their status; one that does not answer is left out."""
+        return [status for ingest in ingests if (status := self._status(ingest.address, IngestStatus)) is not None]
+
+    def _status(self, address: str, kind: type[Status]) -> Status | None:
+        try:
+            answer = self._http.get(f"http://{address}/v1/status").raise_for_status()
+            return msgspec.json.decode(answer.content, type=kind)
+        except (httpx.HTTPError, msgspec.DecodeError):
+            return None
+
+    def _raw_partitions(self) -> dict[str, list[tuple[str, int]]]:
+        try:
+            topics = self.admin.list_topics(timeout=KAFKA_TIMEOUT_SECONDS).topics
+        except KafkaException as error:
+            raise _unreachable(error) from error
+        found = {}
+        for network in self._networks:
+            name = self._names.interactions(network)
+            if name not in topics:
+                raise CloutError(f"topic {name} is missing", hint="run `clout topics create`")
+            found[network] = [(name, partition) for partition in sorted(topics[name].partitions)]
+        return found
+
+    def _offsets(self, places: list[tuple[str, int]], spec: OffsetSpec) -> dict[tuple[str, int], int]:
+        asked = self.admin.list_offsets(
+            {TopicPartition(*place): spec for place in places},
+            isolation_level=IsolationLevel.READ_COMMITTED,
+            request_timeout=KAFKA_TIMEOUT_SECONDS,
+        )
+        try:
+            return {(place.topic, place.partition): future.result().offset for place, future in asked.items()}
+        except KafkaException as error:
+            raise _unreachable(error) from error
+
+    def _committed(self, places: list[tuple[str, int]]) -> dict[tuple[str, int], tuple[int | None, FeedPosition]]:
+        asked = ConsumerGroupTopicPartitions(self._names.ingest_group, [TopicPartition(*place) for place in places])
+        try:
+            answer = self.admin.list_consumer_group_offsets(
+                [asked], require_stable=True, request_timeout=KAFKA_TIMEOUT_SECONDS
+            )
+            found = answer[self._names.ingest_group].result().topic_partitions
+        except KafkaException as error:
+            raise _unreachable(error) from error
+        return {
+            (place.topic, place.partition): (
+                place.offset if place.offset >= 0 else None,
+                decode(place.metadata, self._lane_partitions),
+            )
+            for place in found
+        }
+
+
+def tasks_by_partition(statuses: Iterable[WorkerStatus]) -> Mapping[int, TaskStatus]:
+    """Choose each partition's task: the running one, where a former owner still speaks of it too."""
+    found: dict[int, TaskStatus] = {}
+    for status in statuses:
+        for task in status.partitions:
+            if task.partition not in found or task.state == RUNNING:
+                found[task.partition] = task
+    return found
+
+
+def _unreachable(error: KafkaException) -> CloutError:
+    return CloutError(
+        "the broker did not answer", detail=error.args[0].str(), hint="see that it is up: clout broker status"
+    )

@@ -1,0 +1,99 @@
+"""What a worker answers about its users: one of them, or all of a partition."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import count
+from typing import Final, Protocol
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from schemas.change import Subscores
+from schemas.export import NetworkState, UserState, encode_user
+from schemas.times import format_ms
+from schemas.users import partition_of
+from scorer.target_state import decode_targets
+from streams.task import Task
+
+_PIECE_ROWS: Final = 2_000
+
+
+class Owner(Protocol):
+    """A worker, as far as questions about users go."""
+
+    tasks: Mapping[int, Task]
+
+    @property
+    def partitions(self) -> int:
+        """Return the number of lane partitions."""
+
+
+def user_states(rows: Sequence[tuple[bytes, bytes]], networks: Sequence[str]) -> Iterator[UserState]:
+    """Yield what stored rows say of their users, as last published."""
+    heads, entries = decode_targets([row for _, row in rows], len(networks))
+    for at, (user, _), head in zip(count(), rows, heads, strict=False):
+        parts = {
+            name: NetworkState(
+                float(entry["reach"]),
+                float(entry["amplification"]),
+                float(entry["network"]),
+                format_ms(int(entry["time"])),
+                int(entry["events"]),
+                int(entry["score_tenths"]) / 10,
+            )
+            for name, entry in zip(networks, entries[at], strict=True)
+            if entry["events"]
+        }
+        yield UserState(
+            user.decode(),
+            int(head["score_tenths"]) / 10,
+            int(head["sequence"]),
+            format_ms(int(head["as_of"])),
+            Subscores(*(int(head[name]) / 10 for name in ("reach_tenths", "amplification_tenths", "network_tenths"))),
+            parts,
+        )
+
+
+def routes(owner: Owner) -> list[Route]:
+    """Return the routes that answer questions about users."""
+
+    def one(request: Request) -> Response:
+        user = request.path_params["user"].encode()
+        partition = partition_of(user, owner.partitions)
+        task = owner.tasks.get(partition)
+        if task is None or task.store is None:
+            return _elsewhere(partition)
+        row = task.store.read_targets([user])[0]
+        if row is None:
+            return JSONResponse({"error": f"user {user.decode()!r} is unknown: nobody has engaged with them"}, 404)
+        answer = next(user_states([(user, row)], task.state.networks))
+        return Response(encode_user(answer), media_type="application/json")
+
+    def everyone(request: Request) -> Response:
+        text = request.query_params.get("partition", "")
+        if not text.isdigit() or int(text) >= owner.partitions:
+            return JSONResponse({"error": f"partition must be 0 to {owner.partitions - 1}, not {text!r}"}, 400)
+        task = owner.tasks.get(int(text))
+        if task is None or task.store is None:
+            return _elsewhere(int(text))
+        return StreamingResponse(_lines(task), media_type="application/x-ndjson")
+
+    return [Route("/v1/users/{user:path}", one), Route("/v1/users", everyone)]
+
+
+def _lines(task: Task) -> Iterator[bytes]:
+    """Yield all users of a partition in pieces; break off when the partition moves away meanwhile."""
+    after = b""
+    while True:
+        store = task.store
+        if store is None:
+            raise ConnectionAbortedError(f"partition {task.partition} moved to another worker")
+        rows = store.scan_targets(after, _PIECE_ROWS)
+        if not rows:
+            return
+        yield b"".join(encode_user(state) + b"\n" for state in user_states(rows, task.state.networks))
+        after = rows[-1][0]
+
+
+def _elsewhere(partition: int) -> Response:
+    return JSONResponse({"error": f"partition {partition} is not restored on this worker"}, 421)

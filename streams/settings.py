@@ -1,0 +1,92 @@
+"""Settings of the stream processors, one frozen object a concern.
+
+`clout.config` fills them from flags, environment, file and defaults; nothing here reads any of those.
+Durations carry their unit in the name. Bounds are declared with `annotated_types` and enforced by the loader.
+"""
+
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from annotated_types import Ge, Le
+
+Positive = Annotated[int, Ge(1)]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class KafkaSettings:
+    """How to reach Kafka and what to call things there."""
+
+    broker: str = ""
+    """HOST:PORT of the cluster; empty means the local broker of the data directory."""
+    prefix: str = ""
+    """Put before every topic name, group id and transactional id of this installation."""
+    options: dict[str, str] = field(default_factory=dict)
+    """Security properties under librdkafka's names (`security.protocol`, `sasl.*`, `ssl.*`), for both clients."""
+    replication_factor: Positive = 1
+    """Replicas of the topics that `clout topics create` makes."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LaneSettings:
+    """The two lanes between ingest and the stages."""
+
+    partitions: Annotated[int, Ge(1), Le(64)] = 4
+    """Partitions of each lane, the changelog and the changes; fixed for the life of the topics."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NetworkSettings:
+    """One social network."""
+
+    format: str = "native"
+    """Name of the decoder: a module of `streams.decoders`."""
+    raw_partitions: Positive = 4
+    """Partitions of its interactions topic when `clout topics create` makes it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class IngestSettings:
+    """The ingest role."""
+
+    batch_events_max: Positive = 20_000
+    """Raw records taken into one transaction."""
+    batch_interval_ms: Positive = 100
+    """Longest wait for a batch to fill."""
+    record_rows_max: Positive = 4_000
+    """Rows in one packed record."""
+    transaction_timeout_seconds: Positive = 15
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WorkerSettings:
+    """The score role: the two stages."""
+
+    batch_rows_max: Positive = 50_000
+    """Rows folded in one commit (a packed record is never split)."""
+    commit_interval_ms: Positive = 100
+    """Wait between commits while little comes in; under load a full batch commits at once."""
+    own_records_in_flight_max: Annotated[int, Ge(0)] = 256
+    """Records sent to the task's own targets lane and not yet folded, beyond which no actor rows are taken.
+
+    With 0, one lane partition and one row a batch and record, events are scored strictly one after the other."""
+    cache_bytes: Positive = 256 << 20
+    """RocksDB's block cache, shared by all partitions of a worker."""
+    session_timeout_seconds: Positive = 10
+    heartbeat_interval_seconds: Positive = 1
+    transaction_timeout_seconds: Positive = 15
+    restore_delay_seconds: Annotated[float, Ge(0)] = 0.0
+    """Extra time each restore takes; for drills of restores that are slower than the session."""
+    stop_seconds: Positive = 8
+    """Time a worker that was told to stop has for the batch in hand."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HttpSettings:
+    """The HTTP server of each role."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on."""
+    port: Annotated[int, Ge(0), Le(65535)] = 0
+    """Port to listen on; 0 takes a free one."""
+    advertised_host: str = ""
+    """Address that others use to reach this role; empty means `host`."""

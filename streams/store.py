@@ -1,0 +1,153 @@
+"""The RocksDB of one partition: two tables of rows by key, and the position that they stand for.
+
+Column families: `targets` (key: user id), `actors` (key: user id, NUL, network name) and the default one, which
+holds the task's own record (`META_KEY`) and, in this copy only, the changelog offset that it has reached. User ids
+hold no control characters, so a changelog key says by itself which table it belongs to.
+
+The write-ahead log is off: the changelog is the durability, and `atomic_flush` keeps the families in step, so that
+after a crash the store is at some committed batch and restore reads on from there.
+"""
+
+import shutil
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from rocksdict import BlockBasedOptions, Cache, Options, Rdict, WriteBatch, WriteOptions
+
+META_KEY: Final = b"\0meta"
+"""Key of the task's record, in the changelog and here; written last in every batch."""
+_LOCAL_KEY: Final = b"\0local"
+_WRITE_BUFFER_BYTES: Final = 64 << 20
+_BLOOM_BITS_PER_KEY: Final = 10
+
+Row = tuple[bytes, bytes | None]
+"""Key and value; None deletes."""
+
+
+class Local(msgspec.Struct, frozen=True):
+    """What only this copy knows about itself."""
+
+    changelog_topic_id: str
+    changelog_end: int
+    """Offset after the last changelog record that is in this store."""
+    written_at_seconds: float
+    """Wall clock of the last write; tells whether compacted deletions may have been missed."""
+
+
+def actor_key(user: bytes, network: bytes) -> bytes:
+    """Return the key of an actor's row.
+
+    >>> actor_key(b"twitter:7", b"twitter")
+    b'twitter:7\\x00twitter'
+    """
+    return user + b"\0" + network
+
+
+class Store:
+    """The tables of one partition; one writer, any number of readers."""
+
+    def __init__(self, path: Path, cache: Cache) -> None:
+        """Open the store at `path`, made when missing."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
+        families = {name: _options(cache) for name in ("actors", "targets")}
+        self._db = Rdict(str(path), _options(cache), column_families=families)
+        self._write_options = WriteOptions()
+        self._write_options.disable_wal = True  # type: ignore[method-assign,assignment]
+        self._db.set_write_options(self._write_options)
+        self.actors: Rdict = self._db.get_column_family("actors")
+        self.targets: Rdict = self._db.get_column_family("targets")
+        self._actors_handle = self._db.get_column_family_handle("actors")
+        self._targets_handle = self._db.get_column_family_handle("targets")
+
+    def meta(self) -> bytes | None:
+        """Return the task's record."""
+        value: bytes | None = self._db.get(META_KEY)
+        return value
+
+    def local(self) -> Local | None:
+        """Return what this copy knows about itself; None in a new one."""
+        value: bytes | None = self._db.get(_LOCAL_KEY)
+        return None if value is None else msgspec.msgpack.decode(value, type=Local)
+
+    def read_actors(self, keys: list[bytes]) -> list[bytes | None]:
+        """Return the actors' rows, None where there is none."""
+        return self.actors.get(keys)  # type: ignore[return-value]
+
+    def read_targets(self, users: list[bytes]) -> list[bytes | None]:
+        """Return the targets' rows, None where there is none."""
+        return self.targets.get(users)  # type: ignore[return-value]
+
+    def write(
+        self, actors: Sequence[Row], targets: Sequence[Row], meta: bytes | None, local: Local
+    ) -> None:
+        """Write rows, the task's record and the changelog offset reached, as one batch."""
+        batch = WriteBatch(raw_mode=True)
+        for rows, handle in ((actors, self._actors_handle), (targets, self._targets_handle)):
+            put, delete = batch.put, batch.delete
+            for key, value in rows:
+                if value is None:
+                    delete(key, handle)
+                else:
+                    put(key, value, handle)
+        if meta is not None:
+            batch.put(META_KEY, meta)
+        batch.put(_LOCAL_KEY, msgspec.msgpack.encode(local))
+        self._db.write(batch, self._write_options)
+
+    def write_changelog(self, records: Sequence[Row], local: Local) -> None:
+        """Write records as they stand in the changelog, and the offset after them."""
+        meta: bytes | None = None
+        actors: list[Row] = []
+        targets: list[Row] = []
+        for key, value in records:
+            if key == META_KEY:
+                meta = value
+            elif b"\0" in key:
+                actors.append((key, value))
+            else:
+                targets.append((key, value))
+        self.write(actors, targets, meta, local)
+
+    def scan_targets(self, after: bytes, rows_max: int) -> list[tuple[bytes, bytes]]:
+        """Return up to `rows_max` users and rows that follow the key `after`, in key order.
+
+        A bounded piece at a time, so that no reader keeps an iterator open while the partition moves.
+        """
+        return list(islice(self.targets.items(from_key=after + b"\0"), rows_max))
+
+    def close(self) -> None:
+        """Flush what is in memory and close."""
+        self._db.flush()
+        self._release()
+
+    def destroy(self) -> None:
+        """Close and delete the local copy; the changelog has all of it."""
+        self._release()
+        shutil.rmtree(self.path, ignore_errors=True)
+
+    def _release(self) -> None:
+        # A handle keeps the database, and so its lock, alive after close().
+        del self._actors_handle, self._targets_handle
+        for family in (self.actors, self.targets, self._db):
+            family.close()
+
+
+def _options(cache: Cache) -> Options:
+    options = Options(raw_mode=True)
+    options.create_if_missing(True)
+    options.create_missing_column_families(True)
+    options.set_atomic_flush(True)
+    options.set_write_buffer_size(_WRITE_BUFFER_BYTES)
+    # Most keys of a batch of new users are in no file: a filter on the memtable answers those without a search.
+    options.set_memtable_prefix_bloom_ratio(0.05)
+    options.set_memtable_whole_key_filtering(True)
+    options.set_keep_log_file_num(2)
+    table = BlockBasedOptions()
+    table.set_block_cache(cache)
+    table.set_bloom_filter(_BLOOM_BITS_PER_KEY, False)
+    options.set_block_based_table_factory(table)
+    return options

@@ -1,0 +1,105 @@
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from clout import VERSION
+from clout.main import app, main
+from streams.settings import KafkaSettings
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(autouse=True)
+def _own_directories(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in [name for name in os.environ if name.startswith("CLOUT_") and not name.startswith("CLOUT_TEST_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("CLOUT_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.chdir(tmp_path)
+
+
+def exit_code(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    return int(caught.value.code or 0)
+
+
+def test_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
+    assert exit_code("--version") == 0
+    assert capsys.readouterr().out == f"clout {VERSION}\n"
+
+
+def test_success_is_0(capsys: pytest.CaptureFixture[str]) -> None:
+    assert exit_code("config", "show", "--json", "--prefix", "a-") == 0
+    assert json.loads(capsys.readouterr().out)["kafka.prefix"] == {"value": "a-", "origin": "flag --prefix"}
+
+
+def test_failure_is_1_with_error_detail_and_hint(capsys: pytest.CaptureFixture[str]) -> None:
+    assert exit_code("broker", "status", "--address") == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert [line.partition(":")[0] for line in err.splitlines()] == ["error", "detail", "hint"]
+
+
+@pytest.mark.parametrize("arguments", [["brokr"], ["broker", "status", "--adress"], ["config", "show", "--prefix"]])
+def test_wrong_use_is_2(arguments: list[str]) -> None:
+    assert exit_code(*arguments) == 2
+
+
+def test_a_wrong_setting_is_2(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("clout.toml").write_text("[lane]\npartitions = 2\n", encoding="utf-8")
+    assert exit_code("config", "show") == 2
+    assert "the nearest valid one is lanes" in capsys.readouterr().err
+
+
+def test_interruption_is_130(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("clout.commands.config.loaded", interrupted)
+    assert exit_code("config", "show") == 130
+
+
+def test_a_reader_that_leaves_early_is_no_traceback() -> None:
+    command = [str(ROOT / ".venv/bin/clout"), "config", "show"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert b"Traceback" not in process.stderr.read()
+
+
+def test_topics_are_created_and_checked(kafka_settings: KafkaSettings, capsys: pytest.CaptureFixture[str]) -> None:
+    where = ["--broker", kafka_settings.broker, "--prefix", kafka_settings.prefix]
+    assert exit_code("topics", "check", *where) == 1
+    assert exit_code(*where, "topics", "create") == 0
+    assert exit_code("topics", *where, "check") == 0
+    assert "clout topics create" in capsys.readouterr().err
+
+
+def test_a_second_model_beside_the_first_gets_its_own_topics(
+    kafka_settings: KafkaSettings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    where = ["--broker", kafka_settings.broker, "--prefix", kafka_settings.prefix]
+    exit_code("topics", "create", *where)
+    capsys.readouterr()
+    monkeypatch.setenv("CLOUT_MODEL__NAME", "trial")
+    exit_code("topics", "create", *where)
+    created = {
+        line.split()[1].removeprefix(kafka_settings.prefix) for line in capsys.readouterr().out.splitlines()[:-1]
+    }
+    assert created == {
+        "lanes.targets.trial.v1",
+        "scores.state.trial.v1",
+        "scores.changes.trial.v1",
+        "lanes.dlq.trial.v1",
+    }
+
+
+@pytest.mark.parametrize("command", [["broker"], ["broker", "up"], ["topics", "create"], ["config", "show"]])
+def test_every_command_has_help(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert app.info.help
+    assert exit_code(*command, "--help") == 0
+    assert capsys.readouterr().out

@@ -1,0 +1,105 @@
+import gzip
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from confluent_kafka import TopicPartition
+
+from clout.replay import NativeEvents, Pace, check_first_line, events_of, opened_lines, replay
+from clout.sender import RAW_PRODUCER_OPTIONS
+from streams import clients
+from streams.errors import CloutError
+from streams.settings import KafkaSettings
+
+EVENT = b'{"id":"a","kind":"share","actor":"x:1","target":"x:2","time":"2024-05-01T00:00:01Z"}'
+
+
+def test_native_lines_are_keyed_by_actor_and_timed() -> None:
+    [(key, value, time_ms)] = NativeEvents().events([EVENT + b"\n"])
+    assert (key, value, time_ms) == (b"x:1", EVENT, 1_714_521_601_000)
+
+
+@pytest.mark.parametrize("line", [b"nonsense", b'{"actor": 5}', b'{"actor": "\xff"}', b"[1]"])
+def test_a_malformed_native_line_comes_unchanged_and_without_a_key(line: bytes) -> None:
+    reader = NativeEvents()
+    assert list(reader.events([line])) == [(None, line, None)]
+    assert reader.counts.malformed == 1
+
+
+def test_empty_native_lines_are_skipped() -> None:
+    reader = NativeEvents()
+    assert list(reader.events([b"\n", b"  \n"])) == []
+    assert (reader.counts.lines, reader.counts.skipped) == (2, 2)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_files_are_read_plain_or_gzipped_whatever_their_name(tmp_path: Path, *, packed: bool) -> None:
+    path = tmp_path / "events"
+    path.write_bytes(gzip.compress(b"a\nb\n") if packed else b"a\nb\n")
+    with opened_lines(path) as (lines, bytes_read):
+        assert list(lines) == [b"a\n", b"b\n"]
+        assert bytes_read() == path.stat().st_size
+
+
+def test_pace_follows_event_time() -> None:
+    pace = Pace(10)
+    assert pace.wait_seconds(1_000, 50.0) == 0
+    assert pace.wait_seconds(21_000, 51.0) == pytest.approx(1.0)
+    assert pace.wait_seconds(500, 51.0) == 0
+
+
+@pytest.mark.parametrize(
+    ("line", "file_format", "hint"),
+    [
+        (b"1 2 100\n", "snap", "--kind"),
+        (EVENT, "snap", "actor target unix_seconds"),
+        (b"1 2 100 RT\n", "native", '"actor"'),
+    ],
+)
+def test_a_file_in_another_format_is_refused_at_once(tmp_path: Path, line: bytes, file_format: str, hint: str) -> None:
+    path = tmp_path / "events"
+    path.write_bytes(line)
+    with pytest.raises(CloutError) as raised:
+        check_first_line(path, file_format, kind=None)
+    assert hint in raised.value.hint
+
+
+def test_a_missing_file_is_an_error_that_names_it(tmp_path: Path) -> None:
+    with pytest.raises(CloutError, match="no-such-file"), opened_lines(tmp_path / "no-such-file"):
+        pass
+
+
+def test_a_replay_keeps_the_order_of_each_actor(
+    tmp_path: Path, kafka_settings: KafkaSettings, make_topic: Callable[..., str]
+) -> None:
+    topic = make_topic(f"{kafka_settings.prefix}raw", partitions=3)
+    path = tmp_path / "events.txt"
+    path.write_text("".join(f"{number % 7} 99 {100 + number} RT\n" for number in range(500)))
+    producer = clients.producer(kafka_settings, RAW_PRODUCER_OPTIONS)
+    summary = replay(path, events_of("snap", "net", kind=None, prefix=None), producer, topic)
+    assert (summary.lines, summary.sent) == (500, 500)
+
+    consumer = clients.consumer(kafka_settings, {"group.id": f"{kafka_settings.prefix}reader"})
+    consumer.assign([TopicPartition(topic, number, 0) for number in range(3)])
+    last: dict[bytes, int] = {}
+    places: dict[bytes, set[int]] = {}
+    left = 500
+    while left:
+        for message in consumer.consume(left, 10):
+            time = json.loads(message.value())["time"]
+            assert time > last.get(message.key(), 0)
+            last[message.key()] = time
+            places.setdefault(message.key(), set()).add(message.partition())
+            left -= 1
+    consumer.close()
+    assert all(len(found) == 1 for found in places.values())
+    assert len(last) == 7
+
+
+def test_a_record_that_kafka_does_not_take_is_an_error(kafka_settings: KafkaSettings, tmp_path: Path) -> None:
+    path = tmp_path / "events.json"
+    path.write_bytes(EVENT)
+    producer = clients.producer(kafka_settings, {**RAW_PRODUCER_OPTIONS, "message.timeout.ms": 1_500})
+    with pytest.raises(CloutError, match="not taken"):
+        replay(path, NativeEvents(), producer, f"{kafka_settings.prefix}no-such-topic")

@@ -1,0 +1,68 @@
+"""What tests share: a real Kafka, names of their own on it, and the real interactions."""
+
+import os
+import secrets
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from clout.broker import LocalBroker
+from streams.clients import admin
+from streams.settings import KafkaSettings
+from streams.topics import TopicSpec, make
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def broker() -> Iterator[str]:
+    """HOST:PORT of a Kafka of this test run's own."""
+    with tempfile.TemporaryDirectory(prefix="clout-test-") as directory:
+        local = LocalBroker(Path(directory), port=None, heap_mb=512)
+        try:
+            yield local.up().address
+        finally:
+            local.down()
+
+
+@pytest.fixture
+def kafka_settings(broker: str) -> KafkaSettings:
+    """The broker, with a prefix that no other test has."""
+    return KafkaSettings(broker=broker, prefix=f"t{secrets.token_hex(4)}-")
+
+
+@pytest.fixture
+def make_topic(kafka_settings: KafkaSettings) -> Callable[..., str]:
+    """Creates a topic: `make_topic(name, partitions=1, **{"cleanup.policy": "compact"})` returns its name."""
+
+    def create(name: str, partitions: int = 1, **config: str) -> str:
+        make(admin(kafka_settings), [TopicSpec(name, partitions, config)], kafka_settings.replication_factor)
+        return name
+
+    return create
+
+
+@pytest.fixture(scope="session")
+def higgs_path() -> Path:
+    """The file of 563,069 real interactions."""
+    directory = Path(os.environ.get("CLOUT_TEST_DATA_DIR", ROOT.parent / "shared" / "data"))
+    path = directory / "higgs-activity_time.txt.gz"
+    if not path.exists():
+        pytest.skip(f"the real interactions are not here: {path} (CLOUT_TEST_DATA_DIR names another directory)")
+    return path
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Where nothing may be missing (CLOUT_TEST_SKIPS_FAIL=1), a skipped test fails the run."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if os.environ.get("CLOUT_TEST_SKIPS_FAIL") == "1" and reporter is not None and reporter.stats.get("skipped"):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say why a run without failures failed."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    if os.environ.get("CLOUT_TEST_SKIPS_FAIL") == "1" and skipped:
+        terminalreporter.write_line(f"{len(skipped)} skipped, and no test may be (CLOUT_TEST_SKIPS_FAIL)", red=True)
