@@ -167,7 +167,7 @@ class LocalBroker:
             )
 
     def _start(self, java: str, classpath: str) -> int:
-        command = [java, f"-Xms{self.heap_mb}m", f"-Xmx{self.heap_mb}m", *JVM_OPTIONS]
+        command = [java, f"-Xmx{self.heap_mb}m", *JVM_OPTIONS]
         command += ["-cp", classpath, "kafka.Kafka", str(self._properties_file)]
         with self.log_file.open("wb") as log:
             self._child = subprocess.Popen(  # noqa: S603 - made of our own parts

@@ -25,6 +25,7 @@ from clout.layers import (
     tree,
 )
 from scorer.model import Model
+from streams.decoders import decoder_names
 from streams.names import Names
 from streams.settings import (
     HttpSettings,
@@ -105,11 +106,21 @@ def load(flags: Mapping[str, str | None], file: Path | None = None) -> Loaded:
         first = error.errors()[0]
         path = tuple(str(part) for part in first["loc"] if part != "[key]")
         raise _unusable(path, first["msg"], first["input"], layer) from error
+    _check_names(settings, layer)
+    return Loaded(settings.model_copy(update={"data_dir": _absolute(settings.data_dir, file, layer)}), layer)
+
+
+def _check_names(settings: Settings, layer: Layer) -> None:
+    """Refuse names that no topic can carry and formats that no decoder reads."""
     for path, name in {("kafka", "prefix"): settings.kafka.prefix, ("model", "name"): settings.model.name}.items():
         if not _TOPIC_PART.fullmatch(name):
             message = "It becomes part of topic names: only letters, digits, '.', '_' and '-'"
             raise _unusable(path, message, name, layer)
-    return Loaded(settings.model_copy(update={"data_dir": _absolute(settings.data_dir, file, layer)}), layer)
+    formats = decoder_names()
+    for network, of_network in settings.networks.items():
+        if of_network.format not in formats:
+            message = f"It must be one of {', '.join(formats)}"
+            raise _unusable(("networks", network, "format"), message, of_network.format, layer)
 
 
 def _absolute(data_dir: Path, file: Path | None, layer: Layer) -> Path:

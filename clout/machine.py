@@ -82,4 +82,3 @@ def role_specs(
         for role, count in (("ingest", ingests), ("score", workers))
         for slot in range(count)
     ]
-

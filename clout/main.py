@@ -12,7 +12,22 @@ from typing import Annotated, Final
 import typer
 
 from clout import VERSION
-from clout.commands import broker, config, topics
+from clout.commands import (
+    broker,
+    config,
+    demo,
+    dlq,
+    export,
+    ingest,
+    replay,
+    score,
+    show,
+    status,
+    tail,
+    topics,
+    up,
+    wait,
+)
 from clout.commands.common import GlobalOptions
 from streams.errors import CloutError
 
@@ -24,9 +39,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.add_typer(broker.app, name="broker")
-app.add_typer(topics.app, name="topics")
-app.add_typer(config.app, name="config")
+for module in (demo, up, broker, topics, ingest, score, replay, wait, status, tail, show, export, dlq, config):
+    module.register(app)
 
 
 def _print_version(wanted: bool) -> None:
@@ -38,15 +52,17 @@ def _print_version(wanted: bool) -> None:
 @app.callback()
 def _globals(
     context: typer.Context,
-    broker: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Kafka to use.")] = None,
-    config: Annotated[Path | None, typer.Option(metavar="FILE", help="Settings file, else ./clout.toml.")] = None,
+    broker_address: Annotated[str | None, typer.Option("--broker", metavar="HOST:PORT", help="Kafka to use.")] = None,
+    config_file: Annotated[
+        Path | None, typer.Option("--config", metavar="FILE", help="Settings file, else ./clout.toml.")
+    ] = None,
     data_dir: Annotated[str | None, typer.Option(metavar="DIRECTORY", help="Where state and the broker live.")] = None,
     prefix: Annotated[str | None, typer.Option(metavar="TEXT", help="Put before topic and group names.")] = None,
     version: Annotated[  # noqa: ARG001 - done by its callback
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    context.obj = GlobalOptions(config=config, broker=broker, prefix=prefix, data_dir=data_dir)
+    context.obj = GlobalOptions(config=config_file, broker=broker_address, prefix=prefix, data_dir=data_dir)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import BinaryIO, Final, Protocol
+from typing import BinaryIO, Final, Protocol, cast
 
 import msgspec
 from confluent_kafka import Producer
@@ -130,7 +130,7 @@ def opened_lines(path: Path) -> Iterator[tuple[BinaryIO, Callable[[], int]]]:
             yield raw, raw.tell
             return
         with gzip.GzipFile(fileobj=raw) as unpacked:
-            yield unpacked, raw.tell  # type: ignore[misc] - GzipFile reads like any binary file
+            yield cast("BinaryIO", unpacked), raw.tell
 
 
 def events_of(file_format: str, network: str, *, kind: str | None, prefix: str | None) -> Events:

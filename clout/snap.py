@@ -47,12 +47,12 @@ class _Row:
 
 
 class SnapEvents:
-    """Turns the lines of one file into interactions, in the order of the file.
+    r"""Turns the lines of one file into interactions, in the order of the file.
 
     User ids are `PREFIX:id`, event ids `network:line` with the line's number in the file, from 1.
 
     >>> reader = SnapEvents("twitter", prefix="t")
-    >>> lines = [b"7 9 1341100972 MT\\n", b"7 9 1341100972 RE\\n", b"8 9 1341100973 RT\\n"]
+    >>> lines = [b"7 9 1341100972 MT\n", b"7 9 1341100972 RE\n", b"8 9 1341100973 RT\n"]
     >>> for key, value, time_ms in reader.events(lines):
     ...     print(value.decode())
     {"id":"twitter:2","kind":"reply","actor":"t:7","target":"t:9","time":1341100972000}

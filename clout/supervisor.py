@@ -18,6 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+import httpx
+
 from streams.errors import CloutError
 
 TIED: Final = Path(__file__).with_name("tied.py")
@@ -32,6 +34,7 @@ LOG_BYTES_MAX: Final = 64 << 20
 """A larger log is put aside, over the one put aside before, when its role starts."""
 LOG_TAIL_BYTES: Final = 2_000
 NAP_SECONDS: Final = 0.05
+READY_TIMEOUT_SECONDS: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,17 +222,29 @@ class Supervisor:
         self._targets = targets
 
 
-def wait_until_up(supervisor: Supervisor, *, timeout_seconds: float) -> None:
-    """Return when every role listens."""
+def wait_until_ready(
+    supervisor: Supervisor, *, timeout_seconds: float, give_up: Callable[[], bool] = lambda: False
+) -> None:
+    """Return when every role says that it is ready, or when `give_up` says so."""
     deadline = time.monotonic() + timeout_seconds
-    while missing := [state.name for state in supervisor.states() if state.address is None]:
+    while (missing := [state.name for state in supervisor.states() if not is_ready(state)]) and not give_up():
         if time.monotonic() > deadline:
             raise CloutError(
-                f"{', '.join(missing)} did not come up within {timeout_seconds:.0f} seconds",
+                f"{', '.join(missing)} did not get ready within {timeout_seconds:.0f} seconds",
                 hint=f"look at {supervisor.log_file(missing[0])}",
             )
         supervisor.tick()
         time.sleep(NAP_SECONDS)
+
+
+def is_ready(state: RoleState) -> bool:
+    """Ask a role whether it is ready to work."""
+    if state.address is None:
+        return False
+    try:
+        return httpx.get(f"http://{state.address}/readyz", timeout=READY_TIMEOUT_SECONDS).is_success
+    except httpx.HTTPError:
+        return False
 
 
 @contextlib.contextmanager

@@ -1,7 +1,16 @@
 """The actors stage: what is each action worth?
 
-Who acts rarely counts more (selectivity), who does the same again counts less (repetition), and only an actor new to
-the target adds to its reach (novelty). Formulas: `docs/ARCHITECTURE.md`, "The score".
+An event at time t grants its target, w being the weight of its kind and h the half-life:
+
+    reach           novelty: 1 for an actor new to the target, else 1 - 2^(-Δ/h), Δ being the time since it last acted
+    amplification   w·s·p: selectivity s = 1/(1 + r/r0), r being the actor's decayed number of acts before this one;
+                    repetition p = (x+1)^a - x^a, a being `alpha`, x being those on this target, decayed with a·h
+    network         w·s·p·i: influence i grows with the actor's own score
+
+So who acts rarely counts more, and who does the same again counts less. x^a decays with h, as the sums do, and a fan of
+constant pace brings a curve that rises to a plateau. An actor remembers its latest 16 targets exactly; those that had
+to make room are kept in two Bloom filters, so that cycling through more targets than it can hold makes none new again:
+a target that comes back takes over the x and the time of the one evicted for it.
 """
 
 from typing import NamedTuple

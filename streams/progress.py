@@ -99,7 +99,9 @@ def _tasks_not_running(reading: Reading) -> Iterable[Behind]:
         if task is None or partition not in reading.actors:
             yield Behind("worker", f"partition {partition}", 0, "no worker has it")
         elif task.state != RUNNING:
-            yield Behind("worker", f"partition {partition}", 0, task.state + (f": {task.reason}" if task.reason else ""))
+            yield Behind(
+                "worker", f"partition {partition}", 0, task.state + (f": {task.reason}" if task.reason else "")
+            )
 
 
 def _actors_behind(reading: Reading) -> Iterable[Behind]:

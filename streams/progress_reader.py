@@ -6,7 +6,8 @@ from typing import TypeVar
 import httpx
 import msgspec
 from confluent_kafka import ConsumerGroupTopicPartitions, IsolationLevel, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._listoffsets import OffsetSpec
 
 from streams import clients
 from streams.discovery import RoleMember, members
@@ -20,6 +21,7 @@ from streams.status import IngestStatus, TaskStatus, WorkerStatus
 Status = TypeVar("Status", WorkerStatus, IngestStatus)
 
 KAFKA_TIMEOUT_SECONDS = 10.0
+REBALANCE_TIMEOUT_SECONDS = 30.0
 HTTP_TIMEOUT_SECONDS = 5.0
 
 
@@ -28,16 +30,16 @@ class ProgressReader:
 
     def __init__(self, kafka: KafkaSettings, names: Names, networks: Iterable[str], lane_partitions: int) -> None:
         """Connect to the broker; `networks` are those whose feeds count."""
-        self.admin: AdminClient = clients.admin(kafka)
+        self._admin: AdminClient = clients.admin(kafka)
         self._names = names
         self._networks = list(networks)
         self._lane_partitions = lane_partitions
         self._http = httpx.Client(timeout=HTTP_TIMEOUT_SECONDS)
 
-    def read(self, *, timeout_seconds: float = 30.0) -> Reading:
+    def read(self, *, timeout_seconds: float = REBALANCE_TIMEOUT_SECONDS) -> Reading:
         """Take a reading. Raises `CloutError` if no worker runs or Kafka does not answer."""
         feeds = self.feeds()
-        workers = members(self.admin, self._names.app_id, timeout_seconds=timeout_seconds)
+        workers = self.workers(timeout_seconds)
         actors = tasks_by_partition(self.worker_statuses(workers))
         targets = tasks_by_partition(self.worker_statuses(workers))
         return Reading(feeds=feeds, actors=actors, targets=targets, lane_partitions=self._lane_partitions)
@@ -45,8 +47,8 @@ class ProgressReader:
     def feeds(self) -> list[Feed]:
         """Read the ends of the raw partitions, then what ingest committed of them; in the order of the networks."""
         places = self._raw_partitions()
-        begins = self._offsets([topic for topics in places.values() for topic in topics], OffsetSpec.earliest())
-        ends = self._offsets(list(begins), OffsetSpec.latest())
+        begins = self._offsets([topic for topics in places.values() for topic in topics], OffsetSpec.earliest())  # type: ignore[no-untyped-call]
+        ends = self._offsets(list(begins), OffsetSpec.latest())  # type: ignore[no-untyped-call]
         committed = self._committed(list(begins))
         return [
             Feed(
@@ -60,6 +62,14 @@ class ProgressReader:
             for network, topics in places.items()
             for topic, partition in topics
         ]
+
+    def workers(self, timeout_seconds: float = REBALANCE_TIMEOUT_SECONDS) -> list[RoleMember]:
+        """Find the workers. Raises `CloutError` if none runs."""
+        return members(self._admin, self._names.app_id, timeout_seconds=timeout_seconds)
+
+    def ingests(self, timeout_seconds: float = REBALANCE_TIMEOUT_SECONDS) -> list[RoleMember]:
+        """Find the ingest processes. Raises `CloutError` if none runs."""
+        return members(self._admin, self._names.ingest_group, timeout_seconds=timeout_seconds)
 
     def worker_statuses(self, workers: Iterable[RoleMember]) -> list[WorkerStatus]:
         """Ask workers for their status; one that does not answer is left out."""
@@ -78,7 +88,7 @@ class ProgressReader:
 
     def _raw_partitions(self) -> dict[str, list[tuple[str, int]]]:
         try:
-            topics = self.admin.list_topics(timeout=KAFKA_TIMEOUT_SECONDS).topics
+            topics = self._admin.list_topics(timeout=KAFKA_TIMEOUT_SECONDS).topics
         except KafkaException as error:
             raise _unreachable(error) from error
         found = {}
@@ -90,7 +100,7 @@ class ProgressReader:
         return found
 
     def _offsets(self, places: list[tuple[str, int]], spec: OffsetSpec) -> dict[tuple[str, int], int]:
-        asked = self.admin.list_offsets(
+        asked = self._admin.list_offsets(
             {TopicPartition(*place): spec for place in places},
             isolation_level=IsolationLevel.READ_COMMITTED,
             request_timeout=KAFKA_TIMEOUT_SECONDS,
@@ -103,7 +113,7 @@ class ProgressReader:
     def _committed(self, places: list[tuple[str, int]]) -> dict[tuple[str, int], tuple[int | None, FeedPosition]]:
         asked = ConsumerGroupTopicPartitions(self._names.ingest_group, [TopicPartition(*place) for place in places])
         try:
-            answer = self.admin.list_consumer_group_offsets(
+            answer = self._admin.list_consumer_group_offsets(
                 [asked], require_stable=True, request_timeout=KAFKA_TIMEOUT_SECONDS
             )
             found = answer[self._names.ingest_group].result().topic_partitions

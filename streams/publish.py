@@ -1,11 +1,29 @@
-"""Score changes as Kafka records: key, value and CloudEvents headers."""
+"""Score changes as Kafka records: key, value and CloudEvents headers.
+
+A batch's values are written by one kernel, column by column, since nearly every batch changes thousands of scores; the
+text is byte for byte that of `schemas.change.encode_change`, which writes those that need escapes.
+"""
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from itertools import pairwise
+from typing import Any, Final, NamedTuple
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
 
 from schemas.change import Cause, Subscores, change_headers, encode_change
 from scorer.targets import Published
+
+_NUMBER_BYTES_MAX: Final = 20
+_DAY_MS: Final = 86_400_000
+_DAYS_TO_1970: Final = 719_468
+"""Days from the first of March of the year 0 to the first of January 1970."""
+_DAYS_OF_400_YEARS: Final = 146_097
+_QUOTE: Final = ord('"')
+_BACKSLASH: Final = ord("\\")
+_FIRST_PRINTABLE: Final = 0x20
 
 
 class Change(NamedTuple):
@@ -26,8 +44,22 @@ def changes(
     source: bytes,
 ) -> Iterator[Change]:
     """Yield the change of every user that `published` names; `users` are those of the batch."""
+    keys = [users[at] for at in published.index.tolist()]
+    blob = np.frombuffer(b"".join(keys), np.uint8)
+    special = (blob == _QUOTE) | (blob == _BACKSLASH) | (blob < _FIRST_PRINTABLE)
+    if special.any():
+        values = _one_by_one(published, keys, networks, cause, model)
+    else:
+        values = _together(published, keys, blob, networks, cause, model)
+    for key, value, sequence in zip(keys, values, published.sequence.tolist(), strict=True):
+        yield Change(key, value, change_headers(key.decode(), sequence, source))
+
+
+def _one_by_one(
+    published: Published, keys: Sequence[bytes], networks: Sequence[str], cause: Cause, model: str
+) -> list[bytes]:
     columns = zip(
-        published.index.tolist(),
+        keys,
         published.sequence.tolist(),
         published.previous_tenths.tolist(),
         published.score.tolist(),
@@ -38,11 +70,9 @@ def changes(
         published.as_of.tolist(),
         strict=True,
     )
-    for at, sequence, previous, score, reach, amplification, network, parts, as_of in columns:
-        key = users[at]
-        user = key.decode()
-        value = encode_change(
-            user,
+    return [
+        encode_change(
+            key.decode(),
             sequence,
             score,
             previous / 10.0 if previous else None,
@@ -52,4 +82,167 @@ def changes(
             cause,
             model,
         )
-        yield Change(key, value, change_headers(user, sequence, source))
+        for key, sequence, previous, score, reach, amplification, network, parts, as_of in columns
+    ]
+
+
+def _together(  # noqa: PLR0913  the columns of a change
+    published: Published,
+    keys: Sequence[bytes],
+    blob: NDArray[np.uint8],
+    networks: Sequence[str],
+    cause: Cause,
+    model: str,
+) -> list[bytes]:
+    texts = [
+        b'{"user":"',
+        b'","sequence":',
+        b',"score":',
+        b',"previous":',
+        b"null",
+        b',"subscores":{"reach":',
+        b',"amplification":',
+        b',"network":',
+        b'},"networks":{',
+        b'},"as_of":"',
+        f'","cause":"{cause}","model":"{model}","reference":null}}'.encode(),
+        *(f'"{name}":'.encode() for name in networks),
+    ]
+    text, text_ends = _joined(texts)
+    _, key_ends = _joined(keys)
+    scores = np.stack([published.score, published.reach, published.amplification, published.network], axis=1)
+    width = len(text) + (7 + len(networks)) * _NUMBER_BYTES_MAX + 30
+    out = np.empty(len(blob) + width * len(keys), np.uint8)
+    ends = np.zeros(len(keys) + 1, np.int64)
+    _write(
+        out,
+        ends[1:],
+        np.ascontiguousarray(blob).copy(),
+        key_ends,
+        text,
+        text_ends,
+        published.sequence.astype(np.int64),
+        published.previous_tenths.astype(np.int64),
+        np.rint(scores * 10).astype(np.int64),
+        np.rint(np.nan_to_num(published.networks) * 10).astype(np.int64),
+        published.as_of.astype(np.int64),
+    )
+    data = out[: ends[-1]].tobytes()
+    return [data[begin:end] for begin, end in pairwise(ends.tolist())]
+
+
+def _joined(parts: Sequence[bytes]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    ends = np.zeros(len(parts) + 1, np.int64)
+    np.cumsum(np.fromiter(map(len, parts), np.int64, len(parts)), out=ends[1:])
+    return np.frombuffer(b"".join(parts), np.uint8).copy(), ends
+
+
+@numba.njit(cache=True, nogil=True)
+def _put(out: Any, at: int, text: Any, begin: int, end: int) -> int:
+    for source in range(begin, end):
+        out[at] = text[source]
+        at += 1
+    return at
+
+
+@numba.njit(cache=True, nogil=True)
+def _put_digits(out: Any, at: int, number: int, digits: int) -> int:
+    """Write a number with leading zeros."""
+    for place in range(digits):
+        out[at + digits - 1 - place] = 48 + number % 10
+        number //= 10
+    return at + digits
+
+
+@numba.njit(cache=True, nogil=True)
+def _put_integer(out: Any, at: int, number: int) -> int:
+    digits, rest = 1, number // 10
+    while rest > 0:
+        digits += 1
+        rest //= 10
+    return _put_digits(out, at, number, digits)
+
+
+@numba.njit(cache=True, nogil=True)
+def _put_tenths(out: Any, at: int, tenths: int) -> int:
+    at = _put_integer(out, at, tenths // 10)
+    out[at] = 46
+    out[at + 1] = 48 + tenths % 10
+    return at + 2
+
+
+@numba.njit(cache=True, nogil=True)
+def _put_time(out: Any, at: int, time_ms: int) -> int:
+    """Write ms since 1970 as RFC 3339; the date by Howard Hinnant's `civil_from_days`."""
+    days, rest = time_ms // _DAY_MS, time_ms % _DAY_MS
+    days += _DAYS_TO_1970
+    era, day_of_era = days // _DAYS_OF_400_YEARS, days % _DAYS_OF_400_YEARS
+    year_of_era = (day_of_era - day_of_era // 1460 + day_of_era // 36524 - day_of_era // 146096) // 365
+    day_of_year = day_of_era - (365 * year_of_era + year_of_era // 4 - year_of_era // 100)
+    shifted = (5 * day_of_year + 2) // 153
+    day = day_of_year - (153 * shifted + 2) // 5 + 1
+    month = shifted + 3 if shifted < 10 else shifted - 9
+    year = year_of_era + era * 400 + (1 if month <= 2 else 0)
+    at = _put_digits(out, at, year, 4)
+    out[at] = 45
+    at = _put_digits(out, at + 1, month, 2)
+    out[at] = 45
+    at = _put_digits(out, at + 1, day, 2)
+    out[at] = 84
+    at = _put_digits(out, at + 1, rest // 3_600_000, 2)
+    out[at] = 58
+    at = _put_digits(out, at + 1, rest // 60_000 % 60, 2)
+    out[at] = 58
+    at = _put_digits(out, at + 1, rest // 1000 % 60, 2)
+    out[at] = 46
+    at = _put_digits(out, at + 1, rest % 1000, 3)
+    out[at] = 90
+    return at + 1
+
+
+@numba.njit(cache=True, nogil=True)
+def _write(
+    out: Any,
+    ends: Any,
+    keys: Any,
+    key_ends: Any,
+    text: Any,
+    text_ends: Any,
+    sequence: Any,
+    previous: Any,
+    scores: Any,
+    networks: Any,
+    as_of: Any,
+) -> None:
+    """Write all changes one after the other; `text` holds the fixed parts in the order of their use."""
+    at = 0
+    for row in range(len(ends)):
+        at = _put(out, at, text, text_ends[0], text_ends[1])
+        at = _put(out, at, keys, key_ends[row], key_ends[row + 1])
+        at = _put(out, at, text, text_ends[1], text_ends[2])
+        at = _put_integer(out, at, sequence[row])
+        at = _put(out, at, text, text_ends[2], text_ends[3])
+        at = _put_tenths(out, at, scores[row, 0])
+        at = _put(out, at, text, text_ends[3], text_ends[4])
+        if previous[row] == 0:
+            at = _put(out, at, text, text_ends[4], text_ends[5])
+        else:
+            at = _put_tenths(out, at, previous[row])
+        for part in range(3):
+            at = _put(out, at, text, text_ends[5 + part], text_ends[6 + part])
+            at = _put_tenths(out, at, scores[row, 1 + part])
+        at = _put(out, at, text, text_ends[8], text_ends[9])
+        first = True
+        for code in range(networks.shape[1]):
+            if networks[row, code] == 0:
+                continue
+            if not first:
+                out[at] = 44
+                at += 1
+            first = False
+            at = _put(out, at, text, text_ends[11 + code], text_ends[12 + code])
+            at = _put_tenths(out, at, networks[row, code])
+        at = _put(out, at, text, text_ends[9], text_ends[10])
+        at = _put_time(out, at, as_of[row])
+        at = _put(out, at, text, text_ends[10], text_ends[11])
+        ends[row] = at

@@ -63,7 +63,7 @@ def routes(owner: Owner) -> list[Route]:
         task = owner.tasks.get(partition)
         if task is None or task.store is None:
             return _elsewhere(partition)
-        row = task.store.read_targets([user])[0]
+        row = task.store.target(user)
         if row is None:
             return JSONResponse({"error": f"user {user.decode()!r} is unknown: nobody has engaged with them"}, 404)
         answer = next(user_states([(user, row)], task.state.networks))

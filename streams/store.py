@@ -9,7 +9,7 @@ after a crash the store is at some committed batch and restore reads on from the
 """
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Final
@@ -25,6 +25,9 @@ _BLOOM_BITS_PER_KEY: Final = 10
 
 Row = tuple[bytes, bytes | None]
 """Key and value; None deletes."""
+
+_ABSENT: Final[bytes] = bytes(bytearray(b"absent"))
+"""Stands for a row that is not held, which is not the same as one that does not exist; known by identity."""
 
 
 class Local(msgspec.Struct, frozen=True):
@@ -46,10 +49,46 @@ def actor_key(user: bytes, network: bytes) -> bytes:
     return user + b"\0" + network
 
 
+class RecentRows:
+    """The rows last read or written, so that busy users cost no look-up; at most two generations of `rows_max`.
+
+    >>> recent = RecentRows(2)
+    >>> recent.get([b"a"], lambda keys: [b"1"] * len(keys)), recent.get([b"a"], lambda keys: [])
+    ([b'1'], [b'1'])
+    """
+
+    def __init__(self, rows_max: int) -> None:
+        """Begin empty."""
+        self.rows_max = rows_max
+        self._recent: dict[bytes, bytes | None] = {}
+        self._older: dict[bytes, bytes | None] = {}
+
+    def get(self, keys: list[bytes], read: Callable[[list[bytes]], list[bytes | None]]) -> list[bytes | None]:
+        """Return the rows of `keys`; those not held are read."""
+        recent, older, absent = self._recent, self._older, _ABSENT
+        rows = [recent.get(key, absent) for key in keys]
+        at = [place for place, row in enumerate(rows) if row is absent]
+        for place in at:
+            rows[place] = older.get(keys[place], absent)
+        at = [place for place in at if rows[place] is absent]
+        if at:
+            missing = [keys[place] for place in at]
+            for place, row in zip(at, read(missing), strict=True):
+                rows[place] = row
+        self.put(zip(keys, rows, strict=True))
+        return rows
+
+    def put(self, rows: Iterable[Row]) -> None:
+        """Hold these rows."""
+        self._recent.update(rows)
+        if len(self._recent) > self.rows_max:
+            self._recent, self._older = {}, self._recent
+
+
 class Store:
     """The tables of one partition; one writer, any number of readers."""
 
-    def __init__(self, path: Path, cache: Cache) -> None:
+    def __init__(self, path: Path, cache: Cache, recent_rows_max: int = 50_000) -> None:
         """Open the store at `path`, made when missing."""
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
@@ -60,6 +99,7 @@ class Store:
         self._db.set_write_options(self._write_options)
         self.actors: Rdict = self._db.get_column_family("actors")
         self.targets: Rdict = self._db.get_column_family("targets")
+        self._recent_actors, self._recent_targets = RecentRows(recent_rows_max), RecentRows(recent_rows_max)
         self._actors_handle = self._db.get_column_family_handle("actors")
         self._targets_handle = self._db.get_column_family_handle("targets")
 
@@ -74,12 +114,17 @@ class Store:
         return None if value is None else msgspec.msgpack.decode(value, type=Local)
 
     def read_actors(self, keys: list[bytes]) -> list[bytes | None]:
-        """Return the actors' rows, None where there is none."""
-        return self.actors.get(keys)  # type: ignore[return-value]
+        """Return the actors' rows, None where there is none; for the writer alone."""
+        return self._recent_actors.get(keys, self.actors.get)
 
     def read_targets(self, users: list[bytes]) -> list[bytes | None]:
-        """Return the targets' rows, None where there is none."""
-        return self.targets.get(users)  # type: ignore[return-value]
+        """Return the targets' rows, None where there is none; for the writer alone."""
+        return self._recent_targets.get(users, self.targets.get)
+
+    def target(self, user: bytes) -> bytes | None:
+        """Return one target's row, for any reader."""
+        row: bytes | None = self.targets.get(user)
+        return row
 
     def write(
         self, actors: Sequence[Row], targets: Sequence[Row], meta: bytes | None, local: Local
@@ -97,6 +142,8 @@ class Store:
             batch.put(META_KEY, meta)
         batch.put(_LOCAL_KEY, msgspec.msgpack.encode(local))
         self._db.write(batch, self._write_options)
+        self._recent_actors.put(actors)
+        self._recent_targets.put(targets)
 
     def write_changelog(self, records: Sequence[Row], local: Local) -> None:
         """Write records as they stand in the changelog, and the offset after them."""

@@ -21,6 +21,7 @@ RECORD_BYTES_MAX: Final = 1 << 20
 """Largest record batch of interactions and lanes."""
 DEAD_LETTER_BYTES_MAX: Final = 8 << 20
 """A dead letter is larger than its original: headers come on top, and it may compress less well."""
+METADATA_SECONDS: Final = 10.0
 REQUEST_SECONDS: Final = 30.0
 
 _ARRIVAL: Final = {"message.timestamp.type": "LogAppendTime"}
@@ -145,7 +146,7 @@ def _wait_until_visible(client: AdminClient, names: set[str]) -> None:
     """Creation is the controller's word; brokers, and so all clients, learn of it a moment later."""
     deadline = time.monotonic() + REQUEST_SECONDS
     while True:
-        topics = client.list_topics(timeout=REQUEST_SECONDS).topics
+        topics = client.list_topics(timeout=METADATA_SECONDS).topics
         led = {name for name, topic in topics.items() if all(part.leader >= 0 for part in topic.partitions.values())}
         if names <= led:
             return
@@ -161,7 +162,7 @@ def _wait_until_visible(client: AdminClient, names: set[str]) -> None:
 def _present(client: AdminClient) -> dict[str, int]:
     """Partition count of each topic in the cluster."""
     try:
-        topics = client.list_topics(timeout=REQUEST_SECONDS).topics
+        topics = client.list_topics(timeout=METADATA_SECONDS).topics
     except KafkaException as error:
         raise CloutError(
             "Kafka does not answer", detail=error.args[0].str(), hint="check the broker's address and that it runs"

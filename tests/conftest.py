@@ -7,11 +7,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from clout.broker import LocalBroker
 from streams.clients import admin
 from streams.settings import KafkaSettings
 from streams.topics import TopicSpec, make
+
+# The first example of a test compiles kernels; nothing here is timed.
+settings.register_profile("clout", deadline=None)
+settings.load_profile("clout")
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -8,10 +8,15 @@ from clout.broker import local
 from clout.commands.common import settings_of
 from streams.errors import CloutError
 
-app = typer.Typer(help="The local Apache Kafka, for those who have no cluster.", no_args_is_help=True)
+group = typer.Typer(help="The local Apache Kafka, for those who have no cluster.", no_args_is_help=True)
 
 
-@app.command()
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.add_typer(group, name="broker")
+
+
+@group.command()
 def up(context: typer.Context) -> None:
     """Start the local broker, unless it runs, and print its address.
 
@@ -20,7 +25,7 @@ def up(context: typer.Context) -> None:
     typer.echo(local(settings_of(context).data_dir).up().address)
 
 
-@app.command()
+@group.command()
 def down(context: typer.Context) -> None:
     """Stop the local broker; its data stays.
 
@@ -30,14 +35,14 @@ def down(context: typer.Context) -> None:
     typer.echo("stopped" if stopped else "no local broker was running")
 
 
-@app.command()
+@group.command()
 def status(
     context: typer.Context,
     address: Annotated[bool, typer.Option("--address", help="Print the address alone.")] = False,
 ) -> None:
     """Say whether the local broker runs, and where; exit code 1 when it does not.
 
-    Example: clout tail --broker "$(clout broker status --address)"
+    Example: clout broker status --address
     """
     broker = local(settings_of(context).data_dir)
     running = broker.running()

@@ -8,10 +8,15 @@ import typer
 
 from clout.commands.common import loaded
 
-app = typer.Typer(help="The settings.", no_args_is_help=True)
+group = typer.Typer(help="The settings.", no_args_is_help=True)
 
 
-@app.command()
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.add_typer(group, name="config")
+
+
+@group.command()
 def show(
     context: typer.Context,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,

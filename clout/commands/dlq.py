@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Annotated, Final
 
 import typer
-from confluent_kafka import Message, TopicPartition
+from confluent_kafka import Consumer, Message, TopicPartition
 from rich.console import Console
 from rich.text import Text
 
@@ -65,12 +65,12 @@ def dead_letters(settings: Settings, networks: list[str]) -> Iterator[tuple[Dead
     try:
         for network in networks:
             for message in _now_in(consumer, settings.names.dead_letters(network)):
-                yield decode_headers(message.headers() or []), message.value() or b""
+                yield decode_headers(_headers(message)), message.value() or b""
     finally:
         consumer.close()
 
 
-def _now_in(consumer: clients.Consumer, topic: str) -> Iterator[Message]:
+def _now_in(consumer: Consumer, topic: str) -> Iterator[Message]:
     """Yield the records that a topic holds, partition by partition."""
     partitions = consumer.list_topics(topic, timeout=METADATA_TIMEOUT_SECONDS).topics[topic].partitions
     if not partitions:
@@ -82,11 +82,16 @@ def _now_in(consumer: clients.Consumer, topic: str) -> Iterator[Message]:
         position = begin
         while position < end:
             for message in consumer.consume(BATCH_RECORDS, POLL_SECONDS):
-                position = message.offset() if message.error() else message.offset() + 1
                 if message.error() is None:
+                    position = (message.offset() or 0) + 1
                     yield message
                 else:
-                    position = max(position, end)  # the end of the partition: what is left are transaction markers
+                    position = end  # nothing more is there: what was left are transaction markers
+
+
+def _headers(message: Message) -> list[tuple[str, bytes]]:
+    headers = message.headers()
+    return [(name, value) for name, value in headers if isinstance(value, bytes)] if isinstance(headers, list) else []
 
 
 def lines(letter: DeadLetter, value: bytes) -> Text:

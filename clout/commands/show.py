@@ -22,7 +22,7 @@ def register(app: typer.Typer) -> None:
 def command(
     context: typer.Context,
     user: Annotated[str, typer.Argument(metavar="USER", help="Its id, for instance twitter:50329.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print the line of `clout export`.")] = False,  # noqa: FBT002
+    as_json: Annotated[bool, typer.Option("--json", help="Print the line of `clout export`.")] = False,
 ) -> None:
     """Show one user's score, its parts, and what each network adds.
 
@@ -56,7 +56,11 @@ def panel(state: UserState) -> Panel:
     for name, network in sorted(state.networks.items(), key=lambda item: -item[1].score):
         sums = (network.reach, network.amplification, network.network)
         scores.add_row(
-            name, f"{network.score:.1f}", *(f"{value:,.2f}" for value in sums), f"{network.events:,}", network.time
+            name,
+            f"{network.score:.1f}",
+            *(f"{value:,.2f}" for value in sums),
+            f"{network.events:,}",
+            network.time[:16].replace("T", " "),
         )
     note = Text("all: sub-scores, 1 to 100; networks: the sums behind them, at the time of the last event", "dim")
     return Panel(Group(summary, Text(), scores, Text(), note), title=state.user, title_align="left", expand=False)

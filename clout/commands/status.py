@@ -10,7 +10,6 @@ from rich.table import Table
 from clout.commands.common import connected
 from clout.commands.tables import conservation_table
 from clout.commands.wait import reader_of
-from streams.discovery import members
 from streams.errors import CloutError
 from streams.progress import Conservation, Reading, conservation
 from streams.progress_reader import tasks_by_partition
@@ -24,7 +23,7 @@ def register(app: typer.Typer) -> None:
 
 def command(
     context: typer.Context,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,  # noqa: FBT002
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Show each role's process, address, partitions, positions and lag, and what became of all events.
 
@@ -37,11 +36,11 @@ def command(
     feeds = reader.feeds()
     ingests, workers, missing = [], [], []
     try:
-        ingests = reader.ingest_statuses(members(reader.admin, settings.names.ingest_group))
+        ingests = reader.ingest_statuses(reader.ingests())
     except CloutError as error:
         missing.append(error)
     try:
-        workers = reader.worker_statuses(members(reader.admin, settings.names.app_id))
+        workers = reader.worker_statuses(reader.workers())
     except CloutError as error:
         missing.append(error)
     tasks = tasks_by_partition(workers)
@@ -53,9 +52,8 @@ def command(
         console.print(_table(ingests, workers))
         console.print()
         console.print(conservation_table(sums))
-    for error in missing:
-        if as_json or len(missing) == 1:
-            typer.echo(error, err=True)
+    if len(missing) == 1:
+        typer.echo(missing[0], err=True)
     if not ingests and not workers:
         raise CloutError(
             "no role runs",
@@ -95,5 +93,3 @@ def _table(ingests: list[IngestStatus], workers: list[WorkerStatus]) -> Table:
 def _lanes(numbers: dict[str, int]) -> str:
     """Write what is known of the two lanes, as `actors / targets`."""
     return " / ".join(f"{numbers[lane]:,}" for lane in ("actors", "targets") if lane in numbers)
-
-

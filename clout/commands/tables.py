@@ -15,9 +15,6 @@ def conservation_table(sums: Iterable[Conservation]) -> Table:
     table.add_column("")
     for of in sums:
         counts = (of.read, of.applied, of.self_, of.dead_lettered, of.heartbeat, of.retracting)
-        if of.missing == 0:
-            verdict = "adds up"
-        else:
-            verdict = f"{of.missing:,} missing" if of.missing > 0 else "still coming in"
+        verdict = f"{of.missing:,} missing" if of.missing > 0 else "still coming in" if of.missing else "adds up"
         table.add_row(of.network, *(f"{count:,}" for count in counts), verdict)
     return table

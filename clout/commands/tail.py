@@ -28,11 +28,11 @@ def register(app: typer.Typer) -> None:
 def command(
     context: typer.Context,
     user: Annotated[str | None, typer.Option(metavar="USER", help="Changes of this user alone.")] = None,
-    from_beginning: Annotated[  # noqa: FBT002
+    from_beginning: Annotated[
         bool, typer.Option("--from-beginning", help="All changes that the log still has, not only new ones.")
     ] = False,
     limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="End after so many changes.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the events as they are.")] = False,  # noqa: FBT002
+    as_json: Annotated[bool, typer.Option("--json", help="Print the events as they are.")] = False,
 ) -> None:
     """Follow score changes: when, whose, from what to what, and why.
 
@@ -79,8 +79,9 @@ def records(consumer: Consumer) -> Iterator[tuple[bytes, bytes]]:
     """Yield key and value of the records that come, for ever."""
     while True:
         for message in consumer.consume(BATCH_RECORDS, POLL_SECONDS):
-            if message.error() is None and message.value() is not None:
-                yield message.key() or b"", message.value()
+            value = message.value()
+            if message.error() is None and value is not None:
+                yield message.key() or b"", value
 
 
 def line(change: ScoreChange) -> Text:

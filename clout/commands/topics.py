@@ -6,10 +6,15 @@ from clout.commands.common import connected
 from clout.config import Settings
 from streams import topics
 
-app = typer.Typer(help="The topics of this installation.", no_args_is_help=True)
+group = typer.Typer(help="The topics of this installation.", no_args_is_help=True)
 
 
-@app.command()
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.add_typer(group, name="topics")
+
+
+@group.command()
 def create(context: typer.Context) -> None:
     """Create the topics that are missing; those that exist stay as they are.
 
@@ -24,7 +29,7 @@ def create(context: typer.Context) -> None:
     topics.require(settings.kafka, specs)
 
 
-@app.command()
+@group.command()
 def check(context: typer.Context) -> None:
     """Check that all topics are as they must be; exit code 1 when one is not.
 

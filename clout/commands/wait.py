@@ -1,7 +1,8 @@
 """`clout wait`: returns when everything that was read in has been processed."""
 
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from typing import Annotated
 
 import typer
@@ -27,9 +28,7 @@ def register(app: typer.Typer) -> None:
 
 def command(
     context: typer.Context,
-    timeout: Annotated[
-        str, typer.Option(metavar="DURATION", help="Give up after 90, 90s, 2m or 1h.")
-    ] = "60s",
+    timeout: Annotated[str, typer.Option(metavar="DURATION", help="Give up after 90, 90s, 2m or 1h.")] = "60s",
 ) -> None:
     """Wait until everything that was read in has been processed, and print what became of it.
 
@@ -66,20 +65,29 @@ def wait_until_processed(reader: ProgressReader, timeout_seconds: float, say: Ca
                 return reading
             problem = CloutError(
                 f"not everything was processed within {timeout_seconds:g} seconds",
-                detail="; ".join(_lines(late)),
+                detail="; ".join(lines(late)),
                 hint="wait longer with --timeout if these numbers fall, else see `clout status` and the roles' logs",
             )
-            say(_lines(late)[0])
+            say(summary(late))
         except CloutError as error:
             problem = error
             say(error.error)
         if deadline - time.monotonic() <= 0:
-            raise problem
+            raise _with_reason(problem, reader)
         time.sleep(POLL_SECONDS)
 
 
+def _with_reason(problem: CloutError, reader: ProgressReader) -> CloutError:
+    """Return the problem, or, when ingest does not run at all, that."""
+    try:
+        reader.ingests()
+    except CloutError as absent:
+        return CloutError(absent.error, detail=f"{problem.error}: {problem.detail}", hint=absent.hint)
+    return problem
+
+
 def check_sums(sums: list[Conservation]) -> None:
-    """Raise if events were read and are nowhere. (Fewer read than processed only means that more came meanwhile.)"""
+    """Raise if events were read and are nowhere; fewer read than processed only means that more came meanwhile."""
     lost = [f"{of.network}: {of.missing:,} of {of.read:,}" for of in sums if of.missing > 0]
     if lost:
         raise CloutError(
@@ -89,11 +97,27 @@ def check_sums(sums: list[Conservation]) -> None:
         )
 
 
-def _lines(late: list[Behind]) -> list[str]:
-    lines = [
-        f"{of.stage} {of.where}: " + (of.note or f"{of.records:,} records behind") for of in late[:SHOWN_MAX]
-    ]
-    return lines if len(late) <= SHOWN_MAX else [*lines, f"and {len(late) - SHOWN_MAX} more places"]
+def lines(late: Sequence[Behind]) -> list[str]:
+    """Say what is behind, and by how much; of many places the first.
+
+    >>> lines([Behind("ingest", "twitter/0", 1_200), Behind("worker", "partition 2", 0, "no worker has it")])
+    ['ingest twitter/0: 1,200 records behind', 'worker partition 2: no worker has it']
+    """
+    shown = [f"{of.stage} {of.where}: " + (of.note or f"{of.records:,} records behind") for of in late[:SHOWN_MAX]]
+    return shown if len(late) <= SHOWN_MAX else [*shown, f"and {len(late) - SHOWN_MAX} more places"]
+
+
+def summary(late: Sequence[Behind]) -> str:
+    """Say in a few words how far all is behind.
+
+    >>> summary([Behind("ingest", "twitter/0", 1_000), Behind("ingest", "twitter/1", 200)])
+    'ingest 1,200 records behind'
+    """
+    records: Counter[str] = Counter()
+    for of in late:
+        records[of.stage] += of.records
+    words = [f"{stage} {count:,} records behind" for stage, count in records.items() if count]
+    return ", ".join([*words, *dict.fromkeys(of.note for of in late if of.note)])
 
 
 class _Plain:

@@ -1,0 +1,1 @@
+"""The demonstration: a made-up population, and a live view of what its scores do."""

@@ -4,13 +4,14 @@ from typing import Final
 
 import numpy as np
 
-FIRST_NAMES: Final = (
-    "ada aiko alma amara amir anna anouk arjun ayla bao bea bruno carmen chidi chloe dara dmitri elif emeka emil esra "
-    "fatima felix finn freya gita hana hugo ida ines isla ivan jana joao jonas juna kai karim kiri lara leila lena levi "
-    "linh lucia mads maja malik maren mateo mei mila milo mina nadia naomi nia nils noor nuno olga omar oskar otto pia "
-    "priya quinn rafa ravi rosa ruben sami sanna sara sina sofia suri tara theo tomas uma valen vera wei wim xenia yara "
-    "yuki yusuf zara zoe"
-).split()
+_NAMES: Final = """
+ada aiko alma amara amir anna anouk arjun ayla bao bea bruno carmen chidi chloe dara dmitri elif
+emeka emil esra felix finn freya gita hana hugo ida ines isla ivan jana joao jonas juna kai karim
+kiri lara leila lena levi linh lucia mads maja malik maren mateo mei mila milo mina nadia naomi nia
+nils noor nuno olga omar oskar otto pia priya quinn rafa ravi rosa ruben sami sanna sara sina sofia
+suri tara theo tomas uma valen vera wei wim xenia yara yuki yusuf zara zoe
+"""
+FIRST_NAMES: Final = _NAMES.split()
 
 
 def person_ids(count: int, seed: int) -> list[str]:

@@ -56,6 +56,7 @@ def decode(values: Sequence[bytes], headers: Sequence[Headers] | None = None) ->
     ('follow', 'https://a/ann', 'https://b/bob')
     """
     batch = Batch()
+    places: list[tuple[int, int]] = []
     for record, value in enumerate(values):
         try:
             found = read(value, headers[record] if headers else None)
@@ -63,24 +64,21 @@ def decode(values: Sequence[bytes], headers: Sequence[Headers] | None = None) ->
             batch.reject(record, WHOLE, error)
             continue
         for index, event in found:
-            _decode_event(batch, record, index, event)
+            try:
+                interactions = _interactions(event)
+            except RejectedError as error:
+                batch.reject(record, index, error)
+            else:
+                batch.events.extend(interactions)
+                places.extend([(record, index)] * len(interactions))
+    if places:
+        batch.came_from(*zip(*places, strict=True))
     return batch
 
 
-def _decode_event(batch: Batch, record: int, index: int, event: CloudEvent | RejectedError) -> None:
+def _interactions(event: CloudEvent | RejectedError) -> list[Interaction]:
     if isinstance(event, RejectedError):
-        batch.reject(record, index, event)
-        return
-    try:
-        interactions = _interactions(event)
-    except RejectedError as error:
-        batch.reject(record, index, error)
-        return
-    batch.events.extend(interactions)
-    batch.came_from(record, [index] * len(interactions))
-
-
-def _interactions(event: CloudEvent) -> list[Interaction]:
+        raise event
     if event.type == HEARTBEAT_TYPE:
         return [Interaction(kind="heartbeat", time=_time(event, {}), source=event.source)]
     activity = event.data
@@ -219,6 +217,9 @@ def _iris(value: Any) -> list[str]:
 
 def _only(found: Json, name: str) -> str:
     """Return the one IRI in a field."""
+    value = found.get(name)
+    if value and isinstance(value, str):
+        return value  # By far the most common form.
     iris = _iris(_only_value(found, name))
     if not iris:
         raise RejectedError("missing_field", f"`{name}` has no id")

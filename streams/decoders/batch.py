@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 import numpy as np
 from msgspec import Struct
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from schemas.dead_letter import Reason
 from schemas.interaction import Interaction
@@ -64,9 +64,9 @@ class Batch:
         self._records.append(np.arange(record, record + count, dtype=np.int32))
         self._indexes.append(np.full(count, WHOLE, np.int32))
 
-    def came_from(self, record: int, indexes: Sequence[int] | NDArray[np.int32]) -> None:
-        """Say that the last events came from one record, from these places in it."""
-        self._records.append(np.full(len(indexes), record, np.int32))
+    def came_from(self, records: ArrayLike, indexes: ArrayLike) -> None:
+        """Say which records the last events came from, and from which places in their arrays."""
+        self._records.append(np.asarray(records, np.int32))
         self._indexes.append(np.asarray(indexes, np.int32))
 
     def reject(self, record: int, index: int, error: RejectedError) -> None:

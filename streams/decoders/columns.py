@@ -174,7 +174,7 @@ def _time(row: int, time: int | str, bad: _Bad) -> int:
     try:
         time_ms = parse_ms(time) if isinstance(time, str) else time
     except ValueError as error:
-        bad.add(row, "time_invalid", f"{time[:40]!r}: {error}" if isinstance(time, str) else str(error))
+        bad.add(row, "time_invalid", f"{str(time)[:40]!r}: {error}")
         return TIME_MS_MIN
     return time_ms if TIME_MS_MIN <= time_ms < TIME_MS_MAX else _NEVER
 
@@ -200,8 +200,9 @@ def _check_texts(columns: Columns, bad: _Bad) -> None:
 
 def _check_text(name: str, column: list[str], kind: NDArray[np.uint8], bad: _Bad) -> None:
     if not all(column):
-        for row, text in enumerate(column):
-            if not text and int(kind[row]) not in _EXEMPT[name]:
+        lengths = np.fromiter(map(len, column), np.int64, len(column))
+        for row in np.flatnonzero(lengths == 0).tolist():
+            if int(kind[row]) not in _EXEMPT[name]:
                 bad.add(row, "missing_field", f"`{name}` is absent or empty")
     bytes_max, reason = _LIMITS[name]
     for row in _longer_than(column, bytes_max):

@@ -77,7 +77,7 @@ def _array(batch: Batch, record: int, value: bytes) -> None:
         _one_by_one(batch, record, value)
     else:
         batch.events.extend(events)
-        batch.came_from(record, np.arange(count, dtype=np.int32))
+        batch.came_from(np.full(count, record), np.arange(count))
 
 
 def _count(value: bytes) -> int:
@@ -95,7 +95,7 @@ def _one_by_one(batch: Batch, record: int, value: bytes) -> None:
             taken.append(index)
         except (ValueError, RecursionError) as failure:
             batch.reject(record, index, _rejected(bytes(element), failure))
-    batch.came_from(record, taken)
+    batch.came_from([record] * len(taken), taken)
 
 
 def _rejected(value: bytes, failure: Exception) -> RejectedError:

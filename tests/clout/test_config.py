@@ -101,6 +101,7 @@ def test_a_table_variable_that_is_no_json_is_an_error(monkeypatch: pytest.Monkey
         ("[model]\nname = 'a b'", "model.name"),
         ("[model]\ninfluence_floor = 0", "model.influence_floor"),
         ("[networks.Twitter]\nraw_partitions = 1", "networks.Twitter"),
+        ("[networks.twitter]\nformat = 'natve'", "networks.twitter.format"),
         ("log_level = 'loud'", "log_level"),
     ],
 )

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from clout import VERSION
-from clout.main import app, main
+from clout.main import main
 from streams.settings import KafkaSettings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -98,8 +98,11 @@ def test_a_second_model_beside_the_first_gets_its_own_topics(
     }
 
 
-@pytest.mark.parametrize("command", [["broker"], ["broker", "up"], ["topics", "create"], ["config", "show"]])
-def test_every_command_has_help(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert app.info.help
-    assert exit_code(*command, "--help") == 0
-    assert capsys.readouterr().out
+COMMANDS = ["broker up", "broker down", "broker status", "topics create", "topics check", "config show"]
+COMMANDS += ["demo", "up", "ingest", "score", "replay", "wait", "status", "tail", "show", "export", "dlq list"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_and_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert exit_code(*command.split(), "--help") == 0
+    assert f"Example: clout {command}" in capsys.readouterr().out

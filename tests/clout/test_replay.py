@@ -87,10 +87,14 @@ def test_a_replay_keeps_the_order_of_each_actor(
     left = 500
     while left:
         for message in consumer.consume(left, 10):
-            time = json.loads(message.value())["time"]
-            assert time > last.get(message.key(), 0)
-            last[message.key()] = time
-            places.setdefault(message.key(), set()).add(message.partition())
+            key, value, partition = message.key(), message.value(), message.partition()
+            assert key is not None
+            assert value is not None
+            assert partition is not None
+            time = json.loads(value)["time"]
+            assert time > last.get(key, 0)
+            last[key] = time
+            places.setdefault(key, set()).add(partition)
             left -= 1
     consumer.close()
     assert all(len(found) == 1 for found in places.values())

@@ -10,18 +10,24 @@ from pathlib import Path
 import psutil
 import pytest
 
-from clout.supervisor import RoleSpec, Supervisor, only_one, wait_until_up
+from clout.supervisor import RoleSpec, Supervisor, only_one, wait_until_ready
 from streams.errors import CloutError
 
 ROLE = """
-import json, os, signal, sys, time
-signal.signal(signal.SIGTERM, signal.SIG_IGN if "stubborn" in sys.argv else lambda *_: sys.exit(0))
+import http.server, json, os, signal, sys
+class Ready(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200 if self.path == "/readyz" else 404)
+        self.end_headers()
+server = http.server.HTTPServer(("127.0.0.1", 0), Ready)
+signal.signal(signal.SIGTERM, signal.SIG_IGN if "stubborn" in sys.argv else lambda *_: os._exit(0))
 path = os.environ["CLOUT_RUN_FILE"]
 with open(path + ".new", "w") as file:
-    json.dump({"role": "score", "pid": os.getpid(), "address": f"127.0.0.1:{os.getpid()}"}, file)
+    json.dump({"role": "score", "pid": os.getpid(), "address": f"127.0.0.1:{server.server_port}"}, file)
 os.rename(path + ".new", path)
 print("up", flush=True)
-time.sleep(60)
+signal.alarm(60)
+server.serve_forever()
 """
 
 
@@ -58,7 +64,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Supervisor]]:
 
 def test_roles_come_up_and_their_addresses_are_a_target_list(start: Callable[..., Supervisor], tmp_path: Path) -> None:
     supervisor = start(role("score-0"), role("score-1"))
-    wait_until_up(supervisor, timeout_seconds=10)
+    wait_until_ready(supervisor, timeout_seconds=10)
     supervisor.tick()
     targets = json.loads((tmp_path / "run" / "prometheus-targets.json").read_text())
     assert [target["targets"] for target in targets] == [[state.address] for state in supervisor.states()]
@@ -68,7 +74,7 @@ def test_roles_come_up_and_their_addresses_are_a_target_list(start: Callable[...
 
 def test_a_role_that_was_killed_is_started_again(start: Callable[..., Supervisor]) -> None:
     supervisor = start(role("score-0"))
-    wait_until_up(supervisor, timeout_seconds=10)
+    wait_until_ready(supervisor, timeout_seconds=10)
     [before] = supervisor.states()
     assert before.pid is not None
     os.kill(before.pid, signal.SIGKILL)
@@ -80,7 +86,7 @@ def test_a_role_that_was_killed_is_started_again(start: Callable[..., Supervisor
 
 def test_stop_leaves_no_process_and_empties_the_target_list(start: Callable[..., Supervisor], tmp_path: Path) -> None:
     supervisor = start(role("score-0"), role("score-1"))
-    wait_until_up(supervisor, timeout_seconds=10)
+    wait_until_ready(supervisor, timeout_seconds=10)
     pids = [state.pid for state in supervisor.states()]
     assert supervisor.stop() == []
     assert all(pid is not None and gone(pid) for pid in pids)
@@ -92,7 +98,7 @@ def test_a_role_that_does_not_listen_to_sigterm_is_killed(
 ) -> None:
     monkeypatch.setattr("clout.supervisor.STOP_SECONDS_MAX", 0.3)
     supervisor = start(role("score-0", ROLE, "stubborn"))
-    wait_until_up(supervisor, timeout_seconds=10)
+    wait_until_ready(supervisor, timeout_seconds=10)
     pid = supervisor.states()[0].pid
     assert supervisor.stop() == ["score-0"]
     assert pid is not None
@@ -107,7 +113,7 @@ def test_a_role_that_never_comes_up_is_given_up_with_its_last_words(start: Calla
 
 
 def test_a_role_that_once_came_up_is_never_given_up(start: Callable[..., Supervisor]) -> None:
-    supervisor = start(role("score-0", ROLE.replace("time.sleep(60)", "sys.exit(1)")), delay_seconds=0.01)
+    supervisor = start(role("score-0", ROLE.replace("server.serve_forever()", "os._exit(1)")), delay_seconds=0.01)
     until(supervisor, lambda: supervisor.states()[0].restarts >= 4)
 
 
@@ -115,7 +121,7 @@ def test_roles_die_with_a_supervisor_that_is_killed(tmp_path: Path) -> None:
     script = (
         "import sys, time; from pathlib import Path; from clout.supervisor import *\n"
         f"s = Supervisor([RoleSpec('r', 'score', [sys.executable, '-c', {ROLE!r}])], Path({str(tmp_path)!r}))\n"
-        "s.start(); wait_until_up(s, timeout_seconds=10); print(s.states()[0].pid, flush=True); time.sleep(60)\n"
+        "s.start(); wait_until_ready(s, timeout_seconds=10); print(s.states()[0].pid, flush=True); time.sleep(60)\n"
     )
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as supervisor:
         assert supervisor.stdout is not None

@@ -27,6 +27,13 @@ def test_many_are_read_as_one_by_one(times: list[int]) -> None:
     assert parse_many_ms([format_ms(time_ms) for time_ms in times]).tolist() == times
 
 
+@given(st.lists(st.datetimes(datetime(1970, 1, 1), datetime(2099, 12, 31)), min_size=1))  # noqa: DTZ001 - made UTC below
+def test_what_is_finer_than_a_millisecond_is_cut_off(moments: list[datetime]) -> None:
+    texts = [f"{moment.isoformat(timespec='microseconds')}Z" for moment in moments]
+    cut = [f"{text[:-4]}Z" for text in texts]
+    assert parse_many_ms(texts).tolist() == [parse_ms(text) for text in texts] == [parse_ms(text) for text in cut]
+
+
 def test_before_1970_is_written_with_a_positive_fraction() -> None:
     assert format_ms(-1) == "1969-12-31T23:59:59.999Z"
 

@@ -52,11 +52,11 @@ def check_same(partition: Partition, reference: Reference, event: Event) -> None
 
 
 @given(shapes)
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=30)
 def test_kernels_equal_the_reference_at_every_prefix_of_a_stream(shape: tuple[int, int, int, float]) -> None:
     seed, actors_count, targets_count, days_per_event = shape
     partition, reference = Partition(Model()), Reference(Model())
-    for event in stream(seed, events=120, actors=actors_count, targets=targets_count, days_per_event=days_per_event):
+    for event in stream(seed, events=200, actors=actors_count, targets=targets_count, days_per_event=days_per_event):
         changes = len(reference.changes)
         expected = reference.apply(event)
         if expected is None:

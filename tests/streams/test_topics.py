@@ -102,7 +102,7 @@ def test_the_id_of_a_missing_topic_is_an_error(kafka_settings: KafkaSettings) ->
 
 
 def test_kafka_that_does_not_answer_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("streams.topics.REQUEST_SECONDS", 0.5)
+    monkeypatch.setattr("streams.topics.METADATA_SECONDS", 0.5)
     with pytest.raises(CloutError, match="does not answer"):
         check(KafkaSettings(broker="127.0.0.1:1"), [TopicSpec("any", 1)])
 

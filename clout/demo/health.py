@@ -1,0 +1,63 @@
+"""What the demonstration shows of the machinery: its roles, their lag and their counts."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import httpx
+import msgspec
+
+from clout.supervisor import RoleState
+from streams.status import IngestStatus, WorkerStatus
+
+HTTP_TIMEOUT_SECONDS: Final = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """A look at the roles."""
+
+    read: int
+    """Events taken in by ingest."""
+    applied: int
+    self_: int
+    dead_lettered: int
+    lag_records: int
+    """Raw and packed records that wait."""
+    partitions_running: int
+    roles: Sequence[RoleState]
+
+
+class HealthReader:
+    """Asks the roles of this machine how they are."""
+
+    def __init__(self) -> None:
+        """Keep one connection a role."""
+        self._http = httpx.Client(timeout=HTTP_TIMEOUT_SECONDS)
+
+    def read(self, roles: Sequence[RoleState]) -> Health:
+        """Ask every role that listens; one that does not answer adds nothing."""
+        ingests, workers = [], []
+        for role in roles:
+            if role.address is None:
+                continue
+            try:
+                answer = self._http.get(f"http://{role.address}/v1/status").raise_for_status().content
+                if role.role == "ingest":
+                    ingests.append(msgspec.json.decode(answer, type=IngestStatus))
+                else:
+                    workers.append(msgspec.json.decode(answer, type=WorkerStatus))
+            except (httpx.HTTPError, msgspec.DecodeError):
+                continue
+        feeds = [feed for ingest in ingests for feed in ingest.partitions]
+        tasks = [task for worker in workers for task in worker.partitions]
+        by_network = [counters for task in tasks for counters in task.counters.values()]
+        return Health(
+            read=sum(feed.counters.get("read", 0) for feed in feeds),
+            applied=sum(counters.get("applied", 0) for counters in by_network),
+            self_=sum(counters.get("self", 0) for counters in by_network),
+            dead_lettered=sum(feed.counters.get("dead_lettered", 0) for feed in feeds),
+            lag_records=sum(feed.lag_records for feed in feeds) + sum(sum(task.lag_records.values()) for task in tasks),
+            partitions_running=sum(task.state == "running" for task in tasks),
+            roles=roles,
+        )

@@ -1,0 +1,137 @@
+"""How the demonstration looks: one screen on a terminal, one line a second elsewhere."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.layout import Layout
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from clout.demo.board import Board, Reason, Standing
+from clout.demo.health import Health
+from schemas.times import format_ms
+
+FRAME_LINES = 9
+"""Lines of a screen that are not rows of its two lists."""
+ROWS_MIN = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """Everything that one look at the demonstration shows."""
+
+    elapsed_seconds: float
+    lasts_seconds: float
+    time_ms: int
+    """Event time."""
+    sent: int
+    sent_per_second: float
+    applied_per_second: float
+    changes_per_second: float
+    partitions: int
+    health: Health
+
+
+def screen(moment: Moment, board: Board, networks: Sequence[str], height: int) -> Layout:
+    """Lay out the whole screen."""
+    rows = max(ROWS_MIN, height - FRAME_LINES)
+    layout = Layout()
+    layout.split_column(
+        Layout(_heading(moment, board), size=3), Layout(name="lists"), Layout(_machinery(moment), size=3)
+    )
+    layout["lists"].split_row(
+        Layout(Panel(top_table(board.top(rows), networks), title="most influential", box=box.ROUNDED), ratio=5),
+        Layout(Panel(_reasons(list(board.recent)[:rows]), title="what moved", box=box.ROUNDED), ratio=4),
+    )
+    return layout
+
+
+def top_table(standings: Sequence[Standing], networks: Sequence[str]) -> Table:
+    """Make the table of the top users."""
+    table = Table(box=None, pad_edge=False, expand=True, header_style="dim")
+    table.add_column("", justify="right", style="dim")
+    table.add_column("")
+    table.add_column("user", overflow="ellipsis", no_wrap=True)
+    table.add_column("score", justify="right", style="bold")
+    table.add_column("", justify="right")
+    for network in networks:
+        table.add_column(network, justify="right", style="dim", overflow="ellipsis", no_wrap=True)
+    for of in standings:
+        parts = (f"{of.networks[name]:.1f}" if name in of.networks else "-" for name in networks)
+        table.add_row(str(of.rank), _arrow(of), of.user, f"{of.score:.1f}", _moved(of.moved), *parts)
+    return table
+
+
+def one_line(moment: Moment, board: Board) -> str:
+    """Say it all in one line."""
+    best = board.top(1)
+    leader = f"{best[0].user} {best[0].score:.1f}" if best else "nobody yet"
+    why = f", {sentence(board.recent[0])}" if board.recent else ""
+    return (
+        f"{moment.elapsed_seconds:4.0f} s  {format_ms(moment.time_ms)[:16]}  in {moment.sent:,}"
+        f"  applied {moment.health.applied:,} ({moment.applied_per_second:,.0f}/s)  lag {moment.health.lag_records:,}"
+        f"  changes {board.changes:,}  users {board.users:,}  top {leader}{why}"
+    )
+
+
+def sentence(reason: Reason) -> str:
+    """Say what changed and why.
+
+    >>> from schemas.change import ScoreChange
+    >>> change = ScoreChange("ada-1", 2, 12.5, 11.0, None, {"bluesky": 9.0}, "", "interaction", "1")
+    >>> sentence(Reason(change, ("bluesky",)))
+    'ada-1 11.0 → 12.5 by interaction on bluesky'
+    """
+    change = reason.change
+    where = f" on {', '.join(reason.networks)}" if reason.networks else ""
+    before = "new" if change.previous is None else f"{change.previous:.1f}"
+    return f"{change.user} {before} → {change.score or 0.0:.1f} by {change.cause}{where}"
+
+
+def _heading(moment: Moment, board: Board) -> RenderableType:
+    text = Text.assemble(
+        (format_ms(moment.time_ms)[:16].replace("T", " "), "bold"),
+        f"   in {moment.sent:,} ({moment.sent_per_second:,.0f}/s)   applied {moment.health.applied:,}"
+        f" ({moment.applied_per_second:,.0f}/s)   changes {board.changes:,} ({moment.changes_per_second:,.0f}/s)"
+        f"   users {board.users:,}",
+    )
+    left = max(0.0, moment.lasts_seconds - moment.elapsed_seconds)
+    return Panel(text, title="clout demo", subtitle=f"{left:.0f} s left, Ctrl-C ends", box=box.ROUNDED)
+
+
+def _machinery(moment: Moment) -> RenderableType:
+    health = moment.health
+    text = Text()
+    for role in health.roles:
+        text.append("● ", "green" if role.address else "red")
+        text.append(
+            f"{role.name} {role.pid or '-'}" + (f" ({role.restarts} restarts)" if role.restarts else "") + "   "
+        )
+    text.append(f"partitions {health.partitions_running}/{moment.partitions} running   lag {health.lag_records:,}")
+    text.append(f"   self {health.self_:,}   dead letters {health.dead_lettered:,}")
+    return Panel(text, box=box.ROUNDED)
+
+
+def _reasons(reasons: Sequence[Reason]) -> RenderableType:
+    lines = []
+    for reason in reasons:
+        change = reason.change
+        rose = change.previous is None or (change.score or 0.0) >= change.previous
+        lines.append(Text(sentence(reason), style="green" if rose else "red", no_wrap=True, overflow="ellipsis"))
+    return Group(*lines)
+
+
+def _arrow(of: Standing) -> Text:
+    if of.is_new:
+        return Text("★", "yellow")
+    if of.climbed == 0:
+        return Text("·", "dim")
+    return Text("▲", "green") if of.climbed > 0 else Text("▼", "red")
+
+
+def _moved(moved: float) -> Text:
+    tenths = round(moved, 1)
+    return Text(f"{tenths:+.1f}" if tenths else "", "green" if tenths > 0 else "red")

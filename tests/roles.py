@@ -1,0 +1,211 @@
+"""Roles as the processes they are: started, stopped, killed and frozen, and asked over HTTP."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, is_dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+import httpx
+
+from clout.commands.wait import reader_of, wait_until_processed
+from clout.config import Settings
+from clout.owners import Owners
+from clout.sender import RAW_PRODUCER_OPTIONS
+from clout.supervisor import TIED
+from schemas.change import ScoreChange
+from schemas.export import UserState
+from streams import clients, topics
+from streams.progress import Reading
+from tests.checks import changes_of, users_of
+
+_HTTP_SECONDS: Final = 5.0
+_NAP_SECONDS: Final = 0.05
+
+
+def eventually(done: Callable[[], bool], *, seconds: float = 30.0, otherwise: Callable[[], object] = str) -> None:
+    """Return when `done`; fail with what `otherwise` tells after the time."""
+    deadline = time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < deadline, f"not within {seconds} seconds: {otherwise()}"
+        time.sleep(_NAP_SECONDS)
+
+
+class Role:
+    """One role as a process."""
+
+    def __init__(self, name: str, arguments: Sequence[str], environment: Mapping[str, str], directory: Path) -> None:
+        """Prepare `clout ARGUMENTS`; nothing runs yet."""
+        self.name = name
+        self._arguments = arguments
+        self._environment = environment
+        self._run_file = directory / f"{name}.json"
+        self._directory = directory
+        self.log_file = directory / f"{name}.log"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> Self:
+        """Start the process and return when it listens."""
+        self._run_file.unlink(missing_ok=True)
+        with self.log_file.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-I", "-S", str(TIED), str(os.getpid()), sys.executable, "-m", "clout"]
+                + [*self._arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=self._directory,
+                env={**self._environment, "CLOUT_RUN_FILE": str(self._run_file)},
+            )
+        eventually(lambda: self._run_file.exists() or self.ended(), otherwise=self.log)
+        assert not self.ended(), self.log()
+        return self
+
+    def ended(self) -> bool:
+        """Return whether the process is gone."""
+        return self.process is None or self.process.poll() is not None
+
+    @property
+    def address(self) -> str:
+        """HOST:PORT of its HTTP server."""
+        return str(json.loads(self._run_file.read_bytes())["address"])
+
+    def get(self, path: str) -> httpx.Response:
+        """Ask it over HTTP."""
+        return httpx.get(f"http://{self.address}{path}", timeout=_HTTP_SECONDS)
+
+    def status(self) -> dict[str, Any]:
+        """Return its /v1/status."""
+        answer: dict[str, Any] = self.get("/v1/status").raise_for_status().json()
+        return answer
+
+    def partitions(self, state: str = "running") -> dict[int, dict[str, Any]]:
+        """Return the tasks of a worker that are in this state."""
+        return {entry["partition"]: entry for entry in self.status()["partitions"] if entry["state"] == state}
+
+    def wait_until_ready(self, seconds: float = 40.0) -> Self:
+        """Return when it says that it is ready."""
+        eventually(lambda: self.get("/readyz").is_success, seconds=seconds, otherwise=self.log)
+        return self
+
+    def stop(self) -> int:
+        """Tell it to end and return its exit code."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(30)
+
+    def kill(self) -> None:
+        """End it without a warning."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+
+    def freeze(self) -> None:
+        """Stop it in its tracks."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let a frozen one go on."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGCONT)
+
+    def log(self) -> str:
+        """Return the end of what it printed."""
+        return self.log_file.read_text(errors="replace")[-4000:]
+
+
+class Installation:
+    """The roles of one installation; leaving it ends them all."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Make the topics."""
+        self.settings = settings
+        self.names = settings.names
+        self.directory = settings.data_dir
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self.roles: list[Role] = []
+        topics.create(settings.kafka, topics.specification(self.names, settings.lanes, settings.networks))
+
+    def __enter__(self) -> Self:
+        """Give itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End all roles; none outlives a test."""
+        for role in self.roles:
+            role.kill()
+
+    def ingest(self, slot: int = 0) -> Role:
+        """Start an ingest process."""
+        return self._start(f"ingest-{slot}", ["ingest", "--slot", str(slot)])
+
+    def worker(self, slot: int = 0) -> Role:
+        """Start a worker."""
+        return self._start(f"score-{slot}", ["score", "--slot", str(slot)])
+
+    def run(self, *arguments: str, seconds: float = 60.0) -> subprocess.CompletedProcess[str]:
+        """Run a command of this installation to its end."""
+        return subprocess.run(
+            [sys.executable, "-m", "clout", *arguments],
+            cwd=self.directory,
+            env=environment_of(self.settings),
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+            check=False,
+        )
+
+    def send(self, values: Iterable[bytes | None], *, network: str = "twitter", partition: int = 0) -> int:
+        """Put raw records on a network's topic, as they are; return how many."""
+        producer = clients.producer(self.settings.kafka, RAW_PRODUCER_OPTIONS)
+        count = 0
+        for value in values:
+            producer.produce(self.names.interactions(network), value, partition=partition)
+            count += 1
+        assert producer.flush(30) == 0
+        return count
+
+    def wait(self, seconds: float = 60.0) -> Reading:
+        """Return when everything read in has been processed."""
+        return wait_until_processed(reader_of(self.settings), seconds, lambda _line: None)
+
+    def export(self) -> list[bytes]:
+        """Return what `clout export` prints, line by line."""
+        with Owners(self.settings) as owners:
+            pieces = [piece for partition in range(owners.partitions) for piece in owners.users(partition)]
+        return b"".join(pieces).splitlines()
+
+    def users(self) -> dict[str, UserState]:
+        """Return the users of the export."""
+        return users_of(self.export())
+
+    def changes(self) -> dict[str, list[ScoreChange]]:
+        """Return every user's changes."""
+        return changes_of(self.settings.kafka, self.names.changes)
+
+    def _start(self, name: str, arguments: Sequence[str]) -> Role:
+        role = Role(name, arguments, environment_of(self.settings), self.directory)
+        self.roles.append(role)
+        return role.start()
+
+
+def environment_of(settings: Settings) -> dict[str, str]:
+    """Return the environment that gives a process these settings and no others."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("CLOUT_")}
+    for name in type(settings).model_fields:
+        value = getattr(settings, name)
+        if is_dataclass(value) and not isinstance(value, type):
+            value = json.dumps(asdict(value))
+        elif isinstance(value, dict):
+            value = json.dumps({key: asdict(of_key) for key, of_key in value.items()})
+        environment[f"CLOUT_{name.upper()}"] = str(value)
+    return environment
