@@ -16,6 +16,8 @@ from streams.errors import CloutError
 
 ENVIRONMENT_PREFIX: Final = "CLOUT_"
 CONFIG_VARIABLE: Final = "CLOUT_CONFIG"
+RUN_FILE_VARIABLE: Final = "CLOUT_RUN_FILE"
+"""Not a setting: where a supervised role says what its address is."""
 SHORT_NAMES: Final = {"CLOUT_BROKER": "kafka.broker", "CLOUT_PREFIX": "kafka.prefix"}
 TEST_PREFIX: Final = "CLOUT_TEST_"
 """Variables of the test suite are no settings."""
@@ -115,7 +117,7 @@ def tree(layer: Layer) -> dict[str, Any]:
 
 
 def _is_setting(variable: str) -> bool:
-    named = variable.startswith(ENVIRONMENT_PREFIX) and variable != CONFIG_VARIABLE
+    named = variable.startswith(ENVIRONMENT_PREFIX) and variable not in {CONFIG_VARIABLE, RUN_FILE_VARIABLE}
     return named and not variable.startswith(TEST_PREFIX)
 
 

@@ -40,7 +40,7 @@ class NativeEvents:
     def events(self, lines: Iterable[bytes]) -> Iterator[RawEvent]:
         """Yield every line that is not empty."""
         counts = self.counts
-        decode = msgspec.json.Decoder(_NativeHead).decode
+        decode = msgspec.json.Decoder(_NativeHead | list[_NativeHead]).decode
         for line in lines:
             counts.lines += 1
             value = line.strip()
@@ -53,6 +53,9 @@ class NativeEvents:
                 counts.malformed += 1
                 yield None, value, None
                 continue
+            if isinstance(head, list):
+                # An array is one record, and can have only one key.
+                head = head[0] if head else _NativeHead()
             yield head.actor.encode() if head.actor else None, value, _milliseconds(head.time)
 
 
@@ -123,7 +126,9 @@ def opened_lines(path: Path) -> Iterator[tuple[BinaryIO, Callable[[], int]]]:
     try:
         raw = path.open("rb")
     except OSError as error:
-        raise CloutError(f"cannot read {path}", detail=error.strerror or str(error)) from error
+        raise CloutError(
+            f"cannot read {path}", detail=error.strerror or str(error), hint="check the path and its permissions"
+        ) from error
     with raw:
         packed = raw.peek(len(GZIP_MAGIC)).startswith(GZIP_MAGIC)
         if not packed:

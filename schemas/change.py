@@ -22,7 +22,10 @@ Score = Annotated[float, Meta(ge=1, le=100, description="1 to 100, rounded half 
 CHANGE_TYPE: Final = "clout.score.changed.v1"
 """CloudEvents type of a change."""
 
-_COMMON_HEADERS: Final[list[tuple[str, bytes]]] = [
+Headers = list[tuple[str, str | bytes | None]]
+"""Headers as the Kafka client takes them."""
+
+_COMMON_HEADERS: Final[Headers] = [
     ("ce_specversion", b"1.0"),
     ("ce_type", CHANGE_TYPE.encode()),
     ("content-type", b"application/json"),
@@ -82,7 +85,7 @@ def encode_change(
     )
 
 
-def change_headers(user: str, sequence: int, source: bytes) -> list[tuple[str, bytes]]:
+def change_headers(user: str, sequence: int, source: bytes) -> Headers:
     """Write the CloudEvents headers of a change; `source` names the installation and model.
 
     >>> change_headers("twitter:1", 3, b"/clout/1")[-1]

@@ -262,7 +262,7 @@ def _cloud_event_headers() -> Json:
     }
 
 
-def _as_text(headers: list[tuple[str, bytes]]) -> dict[str, str]:
+def _as_text(headers: Sequence[tuple[str, str | bytes | None]]) -> dict[str, str]:
     return {name: value.decode() for name, value in headers}
 
 

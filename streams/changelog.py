@@ -59,7 +59,7 @@ def judge(facts: Facts) -> bool:
             detail=f"it ends at offset {facts.end}, the local state stands at {local.changelog_end}: records were lost",
             hint=f"restore the topic from a replica or backup, or {start_over}",
         )
-    if facts.begin == facts.end and (facts.group_has_positions or local is not None and local.changelog_end > 0):
+    if facts.begin == facts.end and (facts.group_has_positions or (local is not None and local.changelog_end > 0)):
         raise CloutError(
             f"the changelog {where} is empty, but this partition has been worked on",
             detail="the worker group has committed positions on its lanes, or a local copy has state",
@@ -126,10 +126,10 @@ def restore(
             for message in consumer.consume(_BATCH_RECORDS, _POLL_SECONDS):
                 error = message.error()
                 if error is None:
-                    rows.append((message.key(), message.value()))
-                    reached = message.offset() + 1
+                    rows.append((message.key() or b"", message.value()))
+                    reached = (message.offset() or 0) + 1
                 elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  the client has no public name for it
-                    reached, done = message.offset(), True
+                    reached, done = message.offset() or 0, True
                 elif not error.retriable():
                     raise KafkaException(error)
             if reached >= 0:

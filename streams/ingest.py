@@ -28,6 +28,7 @@ from streams.http import RoleServer
 from streams.ingest_batch import Prepared, Raw, prepare
 from streams.metrics import IngestMetrics
 from streams.names import Names
+from streams.process import set_up_garbage_collection
 from streams.settings import HttpSettings, IngestSettings, KafkaSettings, LaneSettings, NetworkSettings
 
 _log = structlog.get_logger(__name__)
@@ -104,6 +105,7 @@ class Ingest:
         """Work until told to stop; SIGTERM and SIGINT finish the batch in hand, commit and leave."""
         for name in (signal.SIGTERM, signal.SIGINT):
             signal.signal(name, lambda *_: self.stop.set())
+        set_up_garbage_collection()
         self.server.start(self.metrics.registry, self.status, lambda: None if self.joined else "joining the group")
         failures = 0
         try:

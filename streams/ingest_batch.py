@@ -107,9 +107,11 @@ def _numbered(names: list[str]) -> tuple[list[bytes], NDArray[np.uint32]]:
     """Return the distinct names as bytes, and each row's number among them."""
     number = dict.fromkeys(names)
     distinct = list(number)
-    number = dict(zip(distinct, range(len(distinct)), strict=True))  # type: ignore[arg-type]
+    number = dict(zip(distinct, range(len(distinct)), strict=True))
     return [name.encode() for name in distinct], np.fromiter(
-        map(number.__getitem__, names), np.uint32, len(names)  # type: ignore[arg-type]
+        map(number.__getitem__, names),
+        np.uint32,
+        len(names),
     )
 
 

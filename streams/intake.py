@@ -76,7 +76,13 @@ class Intake:
         """Return whether a record would be accepted."""
         return generation == self._generation and offset > self._offsets[lane]
 
-    def offer(self, lane: str, offset: int, generation: int, message: tuple[bytes | None, bytes], event: Any) -> Verdict:
+    def last_offset(self, lane: str) -> int | None:
+        """Return the offset of the last record accepted; None before the first opening."""
+        return self._offsets.get(lane)
+
+    def offer(
+        self, lane: str, offset: int, generation: int, message: tuple[bytes | None, bytes], event: Any
+    ) -> Verdict:
         """Take a record in, unless it is stale; a gap or repeat of its source's sequence closes the intake."""
         if not self.takes(lane, offset, generation):
             return Verdict.STALE

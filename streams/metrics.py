@@ -6,14 +6,13 @@ holds a user id.
 
 from collections.abc import Iterable, Sequence
 from threading import Lock
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import HistogramMetricFamily
 from prometheus_client.registry import Collector
-
-from typing import Any, get_args
 
 from schemas.change import Cause
 from streams.feed_position import COUNTERS as FEED_OUTCOMES
@@ -100,7 +99,11 @@ class WorkerMetrics:
                 self.events.labels(network, outcome)
         self.rows = Counter("clout_rows", "Rows folded, by stage.", ("stage",), registry=registry)
         self.batch_seconds = Histogram(
-            "clout_batch_seconds", "Time to fold a batch, by stage.", ("stage",), buckets=SECONDS_BUCKETS, registry=registry
+            "clout_batch_seconds",
+            "Time to fold a batch, by stage.",
+            ("stage",),
+            buckets=SECONDS_BUCKETS,
+            registry=registry,
         )
         for stage in LANES:
             self.rows.labels(stage)
@@ -118,7 +121,10 @@ class WorkerMetrics:
         )
         self.lag = Gauge("clout_lane_lag_records", "Lane records behind.", ("lane", "partition"), registry=registry)
         self.partition_state = Gauge(
-            "clout_partition_state", "1 for the state a partition is in here.", ("partition", "state"), registry=registry
+            "clout_partition_state",
+            "1 for the state a partition is in here.",
+            ("partition", "state"),
+            registry=registry,
         )
         for partition in map(str, range(partitions)):
             for lane in LANES:

@@ -13,7 +13,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.change import Cause, Subscores, change_headers, encode_change
+from schemas.change import Cause, Headers, Subscores, change_headers, encode_change
 from scorer.targets import Published
 
 _NUMBER_BYTES_MAX: Final = 20
@@ -31,7 +31,7 @@ class Change(NamedTuple):
 
     key: bytes
     value: bytes
-    headers: list[tuple[str, bytes]]
+    headers: Headers
 
 
 def changes(
@@ -86,7 +86,7 @@ def _one_by_one(
     ]
 
 
-def _together(  # noqa: PLR0913  the columns of a change
+def _together(
     published: Published,
     keys: Sequence[bytes],
     blob: NDArray[np.uint8],

@@ -21,7 +21,9 @@ _PIECE_ROWS: Final = 2_000
 class Owner(Protocol):
     """A worker, as far as questions about users go."""
 
-    tasks: Mapping[int, Task]
+    @property
+    def tasks(self) -> Mapping[int, Task]:
+        """Return the tasks that are restored."""
 
     @property
     def partitions(self) -> int:

@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, cast
 
 import msgspec
 from rocksdict import BlockBasedOptions, Cache, Options, Rdict, WriteBatch, WriteOptions
@@ -41,10 +41,10 @@ class Local(msgspec.Struct, frozen=True):
 
 
 def actor_key(user: bytes, network: bytes) -> bytes:
-    """Return the key of an actor's row.
+    r"""Return the key of an actor's row.
 
     >>> actor_key(b"twitter:7", b"twitter")
-    b'twitter:7\\x00twitter'
+    b'twitter:7\x00twitter'
     """
     return user + b"\0" + network
 
@@ -115,20 +115,18 @@ class Store:
 
     def read_actors(self, keys: list[bytes]) -> list[bytes | None]:
         """Return the actors' rows, None where there is none; for the writer alone."""
-        return self._recent_actors.get(keys, self.actors.get)
+        return self._recent_actors.get(keys, _reader(self.actors))
 
     def read_targets(self, users: list[bytes]) -> list[bytes | None]:
         """Return the targets' rows, None where there is none; for the writer alone."""
-        return self._recent_targets.get(users, self.targets.get)
+        return self._recent_targets.get(users, _reader(self.targets))
 
     def target(self, user: bytes) -> bytes | None:
         """Return one target's row, for any reader."""
         row: bytes | None = self.targets.get(user)
         return row
 
-    def write(
-        self, actors: Sequence[Row], targets: Sequence[Row], meta: bytes | None, local: Local
-    ) -> None:
+    def write(self, actors: Sequence[Row], targets: Sequence[Row], meta: bytes | None, local: Local) -> None:
         """Write rows, the task's record and the changelog offset reached, as one batch."""
         batch = WriteBatch(raw_mode=True)
         for rows, handle in ((actors, self._actors_handle), (targets, self._targets_handle)):
@@ -164,7 +162,8 @@ class Store:
 
         A bounded piece at a time, so that no reader keeps an iterator open while the partition moves.
         """
-        return list(islice(self.targets.items(from_key=after + b"\0"), rows_max))
+        rows: Any = self.targets.items(from_key=after + b"\0")
+        return list(islice(rows, rows_max))
 
     def close(self) -> None:
         """Flush what is in memory and close."""
@@ -181,6 +180,11 @@ class Store:
         del self._actors_handle, self._targets_handle
         for family in (self.actors, self.targets, self._db):
             family.close()
+
+
+def _reader(table: Rdict) -> Callable[[list[bytes]], list[bytes | None]]:
+    """Return the table's multi-get, as what it is with lists of keys in raw mode."""
+    return cast("Callable[[list[bytes]], list[bytes | None]]", table.get)
 
 
 def _options(cache: Cache) -> Options:

@@ -2,61 +2,37 @@
 
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import structlog
-from confluent_kafka import KafkaException, Message, TopicPartition
-from rocksdict import Cache
+from confluent_kafka import KafkaException, Message, Producer
 
+from schemas.change import Headers
 from schemas.packed import Record, Stamp, encode_key
 from scorer.laws import Batch, audit
-from scorer.model import Model
 from scorer.target_state import published_scores
-from streams import changelog, clients, topics
 from streams.errors import CloutError
 from streams.intake import Accepted, Intake
-from streams.metrics import WorkerMetrics
-from streams.names import Names
+from streams.opening import Opened, Shared, open_partition
 from streams.packing import cut, groups_of
 from streams.publish import Change, changes
-from streams.settings import KafkaSettings, WorkerSettings
 from streams.stages import actors as actors_stage
 from streams.stages import targets as targets_stage
 from streams.store import META_KEY, Local, Row, Store
-from streams.task_state import ACTORS, LANES, TARGETS, TaskState, TaskStateError, decode, encode
+from streams.task_state import ACTORS, LANES, TARGETS, TaskState, encode
 
 _log = structlog.get_logger(__name__)
 
-_INIT_SECONDS: Final = 30.0
 _COMMIT_SECONDS: Final = 20.0
 _COMMIT_RETRIES_MAX: Final = 5
-_QUEUE_RECORDS_MAX: Final = 2_000_000
 _RECORD_ROWS_MAX: Final = 4_000
 
 
 class TaskLostError(Exception):
     """The commit failed for good: the task drops its memory and begins again through restore."""
-
-
-@dataclass(frozen=True, slots=True)
-class Shared:
-    """What all tasks of a worker have in common."""
-
-    kafka: KafkaSettings
-    names: Names
-    model: Model
-    settings: WorkerSettings
-    partitions: int
-    directory: Path
-    cache: Cache
-    metrics: WorkerMetrics
-    clock: Callable[[], float] = time.time
-    """Wall clock in seconds, for latencies and the age of local state; scores never see it."""
 
 
 @dataclass(slots=True)
@@ -85,121 +61,34 @@ class Task:
         self.stop_restore = threading.Event()
         self.stopped = ""
         """Why the task stands still, if it does."""
-        self.state = self._new_state()
+        self.state = shared.new_state()
+        self._opened: Opened | None = None
+        self._changelog_end = -1
         self._parameters = shared.model.parameters
         self._changes_source = f"/{shared.names.app_id}/{shared.model.name}".encode()
-        self._changelog_end = -1
-        self._topic_id = ""
-        self.store: Store | None = None
-        self._log = _log.bind(partition=partition)
 
-    # Opening and closing -------------------------------------------------------------------------------------------
+    @property
+    def store(self) -> Store | None:
+        """The partition's tables while they are open."""
+        return self._opened.store if self._opened is not None else None
 
     def open(self) -> int | None:
-        """Fence the former owner, restore, and check that it all fits; return the records restored.
+        """Open the partition; return the records restored, or None when `stop_restore` was set meanwhile.
 
-        Return None when `stop_restore` was set meanwhile. Raise `CloutError` when the partition must not be worked
-        on, `KafkaException` when Kafka cannot be used now. Runs in a thread.
+        Raise `CloutError` when the partition must not be worked on, `KafkaException` when Kafka cannot be used now.
+        Runs in a thread.
         """
-        shared = self.shared
-        self._producer = clients.producer(
-            shared.kafka,
-            {
-                "transactional.id": shared.names.task_transactional_id(self.partition),
-                "transaction.timeout.ms": shared.settings.transaction_timeout_seconds * 1000,
-                "linger.ms": 5,
-                "compression.type": "lz4",
-                "queue.buffering.max.messages": _QUEUE_RECORDS_MAX,
-            },
-        )
-        self._producer.init_transactions(_INIT_SECONDS)
-        self.store = store = Store(shared.directory / str(self.partition), shared.cache)
-        admin = clients.admin(shared.kafka)
-        facts = self._facts(topics.topic_id(admin, shared.names.state), store)
-        if not changelog.judge(facts) and facts.local is not None:
-            self._log.warning("local state too old, rebuilding it", written_at_seconds=facts.local.written_at_seconds)
-            store.destroy()
-            self.store = store = Store(shared.directory / str(self.partition), shared.cache)
-            facts = self._facts(facts.topic_id, store)
-        restored = changelog.restore(shared.kafka, store, facts, stop=self.stop_restore, clock=shared.clock)
-        if restored is None or self.stop_restore.wait(shared.settings.restore_delay_seconds):
+        opened = open_partition(self.shared, self.partition, self.stop_restore)
+        if opened is None:
             return None
-        self._topic_id, self._changelog_end = facts.topic_id, facts.end
-        self.state = self._load(store)
-        lanes = {ACTORS: shared.names.actors_lane, TARGETS: shared.names.targets_lane}
-        for lane, topic in lanes.items():
-            begin, _ = changelog.watermarks(shared.kafka, topic, self.partition)
-            self._check_lane(lane, topic, topics.topic_id(admin, topic), begin)
-        return restored
-
-    def _facts(self, topic_id: str, store: Store) -> changelog.Facts:
-        shared, topic = self.shared, self.shared.names.state
-        begin, end = changelog.watermarks(shared.kafka, topic, self.partition)
-        group = clients.consumer(shared.kafka, {"group.id": shared.names.app_id})
-        try:
-            committed = group.committed(
-                [
-                    TopicPartition(lane, self.partition)
-                    for lane in (shared.names.actors_lane, shared.names.targets_lane)
-                ],
-                timeout=_INIT_SECONDS,
-            )
-        finally:
-            group.close()
-        return changelog.Facts(
-            topic,
-            self.partition,
-            topic_id,
-            begin,
-            end,
-            store.local(),
-            any(position.offset > 0 for position in committed),
-            shared.clock(),
-        )
-
-    def _new_state(self) -> TaskState:
-        return TaskState(model=self.shared.model.name, model_hash=self.shared.model.parameters_hash)
-
-    def _load(self, store: Store) -> TaskState:
-        value = store.meta()
-        if value is None:
-            return self._new_state()
-        try:
-            state = decode(value)
-        except TaskStateError as error:
-            raise CloutError(f"partition {self.partition} cannot be opened", detail=str(error)) from error
-        model = self.shared.model
-        if (state.model, state.model_hash) != (model.name, model.parameters_hash):
-            raise CloutError(
-                f"partition {self.partition} has state of another model",
-                detail=f"the state was made with model {state.model!r} ({state.model_hash}), "
-                f"the configuration says {model.name!r} ({model.parameters_hash})",
-                hint="set [model] back, or give the changed model a name of its own (model.name)",
-            )
-        return state
-
-    def _check_lane(self, lane: str, topic: str, topic_id: str, begin: int) -> None:
-        where, position = f"{topic} [{self.partition}]", self.state.positions[lane]
-        way_out = "bring the records back from a replica or backup, or start anew under another kafka.prefix"
-        known = self.state.topic_ids.setdefault(lane, topic_id)
-        if known != topic_id:
-            raise CloutError(
-                f"the lane {where} is not the one that this partition has been reading",
-                detail=f"topic id {topic_id} now, {known} before: it was deleted and created again",
-                hint=way_out,
-            )
-        if begin > position + 1:
-            raise CloutError(
-                f"the lane {where} begins after the next record to read",
-                detail=f"it begins at offset {begin}, the next would be {position + 1}: records were lost",
-                hint=way_out,
-            )
+        self._opened, self.state, self._changelog_end = opened, opened.state, opened.changelog_end
+        return opened.restored_records
 
     def close(self) -> None:
         """Close the store, if it is open."""
-        if self.store is not None:
-            store, self.store = self.store, None
-            store.close()
+        opened, self._opened = self._opened, None
+        if opened is not None:
+            opened.store.close()
 
     # The commit path -----------------------------------------------------------------------------------------------
 
@@ -218,22 +107,22 @@ class Task:
         record read again is skipped by position. Raise `TaskLostError` when the transaction failed for good,
         `CloutError` when the task must stop.
         """
-        metrics = self.shared.metrics
-        proposal = self._propose(batch)
+        opened, metrics = self._opened, self.shared.metrics
+        if opened is None:
+            raise TaskLostError("the partition was closed")
+        proposal = self._propose(batch, opened.store)
         self._audit(proposal, batch)
         begun = time.perf_counter()
-        self._write_transaction(proposal)
+        self._write_transaction(proposal, opened.producer)
         metrics.commit_seconds.observe(time.perf_counter() - begun)
-        assert self.store is not None
-        local = Local(self._topic_id, self._changelog_end, self.shared.clock())
-        self.store.write(proposal.actors, proposal.targets, encode(proposal.state), local)
+        local = Local(opened.changelog_topic_id, self._changelog_end, self.shared.clock())
+        opened.store.write(proposal.actors, proposal.targets, encode(proposal.state), local)
         before, self.state = self.state, proposal.state
         self._count(before, proposal)
 
-    def _propose(self, batch: Sequence[Accepted]) -> Proposal:
+    def _propose(self, batch: Sequence[Accepted], store: Store) -> Proposal:
         """Read and fold; the task's own state stays as it is."""
-        shared, store = self.shared, self.store
-        assert store is not None
+        shared = self.shared
         state = self.state.copy()
         records: dict[str, list[Record]] = {lane: [] for lane in LANES}
         dead = []
@@ -268,7 +157,7 @@ class Task:
                     records[ACTORS],
                     state,
                     read_states=store.read_actors,
-                    read_scores=lambda users: published_scores(self._newest(users, dict(proposal.targets))),
+                    read_scores=lambda users: published_scores(_newest(users, dict(proposal.targets), store)),
                     parameters=self._parameters,
                     partitions=shared.partitions,
                 )
@@ -277,12 +166,6 @@ class Task:
                     credited.credits, groups_of(credited.partitions, shared.partitions), _RECORD_ROWS_MAX
                 )
         return proposal
-
-    def _newest(self, users: list[bytes], proposed: dict[bytes, bytes | None]) -> list[bytes | None]:
-        """Return the users' rows, those that this batch proposes before those stored."""
-        assert self.store is not None
-        stored = self.store.read_targets(users)
-        return [proposed.get(user, row) for user, row in zip(users, stored, strict=True)] if proposed else stored
 
     def _audit(self, proposal: Proposal, batch: Sequence[Accepted]) -> None:
         outcome = proposal.outcome
@@ -319,8 +202,8 @@ class Task:
                 hint="nothing of the batch was published; mend the fold and start the worker again",
             )
 
-    def _write_transaction(self, proposal: Proposal) -> None:
-        names, producer, partition = self.shared.names, self._producer, self.partition
+    def _write_transaction(self, proposal: Proposal, producer: Producer) -> None:
+        names, partition = self.shared.names, self.partition
         sent = proposal.state.sent
         try:
             producer.begin_transaction()
@@ -338,28 +221,27 @@ class Task:
             producer.produce(
                 names.state, encode(proposal.state), META_KEY, partition=partition, on_delivery=self._delivered
             )
-            self._commit_transaction()
+            self._commit_transaction(producer)
         except (KafkaException, BufferError) as error:
             raise TaskLostError(str(error)) from error
 
-    def _commit_transaction(self) -> None:
+    def _commit_transaction(self, producer: Producer) -> None:
         for attempt in range(_COMMIT_RETRIES_MAX + 1):
             try:
-                self._producer.commit_transaction(_COMMIT_SECONDS)
+                producer.commit_transaction(_COMMIT_SECONDS)
             except KafkaException as error:
                 if not error.args[0].retriable() or attempt == _COMMIT_RETRIES_MAX:
                     raise
-                self._log.warning("commit will be retried", attempt=attempt + 1, reason=error.args[0].str())
+                reason = error.args[0].str()
+                _log.warning("commit will be retried", partition=self.partition, attempt=attempt + 1, reason=reason)
             else:
                 return
 
     def _delivered(self, error: Any, message: Message) -> None:
         if error is None:
-            offset = message.offset()
-            assert offset is not None
-            self._changelog_end = offset + 1
+            self._changelog_end = (message.offset() or 0) + 1
 
-    def _why_dead(self, dead: Accepted) -> list[tuple[str, bytes]]:
+    def _why_dead(self, dead: Accepted) -> Headers:
         names = self.shared.names
         topic = names.actors_lane if dead.lane == ACTORS else names.targets_lane
         return [
@@ -375,11 +257,9 @@ class Task:
         for network, counters in proposal.state.counters.items():
             for name, count in counters.items():
                 metrics.events.labels(network, name).inc(count - before.counters.get(network, {}).get(name, 0))
-        rows = Counter({lane: sum(counters[name] for counters in proposal.state.counters.values())
-                        - sum(counters[name] for counters in before.counters.values())
-                        for lane, name in ((ACTORS, "credited"), (TARGETS, "applied"))})
-        for lane, count in rows.items():
-            metrics.rows.labels(lane).inc(count)
+        for lane, outcome_name in ((ACTORS, "credited"), (TARGETS, "applied")):
+            rows = proposal.state.total(outcome_name) - before.total(outcome_name)
+            metrics.rows.labels(lane).inc(rows)
         metrics.changes.labels("interaction").inc(len(proposal.changes))
         if outcome is not None and len(outcome.published.index):
             changed = np.zeros(len(outcome.users), np.bool_)
@@ -388,3 +268,9 @@ class Task:
             now_ms = self.shared.clock() * 1000
             metrics.event_to_change.observe((now_ms - outcome.time[theirs]) / 1000)
             metrics.arrival_to_change.observe((now_ms - outcome.arrival[theirs]) / 1000)
+
+
+def _newest(users: list[bytes], proposed: dict[bytes, bytes | None], store: Store) -> list[bytes | None]:
+    """Return the users' rows, those that this batch proposes before those stored."""
+    stored = store.read_targets(users)
+    return [proposed.get(user, row) for user, row in zip(users, stored, strict=True)] if proposed else stored

@@ -48,6 +48,10 @@ class TaskState(msgspec.Struct, kw_only=True):
         """Return an independent copy, for a proposal that may be dropped."""
         return decode(encode(self))
 
+    def total(self, outcome: str) -> int:
+        """Return a counter's sum over all networks."""
+        return sum(counters[outcome] for counters in self.counters.values())
+
     def network_code(self, name: str) -> int:
         """Return a network's code, given out at first sight."""
         if name not in self.networks:

@@ -54,7 +54,7 @@ def make_transport(positions: Callable[[], Positions]) -> type[driver.Transport]
     return transport
 
 
-class App(faust.App):  # type: ignore[misc]
+class App(faust.App):
     """A Faust app that reads through `transport_class`."""
 
     transport_class: type[driver.Transport]
@@ -63,7 +63,7 @@ class App(faust.App):  # type: ignore[misc]
         return self.transport_class(self.conf.broker_consumer, self, loop=self.loop)
 
 
-class Process(faust.Worker):  # type: ignore[misc]
+class Process(faust.Worker):
     """Faust's process runner, which leaves logging as it is set up."""
 
     def _setup_logging(self) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import structlog
 from confluent_kafka import KafkaException
@@ -27,11 +27,14 @@ from streams.http import RoleServer
 from streams.intake import Verdict
 from streams.metrics import WorkerMetrics
 from streams.names import Names
+from streams.opening import Shared
+from streams.process import set_up_garbage_collection
 from streams.queries import routes
 from streams.settings import HttpSettings, KafkaSettings, LaneSettings, NetworkSettings, WorkerSettings
-from streams.task import Shared, Task, TaskLostError
-from streams.task_state import ACTORS, LANES, TARGETS
+from streams.task import Task, TaskLostError
+from streams.task_state import ACTORS, TARGETS
 from streams.transport import App, Process, make_transport
+from streams.warm_up import load_kernels
 
 _log = structlog.get_logger(__name__)
 
@@ -77,7 +80,15 @@ class Worker:
         directory = data_dir / "state" / self.names.app_id / f"worker-{slot}"
         directory.mkdir(parents=True, exist_ok=True)
         self.shared = Shared(
-            kafka, self.names, model, settings, lanes.partitions, directory, Cache(settings.cache_bytes), self.metrics
+            kafka,
+            self.names,
+            networks,
+            model,
+            settings,
+            lanes.partitions,
+            directory,
+            Cache(settings.cache_bytes),
+            self.metrics,
         )
         self.lane_of = {self.names.actors_lane: ACTORS, self.names.targets_lane: TARGETS}
         self.tasks: dict[int, Task] = {}
@@ -88,6 +99,8 @@ class Worker:
         self.busy: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
         self.arrived: dict[int, asyncio.Event] = {}
         self.room = asyncio.Event()
+        self.read_to: dict[TP, int] = {}
+        """Where the consumer reads on, as of the last look."""
         self.threads = ThreadPoolExecutor(max_workers=2 * lanes.partitions, thread_name_prefix="task")
         self.leaving = False
         self.server = RoleServer(http, "score")
@@ -115,17 +128,24 @@ class Worker:
             table_standby_replicas=1,
         )
         app.transport_class = make_transport(lambda: self)
-        raw = {"key_type": bytes, "value_type": bytes, "key_serializer": "raw", "value_serializer": "raw"}
+        raw: dict[str, Any] = {
+            "key_type": bytes,
+            "value_type": bytes,
+            "key_serializer": "raw",
+            "value_serializer": "raw",
+        }
         for topic, lane in self.lane_of.items():
             app.agent(app.topic(topic, **raw), name=f"clout.{lane}", concurrency=1)(self._feed)
-        app.on_partitions_revoked.connect(self._revoked, weak=False)
-        app.on_partitions_assigned.connect(self._assigned, weak=False)
-        app.on_before_shutdown.connect(self._shutdown, weak=False)
+        app.on_partitions_revoked.connect(cast("Any", self._revoked), weak=False)
+        app.on_partitions_assigned.connect(cast("Any", self._assigned), weak=False)
+        app.on_before_shutdown.connect(cast("Any", self._shutdown), weak=False)
         app.timer(_STATUS_SECONDS)(self._observe_lag)
         return app
 
     def run(self) -> None:
         """Work until told to stop; SIGTERM finishes the batch in hand, commits and leaves."""
+        load_kernels(self.shared.model)
+        set_up_garbage_collection()
         self.server.start(self.metrics.registry, self.status, self.missing, routes(self))
         process = Process(self.app, redirect_stdouts=False, quiet=True)
         try:
@@ -384,15 +404,20 @@ class Worker:
     # What others ask -----------------------------------------------------------------------------------------------
 
     async def _observe_lag(self) -> None:
-        for partition, task in self.tasks.items():
+        for tp in [tp for tp in self.app.consumer.assignment() if tp.topic in self.lane_of]:
+            self.read_to[tp] = await self.app.consumer.position(tp) or 0
+        for partition, task in list(self.tasks.items()):
             for lane, lag in self._lag(partition, task).items():
                 self.metrics.lag.labels(lane, str(partition)).set(lag)
 
     def _lag(self, partition: int, task: Task) -> dict[str, int]:
         lags = {}
         for topic, lane in self.lane_of.items():
-            end = self.app.consumer.highwater(TP(topic, partition)) or 0
-            lags[lane] = max(0, end - task.state.positions[lane] - 1)
+            tp = TP(topic, partition)
+            end, position = self.app.consumer.highwater(tp) or 0, task.state.positions[lane]
+            # Control records take offsets too: what was read to the end and committed is not behind.
+            done = self.read_to.get(tp, 0) >= end and task.intake.last_offset(lane) == position
+            lags[lane] = 0 if done else max(0, end - position - 1)
         return lags
 
     def missing(self) -> str | None:

@@ -8,8 +8,8 @@ from confluent_kafka import TopicPartition
 
 from schemas.change import ScoreChange, decode_change
 from schemas.export import UserState, decode_user
-from scorer.reference import Sums
 from schemas.times import parse_ms
+from scorer.reference import Sums
 from streams import clients
 from streams.settings import KafkaSettings
 
@@ -77,7 +77,9 @@ def wrong_sums(
             continue
         have = users[user].networks[network]
         if parse_ms(have.time) != sums.time or have.events != sums.events:
-            wrong.append(f"{user} on {network}: {have.time} and {have.events} events, not {sums.time} and {sums.events}")
+            wrong.append(
+                f"{user} on {network}: {have.time} and {have.events} events, not {sums.time} and {sums.events}"
+            )
         for name in ("reach", "amplification"):
             is_, should = getattr(have, name), getattr(sums, name)
             if not math.isclose(is_, should, rel_tol=1e-9):

@@ -25,6 +25,8 @@ from streams import clients, topics
 from streams.progress import Reading
 from tests.checks import changes_of, users_of
 
+CLOUT: Final = (sys.executable, "/tmp/boot.py")
+"""The command, as installed."""
 _HTTP_SECONDS: Final = 5.0
 _NAP_SECONDS: Final = 0.05
 
@@ -55,8 +57,7 @@ class Role:
         self._run_file.unlink(missing_ok=True)
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-I", "-S", str(TIED), str(os.getpid()), sys.executable, "-m", "clout"]
-                + [*self._arguments],
+                [sys.executable, "-I", "-S", str(TIED), str(os.getpid()), *CLOUT, *self._arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -155,7 +156,7 @@ class Installation:
     def run(self, *arguments: str, seconds: float = 60.0) -> subprocess.CompletedProcess[str]:
         """Run a command of this installation to its end."""
         return subprocess.run(
-            [sys.executable, "-m", "clout", *arguments],
+            [*CLOUT, *arguments],
             cwd=self.directory,
             env=environment_of(self.settings),
             capture_output=True,
@@ -176,7 +177,11 @@ class Installation:
 
     def wait(self, seconds: float = 60.0) -> Reading:
         """Return when everything read in has been processed."""
-        return wait_until_processed(reader_of(self.settings), seconds, lambda _line: None)
+        reader = reader_of(self.settings)
+        try:
+            return wait_until_processed(reader, seconds, lambda _line: None)
+        finally:
+            reader._http.close()
 
     def export(self) -> list[bytes]:
         """Return what `clout export` prints, line by line."""

@@ -6,7 +6,6 @@ import typer
 
 from clout import VERSION
 from clout.commands.common import connected
-from streams.ingest import Ingest
 
 
 def register(app: typer.Typer) -> None:
@@ -24,6 +23,9 @@ def ingest(
 
     Example: clout ingest --broker localhost:9092 --slot 1
     """
+    # The decoders and packing take a while to import: other commands do without.
+    from streams.ingest import Ingest
+
     settings = connected(context)
     Ingest(
         kafka=settings.kafka,

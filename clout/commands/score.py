@@ -6,7 +6,6 @@ import typer
 
 from clout import VERSION
 from clout.commands.common import connected
-from streams.worker import Worker
 
 
 def register(app: typer.Typer) -> None:
@@ -17,13 +16,17 @@ def register(app: typer.Typer) -> None:
 def score(
     context: typer.Context,
     slot: Annotated[
-        int, typer.Option(min=0, max=63, help="Number of this worker on this machine; each has its own state directory.")
+        int,
+        typer.Option(min=0, max=63, help="Number of this worker on this machine; each has its own state directory."),
     ] = 0,
 ) -> None:
     """Score: say what each interaction is worth, fold it, and publish changes.
 
     Example: clout score --broker localhost:9092 --slot 1
     """
+    # Faust and the kernels take a second to import: other commands do without.
+    from streams.worker import Worker
+
     settings = connected(context)
     Worker(
         kafka=settings.kafka,

@@ -31,7 +31,7 @@ class ActorsOutcome(NamedTuple):
     """Partition of the targets lane that each credit goes to."""
 
 
-def fold(  # noqa: PLR0913  what it needs is what a fold needs: events, state, ways to read, parameters
+def fold(
     records: Sequence[Record],
     state: TaskState,
     *,

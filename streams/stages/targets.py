@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from schemas.packed import CREDITS, Record
 from scorer.actors import Grants
@@ -33,9 +32,9 @@ class TargetsOutcome(NamedTuple):
     users: list[bytes]
     before: Users
     after: Users
-    user: NDArray[np.uint32]
+    user: Ints
     """Each row's user."""
-    network: NDArray[np.uint8]
+    network: Ints
     """Each row's network, as the partition's code."""
     time: Ints
     arrival: Ints
@@ -63,9 +62,9 @@ def fold(
                 f"the targets stage cannot fold {record.kind}",
                 hint="run a version of Clout that knows this kind of record",
             )
-    network = network_codes(records, state)
+    network = network_codes(records, state).astype(np.int64)
     users, numbers = distinct([record.targets for record in records])
-    user = renumbered(records, "target", numbers)
+    user = renumbered(records, "target", numbers).astype(np.int64)
     time = joined(records, "time")
     grants = Grants(joined(records, "reach"), joined(records, "amplification"), joined(records, "influence"))
 

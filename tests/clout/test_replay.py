@@ -27,6 +27,14 @@ def test_a_malformed_native_line_comes_unchanged_and_without_a_key(line: bytes) 
     assert reader.counts.malformed == 1
 
 
+def test_an_array_is_one_record_keyed_by_its_first_actor() -> None:
+    reader = NativeEvents()
+    [(key, value, _)] = reader.events([b"[" + EVENT + b"," + EVENT + b"]"])
+    assert key == b"x:1"
+    assert value.count(b"share") == 2
+    assert reader.counts.malformed == 0
+
+
 def test_empty_native_lines_are_skipped() -> None:
     reader = NativeEvents()
     assert list(reader.events([b"\n", b"  \n"])) == []

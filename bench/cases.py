@@ -1,0 +1,213 @@
+"""The measurements: each runs on an installation of its own and yields figures."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from bench.drive import Job, Result
+from bench.figures import Figure, mean_and_quantiles
+from bench.load import HOUR_MS, LABELS, NETWORK, Load, Shape, Users
+from bench.paced import Pace
+from bench.site import Installation, Role, Site, Usage, until
+from streams.task_state import ACTORS, TARGETS
+
+ROOT: Final = Path(__file__).resolve().parents[1]
+_SECONDS_MAX: Final = 900.0
+SEED: Final = 17
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """How much is measured."""
+
+    events: int
+    warm_events: int = 200_000
+    """Sent before, not measured: kernels are loaded, stores opened, groups joined."""
+    preload: int = 0
+    """Of uniform users: so many have state before."""
+    pace_seconds: float = 20.0
+
+    def loads(self, users: Users, shape: Shape) -> tuple[Load, Load]:
+        """Return what comes before, and what is measured."""
+        preload = self.preload if users == "uniform" else 0
+        warm = self.warm_events + preload
+        end_ms = int(time.time() * 1000) - HOUR_MS
+        first = Load(users, shape, SEED, 0, warm, warm + self.events, end_ms, preload)
+        return first, replace(first, first=warm, events=self.events)
+
+
+def ingest(site: Site, users: Users, shape: Shape, sizes: Sizes, profile: str | None = None) -> Iterator[Figure]:
+    """Ingest alone: the whole process, from raw records that wait to packed records committed."""
+    with site.installation(f"ingest-{users}-{shape}") as installation:
+        before, during = _ingested(installation, *sizes.loads(users, shape), profile)[:2]
+    yield _cpu(f"ingest, {shape}, {LABELS[users]}", before, during, sizes.events)
+    yield Figure(
+        f"ingest alone, {shape}, {LABELS[users]}", sizes.events / (during.at_seconds - before.at_seconds), "events/s"
+    )
+
+
+def stages(site: Site, users: Users, sizes: Sizes, wanted: Sequence[str], profile: str | None = None) -> Iterator[Figure]:
+    """Ingest with single events, then each stage alone over what it wrote; only the `wanted` ones are told."""
+    with site.installation(f"stages-{users}") as installation:
+        alone = "ingest" in wanted
+        loads = sizes.loads(users, "single" if alone else "arrays")
+        before, during, warm_ends, ends = _ingested(installation, *loads, None)
+        sum_us = 0.0
+        if alone:
+            figure = _cpu(f"ingest, single, {LABELS[users]}", before, during, sizes.events)
+            yield figure
+            sum_us += figure.value
+        for lane in (ACTORS, TARGETS):
+            if lane == TARGETS and TARGETS not in wanted:
+                break
+            job = Job(
+                str(installation.config),
+                lane,
+                str(installation.directory / "driven"),
+                warm_ends,
+                ends,
+                profile if lane == wanted[-1] else None,
+            )
+            result = driven(job)
+            stretch = result.measured
+            us = stretch.cpu_seconds / stretch.rows * 1e6
+            if lane in wanted:
+                yield Figure(f"{lane} stage alone, {LABELS[users]}", us, "CPU µs/event", note=f"{stretch.rows} rows")
+                yield Figure(f"{lane} stage alone, {LABELS[users]}", stretch.rows / stretch.wall_seconds, "events/s")
+                yield Figure(f"{lane} stage alone, {LABELS[users]}", result.resident_mb, "MB resident")
+            # An event that nobody else is credited for costs the targets stage nothing.
+            sum_us += us * stretch.rows / sizes.events
+            warm_ends, ends = result.warm_target_ends, installation.ends(installation.names.targets_lane)
+        if alone and TARGETS in wanted:
+            yield Figure(f"three stages measured apart, single, {LABELS[users]}", sum_us, "CPU µs/event")
+
+
+def end_to_end(site: Site, users: Users, shape: Shape, sizes: Sizes, wanted: Sequence[str]) -> Iterator[Figure]:
+    """Ingest and one worker together; then, if wanted, latency at half the rate found, and a restore."""
+    label = f"{shape}, {LABELS[users]}"
+    with site.installation(f"e2e-{users}-{shape}") as installation, ExitStack() as running:
+        warm, main = sizes.loads(users, shape)
+        installation.write(warm)
+        gate = running.enter_context(installation.gate(main))
+        roles = [running.enter_context(installation.role(name)) for name in ("ingest", "score")]
+        for role in roles:
+            role.wait_until_up()
+        reader, worker = roles
+        _processed(worker, warm.events)
+        time.sleep(1)
+        before = [role.usage() for role in roles]
+        broker_before = Usage.of(site.broker_pid)
+        gate()
+        _processed(worker, main.total)
+        after = [role.usage() for role in roles]
+        broker_after = Usage.of(site.broker_pid)
+        rate = main.events / (after[1].at_seconds - before[1].at_seconds)
+        if "e2e" in wanted:
+            yield Figure(f"end to end, {label}", rate, "events/s")
+            yield _cpu(f"end to end, ingest process, {label}", before[0], after[0], main.events)
+            yield _cpu(f"end to end, worker process (both stages under Faust), {label}", before[1], after[1], main.events)
+            both = sum(b.cpu_seconds - a.cpu_seconds for a, b in zip(before, after, strict=True))
+            yield Figure(f"three stages, both processes end to end, {label}", both / main.events * 1e6, "CPU µs/event")
+            yield _cpu(f"end to end, broker, {label}", broker_before, broker_after, main.events)
+            for role, usage in zip(("ingest", "worker", "broker"), (*after, broker_after), strict=True):
+                yield Figure(f"end to end, {role}, {label}", usage.resident_mb, "MB resident")
+            changes = sum(worker.metric("^clout_changes_total").values())
+            yield Figure(f"end to end, changes, {label}", changes / main.total, "changes/event")
+        if "latency" in wanted:
+            yield from latency(installation, reader, worker, main, rate / 2, sizes.pace_seconds)
+        running.close()
+        if "restore" in wanted:
+            yield from restore(installation, users)
+
+
+def latency(
+    installation: Installation, reader: Role, worker: Role, load: Load, rate: float, seconds: float
+) -> Iterator[Figure]:
+    """From arrival in Kafka to the change committed, from the worker's own histogram, at a steady rate."""
+    pace = Pace(installation.kafka.broker, installation.names.interactions(NETWORK), load, int(rate), seconds)
+    seen = worker.counted("applied", "self")
+    before = worker.metric("^clout_arrival_to_change_seconds_bucket")
+    producer = subprocess.run(
+        [sys.executable, "-m", "bench.paced"],
+        input=msgspec.json.encode(pace),
+        stdout=subprocess.PIPE,
+        check=True,
+        cwd=ROOT,
+    )
+    sent = msgspec.json.decode(producer.stdout)
+    behind = seen + sent["events"] - worker.counted("applied", "self")
+    _processed(worker, seen + sent["events"])
+    after = worker.metric("^clout_arrival_to_change_seconds_bucket")
+    label = f"{load.shape}, {LABELS[load.users]}"
+    note = (
+        f"at {sent['events'] / sent['seconds']:,.0f} events/s for {sent['seconds']:.0f} s, "
+        f"{behind:,} events under way at the end; interpolated within the histogram's buckets"
+    )
+    for name, value in mean_and_quantiles(before, after).items():
+        yield Figure(f"arrival to change, {name}, {label}", value, "s", note=note)
+
+
+def restore(installation: Installation, users: Users) -> Iterator[Figure]:
+    """A partition alone, then all side by side, each into a fresh directory, from opening to ready."""
+    every = installation.ends(installation.names.state)
+    for name, chosen in (("one partition", [max(every, key=lambda p: every[p])]), ("all partitions", list(every))):
+        job = Job(
+            str(installation.config),
+            "restore",
+            str(installation.directory / f"restored-{len(chosen)}"),
+            {},
+            {partition: every[partition] for partition in chosen},
+        )
+        stretch = driven(job).measured
+        note = f"{stretch.rows:,} records in {stretch.wall_seconds:.1f} s"
+        label = f"restore, {name}, {LABELS[users]}"
+        yield Figure(label, stretch.rows / stretch.wall_seconds, "records/s", note=note)
+        yield Figure(label, stretch.cpu_seconds / stretch.rows * 1e6, "CPU µs/record")
+
+
+def driven(job: Job) -> Result:
+    """Run a job in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-m", "bench.drive"], input=msgspec.json.encode(job), stdout=subprocess.PIPE, check=True, cwd=ROOT
+    )
+    return msgspec.json.decode(done.stdout, type=Result)
+
+
+def _ingested(
+    installation: Installation, warm: Load, main: Load, profile: str | None
+) -> tuple[Usage, Usage, dict[int, int], dict[int, int]]:
+    """Take everything in; return the usage before and after the measured stretch, and the lane's ends."""
+    installation.write(warm)
+    lane = installation.names.actors_lane
+    with installation.gate(main) as open_gate, installation.role("ingest", profile=profile) as role:
+        role.wait_until_up()
+        _taken_in(role, warm.events)
+        warm_ends = installation.ends(lane)
+        before = role.usage()
+        open_gate()
+        _taken_in(role, main.total)
+        after = role.usage()
+    return before, after, warm_ends, installation.ends(lane)
+
+
+def _taken_in(role: Role, events: int) -> None:
+    """Return when ingest has committed so many events."""
+    until(lambda: role.counted("read") >= events, _SECONDS_MAX, f"ingest reads {events} events")
+    committed = r'^clout_events_total\{.*outcome="read"'
+    until(lambda: sum(role.metric(committed).values()) >= events, 30, f"ingest commits {events} events")
+
+
+def _processed(worker: Role, events: int) -> None:
+    """Return when the worker has committed so many events."""
+    until(lambda: worker.counted("applied", "self") >= events, _SECONDS_MAX, f"the worker applies {events} events")
+
+
+def _cpu(name: str, before: Usage, after: Usage, events: int) -> Figure:
+    return Figure(name, (after.cpu_seconds - before.cpu_seconds) / events * 1e6, "CPU µs/event")

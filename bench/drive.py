@@ -1,0 +1,180 @@
+"""One stage alone: partition tasks fed from a lane without Faust, in a process of its own.
+
+The tasks are those of the worker, a thread each as there, with real transactions and a real RocksDB; only the
+records come from confluent-kafka. Reads a job from standard input, writes a result to standard output, both JSON.
+"""
+
+import cProfile
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import psutil
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from rocksdict import Cache
+
+from clout.config import load
+from streams import changelog, clients
+from streams.intake import Verdict
+from streams.metrics import WorkerMetrics
+from streams.opening import Shared
+from streams.task import Task
+from streams.task_state import ACTORS, LANES
+
+_GENERATION: Final = 1
+_NEVER_HELD: Final = 1 << 30
+
+
+class Job(msgspec.Struct):
+    """What to drive."""
+
+    config: str
+    lane: str
+    """`actors`, `targets`, or `restore`: no lane, the tasks are only opened, from the changelog."""
+    directory: str
+    """Where the stores are."""
+    warm_ends: dict[int, int]
+    """Offset up to which each partition of the lane is not measured."""
+    ends: dict[int, int]
+    """Offset up to which it is."""
+    profile: str | None = None
+
+
+class Stretch(msgspec.Struct):
+    """What one stretch took."""
+
+    rows: int
+    cpu_seconds: float
+    wall_seconds: float
+
+
+class Result(msgspec.Struct):
+    """What came of it."""
+
+    measured: Stretch
+    resident_mb: float
+    warm_target_ends: dict[int, int]
+    """Ends of the targets lane when the measured stretch began."""
+
+
+def main() -> None:
+    """Run one job."""
+    job = msgspec.json.decode(sys.stdin.buffer.read(), type=Job)
+    result = run(job)
+    sys.stdout.buffer.write(msgspec.json.encode(result))
+
+
+def run(job: Job) -> Result:
+    """Warm up, then measure."""
+    settings = load({}, Path(job.config)).settings
+    # One lane at a time: the actors stage must not wait for credits that nobody folds meanwhile.
+    worker = replace(settings.worker, own_records_in_flight_max=_NEVER_HELD)
+    shared = Shared(
+        kafka=settings.kafka,
+        names=settings.names,
+        networks=settings.networks,
+        model=settings.model,
+        settings=worker,
+        partitions=settings.lanes.partitions,
+        directory=Path(job.directory),
+        cache=Cache(worker.cache_bytes),
+        metrics=WorkerMetrics(settings.networks, settings.lanes.partitions),
+    )
+    tasks = [Task(partition, shared) for partition in sorted(job.ends)]
+    pool = ThreadPoolExecutor(len(tasks))
+    if job.lane == "restore":
+        restored: list[int | None] = []
+        stretch = measured(lambda: restored.extend(pool.map(Task.open, tasks)) or 0)
+        stretch.rows = sum(count or 0 for count in restored)
+        warm_target_ends: dict[int, int] = {}
+    else:
+        list(pool.map(Task.open, tasks))
+        topic = shared.names.actors_lane if job.lane == ACTORS else shared.names.targets_lane
+        sum(pool.map(lambda task: drive(task, job.lane, topic, job.warm_ends[task.partition]), tasks))
+        warm_target_ends = {
+            task.partition: changelog.watermarks(shared.kafka, shared.names.targets_lane, task.partition)[1]
+            for task in tasks
+        }
+
+        def every(task: Task) -> int:
+            return drive(task, job.lane, topic, job.ends[task.partition])
+
+        if job.profile is None:
+            stretch = measured(lambda: sum(pool.map(every, tasks)))
+        else:
+            # cProfile sees one thread only: the partitions take turns.
+            profile = cProfile.Profile()
+            stretch = measured(lambda: int(profile.runcall(lambda: sum(map(every, tasks)))))
+            profile.dump_stats(job.profile)
+    resident_mb = psutil.Process().memory_info().rss / 1e6
+    for task in tasks:
+        task.close()
+    return Result(stretch, resident_mb, warm_target_ends)
+
+
+def measured(work: Callable[[], int]) -> Stretch:
+    """Run something that returns rows, and note what the whole process used meanwhile."""
+    begun, cpu = time.monotonic(), os.times()
+    rows = work()
+    after = os.times()
+    return Stretch(rows, after.user - cpu.user + after.system - cpu.system, time.monotonic() - begun)
+
+
+def drive(task: Task, lane: str, topic: str, end: int) -> int:
+    """Commit a lane up to an offset, in batches as large as the worker's under load; return the rows."""
+    rows_max = task.shared.settings.batch_rows_max
+    intake = task.intake
+    intake.open(task.state, _GENERATION)
+    consumer = clients.consumer(
+        task.shared.kafka,
+        {
+            "group.id": "bench",
+            "enable.partition.eof": True,
+            "queued.max.messages.kbytes": 8_192,
+            "fetch.wait.max.ms": 10,
+        },
+    )
+    consumer.assign([TopicPartition(topic, task.partition, task.state.positions[lane] + 1)])
+    rows = 0
+    try:
+        for offset, key, value in _messages(consumer, end):
+            if intake.offer(lane, offset, _GENERATION, (key, value), None) is not Verdict.ACCEPTED:
+                raise RuntimeError(f"{topic} [{task.partition}] offset {offset} was not accepted: {intake.gap}")
+            if intake.rows[lane] >= rows_max:
+                rows += _commit(task, rows_max)
+        while any(intake.waiting[name] for name in LANES):
+            rows += _commit(task, rows_max)
+    finally:
+        consumer.close()
+    return rows
+
+
+def _commit(task: Task, rows_max: int) -> int:
+    batch = task.intake.take(task.state, task.source, rows_max=rows_max, own_in_flight_max=_NEVER_HELD)
+    task.commit(batch)
+    return sum(accepted.rows for accepted in batch)
+
+
+def _messages(consumer: Consumer, end: int) -> Iterator[tuple[int, bytes | None, bytes]]:
+    while True:
+        for message in consumer.consume(64, 0.2):
+            error, offset = message.error(), message.offset()
+            if error is not None:
+                if error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001  the client has no public name for it
+                    raise KafkaException(error)
+                return
+            if offset >= end:
+                return
+            yield offset, message.key(), message.value()
+
+
+if __name__ == "__main__":
+    threading.current_thread().name = "drive"
+    main()

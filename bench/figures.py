@@ -1,0 +1,134 @@
+"""Figures, what they are to reach, and how they are shown."""
+
+import datetime
+import os
+import platform
+import re
+import subprocess
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+RESULTS: Final = Path(__file__).with_name("results")
+_ZIPF: Final = "Zipf(1.3) of 1 M"
+_UNIFORM: Final = "uniform of 10 M"
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One measured value."""
+
+    name: str
+    value: float
+    unit: str
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a figure is to reach: at most, or at least."""
+
+    bound: float
+    at_most: bool = True
+
+    def met(self, value: float) -> bool:
+        """Return whether it is reached."""
+        return value <= self.bound if self.at_most else value >= self.bound
+
+    def __str__(self) -> str:
+        return f"{'≤' if self.at_most else '≥'} {self.bound:,g}"
+
+
+TARGETS: Final = {
+    (f"ingest, single, {_ZIPF}", "CPU µs/event"): Target(2.5),
+    (f"ingest, arrays, {_ZIPF}", "CPU µs/event"): Target(1.5),
+    (f"actors stage alone, {_ZIPF}", "CPU µs/event"): Target(1.2),
+    (f"targets stage alone, {_ZIPF}", "CPU µs/event"): Target(0.8),
+    (f"three stages measured apart, single, {_ZIPF}", "CPU µs/event"): Target(4.5),
+    (f"three stages, both processes end to end, single, {_ZIPF}", "CPU µs/event"): Target(4.5),
+    (f"three stages measured apart, single, {_UNIFORM}", "CPU µs/event"): Target(10.0),
+    (f"three stages, both processes end to end, single, {_UNIFORM}", "CPU µs/event"): Target(10.0),
+    (f"end to end, single, {_ZIPF}", "events/s"): Target(150_000, at_most=False),
+    (f"end to end, arrays, {_ZIPF}", "events/s"): Target(300_000, at_most=False),
+    (f"arrival to change, p99, single, {_ZIPF}", "s"): Target(1.0),
+}
+_DECIMALS: Final = {"CPU µs/event": 2, "CPU µs/record": 2, "s": 3, "changes/event": 3}
+
+
+def mean_and_quantiles(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, float]:
+    """Return p50 and p99 of what a Prometheus histogram counted in between, interpolated within its buckets.
+
+    >>> before = {'h_bucket{le="0.1"}': 5.0, 'h_bucket{le="0.2"}': 5.0, 'h_bucket{le="+Inf"}': 5.0}
+    >>> after = {'h_bucket{le="0.1"}': 55.0, 'h_bucket{le="0.2"}': 105.0, 'h_bucket{le="+Inf"}': 105.0}
+    >>> {name: round(value, 3) for name, value in mean_and_quantiles(before, after).items()}
+    {'p50': 0.1, 'p99': 0.198}
+    """
+    found = {name: re.search(r'le="([^"]+)"', name) for name in after}
+    counted = sorted((float(le[1]), after[name] - before.get(name, 0.0)) for name, le in found.items() if le)
+    total = counted[-1][1]
+    quantiles = {}
+    for name, share in (("p50", 0.5), ("p99", 0.99)):
+        low, below = 0.0, 0.0
+        for bound, count in counted:
+            if count >= share * total:
+                within = (share * total - below) / (count - below) if count > below else 0.0
+                quantiles[name] = low + (bound - low) * within
+                break
+            low, below = bound, count
+    return quantiles
+
+
+def show(figures: Iterable[Figure], console: Console) -> None:
+    """Print the table."""
+    table = Table("measure", "figure", "", "to reach", "", "note", title="Clout's cost and speed")
+    for column in (1, 3):
+        table.columns[column].justify = "right"
+    for figure in figures:
+        target = TARGETS.get((figure.name, figure.unit))
+        verdict = "" if target is None else "[green]met" if target.met(figure.value) else "[red]not met"
+        shown = f"{figure.value:,.{_DECIMALS.get(figure.unit, 0)}f}"
+        table.add_row(figure.name, shown, figure.unit, str(target or ""), verdict, figure.note)
+    console.print(table)
+
+
+def write(figures: Sequence[Figure], options: Mapping[str, Any]) -> Path:
+    """Write the figures with what they were measured on; return the file."""
+    RESULTS.mkdir(exist_ok=True)
+    now = datetime.datetime.now(datetime.UTC)
+    document = {
+        "measured_at": now.isoformat(timespec="seconds"),
+        "options": dict(options),
+        "machine": machine(),
+        "figures": [
+            asdict(figure)
+            | ({"target": str(target), "met": target.met(figure.value)} if target is not None else {})
+            for figure in figures
+            for target in [TARGETS.get((figure.name, figure.unit))]
+        ],
+    }
+    path = RESULTS / f"{now:%Y-%m-%dT%H%M%S}.json"
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n")
+    return path
+
+
+def machine() -> dict[str, str | int]:
+    """Return what the figures were measured on."""
+    model = next(
+        (line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
+        platform.processor(),
+    )
+    java = subprocess.run(["java", "-version"], capture_output=True, text=True, check=False).stderr.splitlines()
+    packages = ("confluent-kafka", "faust-streaming", "msgspec", "numba", "numpy", "rocksdict")
+    return {
+        "cores": os.cpu_count() or 0,
+        "processor": model,
+        "python": platform.python_version(),
+        "java": java[0] if java else "",
+        **{package: version(package) for package in packages},
+    }

@@ -1,0 +1,5 @@
+"""`python -m clout` is `clout`."""
+
+from clout.main import main
+
+main()

@@ -1,0 +1,174 @@
+"""Open a partition: fence the former owner, restore the store, and check that lanes, changelog and model fit it."""
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import structlog
+from confluent_kafka import Producer, TopicPartition
+from rocksdict import Cache
+
+from scorer.model import Model
+from streams import changelog, clients, lane_check, topics
+from streams.errors import CloutError
+from streams.metrics import WorkerMetrics
+from streams.names import Names
+from streams.settings import KafkaSettings, NetworkSettings, WorkerSettings
+from streams.store import Store
+from streams.task_state import ACTORS, TARGETS, TaskState, TaskStateError, decode
+
+_log = structlog.get_logger(__name__)
+
+_REQUEST_SECONDS: Final = 30.0
+_QUEUE_RECORDS_MAX: Final = 2_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What all tasks of a worker have in common."""
+
+    kafka: KafkaSettings
+    names: Names
+    networks: Mapping[str, NetworkSettings]
+    model: Model
+    settings: WorkerSettings
+    partitions: int
+    directory: Path
+    cache: Cache
+    metrics: WorkerMetrics
+    clock: Callable[[], float] = time.time
+    """Wall clock in seconds, for latencies and the age of local state; scores never see it."""
+
+    def new_state(self) -> TaskState:
+        """Return the record of a task that has done nothing yet."""
+        return TaskState(model=self.model.name, model_hash=self.model.parameters_hash)
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A partition ready to be worked on."""
+
+    producer: Producer
+    store: Store
+    state: TaskState
+    changelog_topic_id: str
+    changelog_end: int
+    restored_records: int
+
+
+def open_partition(shared: Shared, partition: int, stop: threading.Event) -> Opened | None:
+    """Open a partition; return None when `stop` was set meanwhile.
+
+    Raise `CloutError` when it must not be worked on, `KafkaException` when Kafka cannot be used now.
+    """
+    producer = _fenced_producer(shared, partition)
+    admin = clients.admin(shared.kafka)
+    topic_id = topics.topic_id(admin, shared.names.state)
+    store = Store(shared.directory / str(partition), shared.cache)
+    try:
+        facts = _facts(shared, partition, topic_id, store)
+        if not changelog.judge(facts) and facts.local is not None:
+            _log.warning("local state is too old and will be rebuilt", partition=partition)
+            store.destroy()
+            store = Store(shared.directory / str(partition), shared.cache)
+            facts = _facts(shared, partition, topic_id, store)
+        restored = changelog.restore(shared.kafka, store, facts, stop=stop, clock=shared.clock)
+        if restored is None or stop.wait(shared.settings.restore_delay_seconds):
+            store.close()
+            return None
+        state = _load(shared, partition, store)
+        for lane, topic in ((ACTORS, shared.names.actors_lane), (TARGETS, shared.names.targets_lane)):
+            _check_lane(shared, partition, state, lane, topic, topics.topic_id(admin, topic))
+    except BaseException:
+        store.close()
+        raise
+    return Opened(producer, store, state, topic_id, facts.end, restored)
+
+
+def _fenced_producer(shared: Shared, partition: int) -> Producer:
+    """Return the partition's producer; what the former owner left open is aborted, and it can commit no more."""
+    producer = clients.producer(
+        shared.kafka,
+        {
+            "transactional.id": shared.names.task_transactional_id(partition),
+            "transaction.timeout.ms": shared.settings.transaction_timeout_seconds * 1000,
+            "linger.ms": 5,
+            "compression.type": "lz4",
+            "queue.buffering.max.messages": _QUEUE_RECORDS_MAX,
+        },
+    )
+    producer.init_transactions(_REQUEST_SECONDS)
+    return producer
+
+
+def _facts(shared: Shared, partition: int, topic_id: str, store: Store) -> changelog.Facts:
+    names = shared.names
+    begin, end = changelog.watermarks(shared.kafka, names.state, partition)
+    group = clients.consumer(shared.kafka, {"group.id": names.app_id})
+    try:
+        lanes = [TopicPartition(topic, partition) for topic in (names.actors_lane, names.targets_lane)]
+        committed = group.committed(lanes, timeout=_REQUEST_SECONDS)
+    finally:
+        group.close()
+    return changelog.Facts(
+        topic=names.state,
+        partition=partition,
+        topic_id=topic_id,
+        begin=begin,
+        end=end,
+        local=store.local(),
+        group_has_positions=any(position.offset > 0 for position in committed),
+        now_seconds=shared.clock(),
+    )
+
+
+def _load(shared: Shared, partition: int, store: Store) -> TaskState:
+    """Return the task's record; refuse one that was made with another model."""
+    value, model = store.meta(), shared.model
+    if value is None:
+        return shared.new_state()
+    try:
+        state = decode(value)
+    except TaskStateError as error:
+        raise CloutError(f"partition {partition} cannot be opened", detail=str(error)) from error
+    if (state.model, state.model_hash) != (model.name, model.parameters_hash):
+        raise CloutError(
+            f"partition {partition} has state of another model",
+            detail=f"the state was made with model {state.model!r} ({state.model_hash}), "
+            f"the configuration says {model.name!r} ({model.parameters_hash})",
+            hint="set [model] back, or give the changed model a name of its own (model.name)",
+        )
+    return state
+
+
+def _check_lane(shared: Shared, partition: int, state: TaskState, lane: str, topic: str, topic_id: str) -> None:
+    """Refuse a lane that is another than before, or that has lost records not yet read."""
+    where, position = f"{topic} [{partition}]", state.positions[lane]
+    way_out = "bring the records back from a replica or backup, or start anew under another kafka.prefix"
+    known = state.topic_ids.setdefault(lane, topic_id)
+    if known != topic_id:
+        raise CloutError(
+            f"the lane {where} is not the one that this partition has been reading",
+            detail=f"topic id {topic_id} now, {known} before: it was deleted and created again",
+            hint=way_out,
+        )
+    begin, end = changelog.watermarks(shared.kafka, topic, partition)
+    if end <= position:
+        raise CloutError(
+            f"the lane {where} ends before what this partition has already read",
+            detail=f"it ends at offset {end}, the last record read was {position}: records were lost",
+            hint=way_out,
+        )
+    if begin <= position + 1:
+        return
+    # Control records take offsets too, so what retention deleted may all have been read: ask the writers.
+    lost = lane_check.lost_records(shared.kafka, shared.names, shared.networks, partition, lane, state)
+    if lost:
+        raise CloutError(
+            f"the lane {where} begins after the next record to read",
+            detail=f"it begins at offset {begin}, the next would be {position + 1}; {lost}",
+            hint=way_out,
+        )

@@ -1,0 +1,61 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from clout.broker import LocalBroker
+from clout.machine import StopSignals, broker_at_hand, role_specs
+from streams.settings import KafkaSettings
+
+
+@pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 0), (signal.SIGHUP, 0)])
+def test_a_signal_is_noted_and_does_not_interrupt(number: signal.Signals, exit_code: int) -> None:
+    with StopSignals() as stop:
+        os.kill(os.getpid(), number)
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.received == number
+        assert stop.exit_code == exit_code
+
+
+def test_signals_are_given_back() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with StopSignals():
+        assert signal.getsignal(signal.SIGTERM) != before
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_a_broker_that_is_named_is_used_and_none_started(tmp_path: Path) -> None:
+    with broker_at_hand(KafkaSettings(broker="elsewhere:9092"), LocalBroker(tmp_path)) as kafka:
+        assert kafka.broker == "elsewhere:9092"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_every_role_has_a_name_a_slot_and_a_free_port() -> None:
+    specs = role_specs(["--broker=here:1"], ingests=1, workers=2, environment={"A": "b"})
+    assert [spec.name for spec in specs] == ["ingest-0", "score-0", "score-1"]
+    assert list(specs[2].command[1:]) == ["-m", "clout", "--broker=here:1", "score", "--slot", "1"]
+    assert specs[0].environment == {"A": "b", "CLOUT_HTTP__PORT": "0"}
+
+
+def test_a_broker_started_for_the_time_being_ends_with_its_starter_even_when_that_is_killed(tmp_path: Path) -> None:
+    script = (
+        "import time; from pathlib import Path\n"
+        "from clout.broker import LocalBroker; from clout.machine import broker_at_hand\n"
+        "from streams.settings import KafkaSettings\n"
+        f"with broker_at_hand(KafkaSettings(), LocalBroker(Path({str(tmp_path)!r}), port=None, heap_mb=256)):\n"
+        "    print('up', flush=True); time.sleep(60)\n"
+    )
+    broker = LocalBroker(tmp_path)
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as starter:
+        assert starter.stdout is not None
+        assert starter.stdout.readline() == "up\n"
+        assert broker.running() is not None
+        starter.kill()
+    deadline = time.monotonic() + 20
+    while broker.running() is not None:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
