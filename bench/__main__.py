@@ -56,9 +56,14 @@ def main(
     figures = []
     with site() as here:
         for figure in measure(here, wanted, chosen_users, chosen_shapes, sizes, str(profile) if profile else None):
-            console.print(f"{figure.name}: {figure.value:,.3f} {figure.unit}", highlight=False, style="dim")
+            console.print(
+                f"{figure.measure}, {figure.load}: {figure.value:,.3f} {figure.unit}",
+                soft_wrap=True,
+                highlight=False,
+                style="dim",
+            )
             figures.append(figure)
-    show(figures, console)
+    show(figures)
     options = {"only": wanted, "users": chosen_users, "shapes": chosen_shapes, "events": events, "preload": preload}
     console.print(f"written to {write(figures, options)}")
 
@@ -85,12 +90,20 @@ def measure(
                     yield from cases.ingest(here, who, shape, sizes, profile)
         if together:
             for shape in shapes:
-                # Latency and restore belong to single events; on uniform users a restore has the most to read.
-                ask = tuple(case for case in together if case == "e2e" or shape == shapes[0])
-                if who == "uniform" and shape == "arrays":
-                    continue
-                yield from cases.end_to_end(here, who, shape, sizes, ask)
+                ask = tuple(case for case in together if case == Case.E2E or _belongs(case, who, shape, users, shapes))
+                if ask:
+                    yield from cases.end_to_end(here, who, shape, sizes, ask)
+
+
+def _belongs(case: Case, who: Users, shape: Shape, users: tuple[Users, ...], shapes: tuple[Shape, ...]) -> bool:
+    """Return whether latency or a restore is measured here: once, where it says most among the loads chosen.
+
+    Uniform users leave the most to restore.
+    """
+    return shape == shapes[0] and who == (users[-1] if case == Case.RESTORE else users[0])
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
+    app.command()(main)
+    app()

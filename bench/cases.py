@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from bench.drive import Job, Result
-from bench.figures import Figure, mean_and_quantiles
+from bench.figures import APART, TOGETHER, Figure, quantiles_between
 from bench.load import HOUR_MS, LABELS, NETWORK, Load, Shape, Users
 from bench.paced import Pace
 from bench.site import Installation, Role, Site, Usage, until
@@ -28,8 +28,8 @@ class Sizes:
     """How much is measured."""
 
     events: int
-    warm_events: int = 200_000
-    """Sent before, not measured: kernels are loaded, stores opened, groups joined."""
+    warm_events: int = 500_000
+    """Sent before, not measured: kernels are loaded, stores opened, groups joined, the broker's code compiled."""
     preload: int = 0
     """Of uniform users: so many have state before."""
     pace_seconds: float = 20.0
@@ -47,13 +47,14 @@ def ingest(site: Site, users: Users, shape: Shape, sizes: Sizes, profile: str | 
     """Ingest alone: the whole process, from raw records that wait to packed records committed."""
     with site.installation(f"ingest-{users}-{shape}") as installation:
         before, during = _ingested(installation, *sizes.loads(users, shape), profile)[:2]
-    yield _cpu(f"ingest, {shape}, {LABELS[users]}", before, during, sizes.events)
-    yield Figure(
-        f"ingest alone, {shape}, {LABELS[users]}", sizes.events / (during.at_seconds - before.at_seconds), "events/s"
-    )
+    load = f"{shape}, {LABELS[users]}"
+    yield _cpu("ingest", load, before, during, sizes.events)
+    yield Figure("ingest", load, sizes.events / (during.at_seconds - before.at_seconds), "events/s")
 
 
-def stages(site: Site, users: Users, sizes: Sizes, wanted: Sequence[str], profile: str | None = None) -> Iterator[Figure]:
+def stages(
+    site: Site, users: Users, sizes: Sizes, wanted: Sequence[str], profile: str | None = None
+) -> Iterator[Figure]:
     """Ingest with single events, then each stage alone over what it wrote; only the `wanted` ones are told."""
     with site.installation(f"stages-{users}") as installation:
         alone = "ingest" in wanted
@@ -61,7 +62,7 @@ def stages(site: Site, users: Users, sizes: Sizes, wanted: Sequence[str], profil
         before, during, warm_ends, ends = _ingested(installation, *loads, None)
         sum_us = 0.0
         if alone:
-            figure = _cpu(f"ingest, single, {LABELS[users]}", before, during, sizes.events)
+            figure = _cpu("ingest", f"single, {LABELS[users]}", before, during, sizes.events)
             yield figure
             sum_us += figure.value
         for lane in (ACTORS, TARGETS):
@@ -79,14 +80,13 @@ def stages(site: Site, users: Users, sizes: Sizes, wanted: Sequence[str], profil
             stretch = result.measured
             us = stretch.cpu_seconds / stretch.rows * 1e6
             if lane in wanted:
-                yield Figure(f"{lane} stage alone, {LABELS[users]}", us, "CPU µs/event", note=f"{stretch.rows} rows")
-                yield Figure(f"{lane} stage alone, {LABELS[users]}", stretch.rows / stretch.wall_seconds, "events/s")
-                yield Figure(f"{lane} stage alone, {LABELS[users]}", result.resident_mb, "MB resident")
+                yield Figure(f"{lane} stage", LABELS[users], us, "CPU µs/event", f"{stretch.rows:,} rows of its lane")
+                yield Figure(f"{lane} stage", LABELS[users], stretch.rows / stretch.wall_seconds, "events/s")
             # An event that nobody else is credited for costs the targets stage nothing.
             sum_us += us * stretch.rows / sizes.events
             warm_ends, ends = result.warm_target_ends, installation.ends(installation.names.targets_lane)
         if alone and TARGETS in wanted:
-            yield Figure(f"three stages measured apart, single, {LABELS[users]}", sum_us, "CPU µs/event")
+            yield Figure(APART, f"single, {LABELS[users]}", sum_us, "CPU µs/event")
 
 
 def end_to_end(site: Site, users: Users, shape: Shape, sizes: Sizes, wanted: Sequence[str]) -> Iterator[Figure]:
@@ -99,7 +99,7 @@ def end_to_end(site: Site, users: Users, shape: Shape, sizes: Sizes, wanted: Seq
         roles = [running.enter_context(installation.role(name)) for name in ("ingest", "score")]
         for role in roles:
             role.wait_until_up()
-        reader, worker = roles
+        worker = roles[1]
         _processed(worker, warm.events)
         time.sleep(1)
         before = [role.usage() for role in roles]
@@ -110,26 +110,25 @@ def end_to_end(site: Site, users: Users, shape: Shape, sizes: Sizes, wanted: Seq
         broker_after = Usage.of(site.broker_pid)
         rate = main.events / (after[1].at_seconds - before[1].at_seconds)
         if "e2e" in wanted:
-            yield Figure(f"end to end, {label}", rate, "events/s")
-            yield _cpu(f"end to end, ingest process, {label}", before[0], after[0], main.events)
-            yield _cpu(f"end to end, worker process (both stages under Faust), {label}", before[1], after[1], main.events)
-            both = sum(b.cpu_seconds - a.cpu_seconds for a, b in zip(before, after, strict=True))
-            yield Figure(f"three stages, both processes end to end, {label}", both / main.events * 1e6, "CPU µs/event")
-            yield _cpu(f"end to end, broker, {label}", broker_before, broker_after, main.events)
-            for role, usage in zip(("ingest", "worker", "broker"), (*after, broker_after), strict=True):
-                yield Figure(f"end to end, {role}, {label}", usage.resident_mb, "MB resident")
+            yield Figure("end to end", label, rate, "events/s", "one ingest process, one worker")
+            names = ("ingest process", "worker process, both stages under Faust", "broker")
+            usages = list(zip(names, (*before, broker_before), (*after, broker_after), strict=True))
+            for name, first, last in usages:
+                yield _cpu(f"end to end, {name}", label, first, last, main.events)
+            both = sum(last.cpu_seconds - first.cpu_seconds for _, first, last in usages[:2])
+            yield Figure(TOGETHER, label, both / main.events * 1e6, "CPU µs/event")
+            for name, _, last in usages:
+                yield Figure(f"end to end, {name}", label, last.resident_mb, "MB resident")
             changes = sum(worker.metric("^clout_changes_total").values())
-            yield Figure(f"end to end, changes, {label}", changes / main.total, "changes/event")
+            yield Figure("end to end", label, changes / main.total, "changes/event")
         if "latency" in wanted:
-            yield from latency(installation, reader, worker, main, rate / 2, sizes.pace_seconds)
+            yield from latency(installation, worker, main, rate / 2, sizes.pace_seconds)
         running.close()
         if "restore" in wanted:
             yield from restore(installation, users)
 
 
-def latency(
-    installation: Installation, reader: Role, worker: Role, load: Load, rate: float, seconds: float
-) -> Iterator[Figure]:
+def latency(installation: Installation, worker: Role, load: Load, rate: float, seconds: float) -> Iterator[Figure]:
     """From arrival in Kafka to the change committed, from the worker's own histogram, at a steady rate."""
     pace = Pace(installation.kafka.broker, installation.names.interactions(NETWORK), load, int(rate), seconds)
     seen = worker.counted("applied", "self")
@@ -150,8 +149,8 @@ def latency(
         f"at {sent['events'] / sent['seconds']:,.0f} events/s for {sent['seconds']:.0f} s, "
         f"{behind:,} events under way at the end; interpolated within the histogram's buckets"
     )
-    for name, value in mean_and_quantiles(before, after).items():
-        yield Figure(f"arrival to change, {name}, {label}", value, "s", note=note)
+    for name, value in quantiles_between(before, after).items():
+        yield Figure(f"arrival to change, {name}", label, value, "s", note)
 
 
 def restore(installation: Installation, users: Users) -> Iterator[Figure]:
@@ -167,15 +166,18 @@ def restore(installation: Installation, users: Users) -> Iterator[Figure]:
         )
         stretch = driven(job).measured
         note = f"{stretch.rows:,} records in {stretch.wall_seconds:.1f} s"
-        label = f"restore, {name}, {LABELS[users]}"
-        yield Figure(label, stretch.rows / stretch.wall_seconds, "records/s", note=note)
-        yield Figure(label, stretch.cpu_seconds / stretch.rows * 1e6, "CPU µs/record")
+        yield Figure(f"restore, {name}", LABELS[users], stretch.rows / stretch.wall_seconds, "records/s", note)
+        yield Figure(f"restore, {name}", LABELS[users], stretch.cpu_seconds / stretch.rows * 1e6, "CPU µs/record")
 
 
 def driven(job: Job) -> Result:
     """Run a job in a process of its own."""
     done = subprocess.run(
-        [sys.executable, "-m", "bench.drive"], input=msgspec.json.encode(job), stdout=subprocess.PIPE, check=True, cwd=ROOT
+        [sys.executable, "-m", "bench.drive"],
+        input=msgspec.json.encode(job),
+        stdout=subprocess.PIPE,
+        check=True,
+        cwd=ROOT,
     )
     return msgspec.json.decode(done.stdout, type=Result)
 
@@ -209,5 +211,5 @@ def _processed(worker: Role, events: int) -> None:
     until(lambda: worker.counted("applied", "self") >= events, _SECONDS_MAX, f"the worker applies {events} events")
 
 
-def _cpu(name: str, before: Usage, after: Usage, events: int) -> Figure:
-    return Figure(name, (after.cpu_seconds - before.cpu_seconds) / events * 1e6, "CPU µs/event")
+def _cpu(measure: str, load: str, before: Usage, after: Usage, events: int) -> Figure:
+    return Figure(measure, load, (after.cpu_seconds - before.cpu_seconds) / events * 1e6, "CPU µs/event")

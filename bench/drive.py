@@ -90,9 +90,7 @@ def run(job: Job) -> Result:
     tasks = [Task(partition, shared) for partition in sorted(job.ends)]
     pool = ThreadPoolExecutor(len(tasks))
     if job.lane == "restore":
-        restored: list[int | None] = []
-        stretch = measured(lambda: restored.extend(pool.map(Task.open, tasks)) or 0)
-        stretch.rows = sum(count or 0 for count in restored)
+        stretch = measured(lambda: sum(count or 0 for count in pool.map(Task.open, tasks)))
         warm_target_ends: dict[int, int] = {}
     else:
         list(pool.map(Task.open, tasks))
@@ -165,14 +163,16 @@ def _commit(task: Task, rows_max: int) -> int:
 def _messages(consumer: Consumer, end: int) -> Iterator[tuple[int, bytes | None, bytes]]:
     while True:
         for message in consumer.consume(64, 0.2):
-            error, offset = message.error(), message.offset()
+            error, offset, value = message.error(), message.offset(), message.value()
             if error is not None:
                 if error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001  the client has no public name for it
                     raise KafkaException(error)
                 return
+            if offset is None or value is None:
+                raise RuntimeError(f"{message.topic()} [{message.partition()}]: a lane record has no value")
             if offset >= end:
                 return
-            yield offset, message.key(), message.value()
+            yield offset, message.key(), value
 
 
 if __name__ == "__main__":

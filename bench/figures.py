@@ -1,6 +1,6 @@
 """Figures, what they are to reach, and how they are shown."""
 
-import datetime
+import datetime as dt
 import os
 import platform
 import re
@@ -15,16 +15,22 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
+from bench.load import LABELS
+
+_WIDTH_MIN: Final = 170
 RESULTS: Final = Path(__file__).with_name("results")
-_ZIPF: Final = "Zipf(1.3) of 1 M"
-_UNIFORM: Final = "uniform of 10 M"
+APART: Final = "three stages, measured apart"
+TOGETHER: Final = "three stages, the two processes end to end"
+_ZIPF, _UNIFORM = LABELS["zipf"], LABELS["uniform"]
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
     """One measured value."""
 
-    name: str
+    measure: str
+    load: str
+    """Shape of the raw records, where it matters, and users."""
     value: float
     unit: str
     note: str = ""
@@ -46,33 +52,33 @@ class Target:
 
 
 TARGETS: Final = {
-    (f"ingest, single, {_ZIPF}", "CPU µs/event"): Target(2.5),
-    (f"ingest, arrays, {_ZIPF}", "CPU µs/event"): Target(1.5),
-    (f"actors stage alone, {_ZIPF}", "CPU µs/event"): Target(1.2),
-    (f"targets stage alone, {_ZIPF}", "CPU µs/event"): Target(0.8),
-    (f"three stages measured apart, single, {_ZIPF}", "CPU µs/event"): Target(4.5),
-    (f"three stages, both processes end to end, single, {_ZIPF}", "CPU µs/event"): Target(4.5),
-    (f"three stages measured apart, single, {_UNIFORM}", "CPU µs/event"): Target(10.0),
-    (f"three stages, both processes end to end, single, {_UNIFORM}", "CPU µs/event"): Target(10.0),
-    (f"end to end, single, {_ZIPF}", "events/s"): Target(150_000, at_most=False),
-    (f"end to end, arrays, {_ZIPF}", "events/s"): Target(300_000, at_most=False),
-    (f"arrival to change, p99, single, {_ZIPF}", "s"): Target(1.0),
+    ("ingest", f"single, {_ZIPF}", "CPU µs/event"): Target(2.5),
+    ("ingest", f"arrays, {_ZIPF}", "CPU µs/event"): Target(1.5),
+    ("actors stage", _ZIPF, "CPU µs/event"): Target(1.2),
+    ("targets stage", _ZIPF, "CPU µs/event"): Target(0.8),
+    (APART, f"single, {_ZIPF}", "CPU µs/event"): Target(4.5),
+    (TOGETHER, f"single, {_ZIPF}", "CPU µs/event"): Target(4.5),
+    (APART, f"single, {_UNIFORM}", "CPU µs/event"): Target(10.0),
+    (TOGETHER, f"single, {_UNIFORM}", "CPU µs/event"): Target(10.0),
+    ("end to end", f"single, {_ZIPF}", "events/s"): Target(150_000, at_most=False),
+    ("end to end", f"arrays, {_ZIPF}", "events/s"): Target(300_000, at_most=False),
+    ("arrival to change, p99", f"single, {_ZIPF}", "s"): Target(1.0),
 }
 _DECIMALS: Final = {"CPU µs/event": 2, "CPU µs/record": 2, "s": 3, "changes/event": 3}
 
 
-def mean_and_quantiles(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, float]:
+def quantiles_between(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, float]:
     """Return p50 and p99 of what a Prometheus histogram counted in between, interpolated within its buckets.
 
     >>> before = {'h_bucket{le="0.1"}': 5.0, 'h_bucket{le="0.2"}': 5.0, 'h_bucket{le="+Inf"}': 5.0}
     >>> after = {'h_bucket{le="0.1"}': 55.0, 'h_bucket{le="0.2"}': 105.0, 'h_bucket{le="+Inf"}': 105.0}
-    >>> {name: round(value, 3) for name, value in mean_and_quantiles(before, after).items()}
+    >>> {name: round(value, 3) for name, value in quantiles_between(before, after).items()}
     {'p50': 0.1, 'p99': 0.198}
     """
     found = {name: re.search(r'le="([^"]+)"', name) for name in after}
     counted = sorted((float(le[1]), after[name] - before.get(name, 0.0)) for name, le in found.items() if le)
     total = counted[-1][1]
-    quantiles = {}
+    quantiles: dict[str, float] = {}
     for name, share in (("p50", 0.5), ("p99", 0.99)):
         low, below = 0.0, 0.0
         for bound, count in counted:
@@ -84,32 +90,38 @@ def mean_and_quantiles(before: Mapping[str, float], after: Mapping[str, float]) 
     return quantiles
 
 
-def show(figures: Iterable[Figure], console: Console) -> None:
+def target_of(figure: Figure) -> Target | None:
+    """Return what a figure is to reach, if that is said."""
+    return TARGETS.get((figure.measure, figure.load, figure.unit))
+
+
+def show(figures: Iterable[Figure]) -> None:
     """Print the table."""
-    table = Table("measure", "figure", "", "to reach", "", "note", title="Clout's cost and speed")
-    for column in (1, 3):
+    table = Table("measure", "load", "figure", "", "to reach", "", "note", title="Cost and speed of the pipeline")
+    for column in (2, 4):
         table.columns[column].justify = "right"
     for figure in figures:
-        target = TARGETS.get((figure.name, figure.unit))
+        target = target_of(figure)
         verdict = "" if target is None else "[green]met" if target.met(figure.value) else "[red]not met"
-        shown = f"{figure.value:,.{_DECIMALS.get(figure.unit, 0)}f}"
-        table.add_row(figure.name, shown, figure.unit, str(target or ""), verdict, figure.note)
+        value = f"{figure.value:,.{_DECIMALS.get(figure.unit, 0)}f}"
+        table.add_row(figure.measure, figure.load, value, figure.unit, str(target or ""), verdict, figure.note)
+    console = Console()
+    console.width = max(console.width, _WIDTH_MIN)
     console.print(table)
 
 
 def write(figures: Sequence[Figure], options: Mapping[str, Any]) -> Path:
     """Write the figures with what they were measured on; return the file."""
     RESULTS.mkdir(exist_ok=True)
-    now = datetime.datetime.now(datetime.UTC)
+    now = dt.datetime.now(dt.UTC)
     document = {
         "measured_at": now.isoformat(timespec="seconds"),
         "options": dict(options),
         "machine": machine(),
         "figures": [
-            asdict(figure)
-            | ({"target": str(target), "met": target.met(figure.value)} if target is not None else {})
+            asdict(figure) | ({"target": str(target), "met": target.met(figure.value)} if target is not None else {})
             for figure in figures
-            for target in [TARGETS.get((figure.name, figure.unit))]
+            for target in [target_of(figure)]
         ],
     }
     path = RESULTS / f"{now:%Y-%m-%dT%H%M%S}.json"
@@ -120,10 +132,15 @@ def write(figures: Sequence[Figure], options: Mapping[str, Any]) -> Path:
 def machine() -> dict[str, str | int]:
     """Return what the figures were measured on."""
     model = next(
-        (line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
+        (
+            line.partition(":")[2].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if "model name" in line
+        ),
         platform.processor(),
     )
-    java = subprocess.run(["java", "-version"], capture_output=True, text=True, check=False).stderr.splitlines()
+    command = ["java", "-version"]
+    java = subprocess.run(command, capture_output=True, text=True, check=False).stderr.splitlines()  # noqa: S603  fixed
     packages = ("confluent-kafka", "faust-streaming", "msgspec", "numba", "numpy", "rocksdict")
     return {
         "cores": os.cpu_count() or 0,

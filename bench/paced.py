@@ -35,9 +35,7 @@ def main() -> None:
     events = int(pace.events_per_second * pace.seconds)
     after = pace.after
     end_ms = int(time.time() * 1000)
-    records = list(
-        Load(after.users, "single", after.seed, after.total, events, after.total + events, end_ms).records()
-    )
+    records = list(Load(after.users, "single", after.seed, after.total, events, after.total + events, end_ms).records())
     producer = clients.producer(KafkaSettings(broker=pace.broker), {**RAW_PRODUCER_OPTIONS, "linger.ms": 5})
     begun, sent = time.monotonic(), 0
     while sent < events:

@@ -34,6 +34,7 @@ _START_SECONDS_MAX: Final = 60.0
 _STOP_SECONDS_MAX: Final = 15.0
 _HTTP_SECONDS: Final = 10.0
 POLL_SECONDS: Final = 0.1
+_READY: Final = "/readyz"
 _RUN: Final = "from clout.main import main; main()"
 _RUN_PROFILED: Final = """
 import cProfile, sys
@@ -63,6 +64,10 @@ class Usage:
         return Usage(cpu.user + cpu.system, process.memory_info().rss / 1e6, time.monotonic())
 
 
+class RoleEndedError(Exception):
+    """A role ended while it was measured."""
+
+
 class Role:
     """A running role."""
 
@@ -70,16 +75,21 @@ class Role:
         """Start it."""
         self.name, self.log, self.port = name, log, port
         with log.open("wb") as out:
-            self.process = subprocess.Popen(
+            self.process = subprocess.Popen(  # noqa: S603  our own command line
                 command, stdout=out, stderr=out, env={**os.environ, "CLOUT_HTTP__PORT": str(port)}
             )
 
     def get(self, path: str) -> str:
-        """Ask over HTTP; raise when the role has ended."""
-        if self.process.poll() is not None:
-            raise RuntimeError(f"{self.name} ended with {self.process.returncode}:\n{self.log.read_text()[-3000:]}")
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=_HTTP_SECONDS) as answer:
-            return str(answer.read().decode())
+        """Ask over HTTP; raise `RoleEndedError` when the role has ended."""
+        url = f"http://127.0.0.1:{self.port}{path}"
+        try:
+            with urllib.request.urlopen(url, timeout=_HTTP_SECONDS) as answer:
+                return str(answer.read().decode())
+        except urllib.error.URLError:
+            with suppress(subprocess.TimeoutExpired):
+                code = self.process.wait(0.0 if path == _READY else _STOP_SECONDS_MAX)
+                raise RoleEndedError(f"{self.name} ended with {code}:\n{self.log.read_text()[-3000:]}") from None
+            raise
 
     def partitions(self) -> list[dict[str, Any]]:
         """Return the partitions of /v1/status."""
@@ -110,7 +120,7 @@ class Role:
 
         def ready() -> bool:
             try:
-                return self.get("/readyz") == "ready\n"
+                return self.get(_READY) == "ready\n"
             except urllib.error.URLError:
                 return False
 

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any, Final
 
 import numpy as np
@@ -41,6 +42,9 @@ _RETRY_SECONDS: Final = (1.0, 2.0, 5.0, 10.0)
 _QUEUE_RECORDS_MIN: Final = 100_000
 _QUEUE_KILOBYTES_MAX: Final = 65_536
 _LAG_SECONDS: Final = 1.0
+
+_ARRIVAL: Final = itemgetter(1)
+"""Of a message's timestamp, which is its type and the time."""
 
 Partition = tuple[str, int]
 """Topic and raw partition."""
@@ -220,7 +224,9 @@ class Ingest:
 
     def _prepare(self, messages: list[Message], consumer: Consumer) -> Work | None:
         work = Work([], [], [], consumer.consumer_group_metadata(), [])
-        good = [message for message in messages if message.error() is None]
+        good = messages
+        if any(map(Message.error, messages)):
+            good = [message for message in messages if message.error() is None]
         moved: set[Partition] = set()
         for topic, theirs in self._by_topic(good).items():
             moved |= self._prepare_topic(topic, theirs, work)
@@ -270,7 +276,7 @@ class Ingest:
             partition, offset = partition[current], offset[current]
             if not messages:
                 return set()
-        arrival = np.fromiter((stamp[1] for stamp in map(Message.timestamp, messages)), np.int64, len(messages))
+        arrival = np.fromiter(map(_ARRIVAL, map(Message.timestamp, messages)), np.int64, len(messages))
         values = list(map(Message.value, messages))
         headers = [message.headers() for message in messages] if decoder_.needs_headers else None
         raw = Raw(topic, values, headers, partition, offset, arrival)  # type: ignore[arg-type]

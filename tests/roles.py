@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, is_dataclass
+from dataclasses import asdict, is_dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -147,11 +147,13 @@ class Installation:
 
     def ingest(self, slot: int = 0) -> Role:
         """Start an ingest process."""
-        return self._start(f"ingest-{slot}", ["ingest", "--slot", str(slot)])
+        return self._start(f"ingest-{slot}", ["ingest", "--slot", str(slot)], self.settings)
 
-    def worker(self, slot: int = 0) -> Role:
-        """Start a worker."""
-        return self._start(f"score-{slot}", ["score", "--slot", str(slot)])
+    def worker(self, slot: int = 0, **changes: object) -> Role:
+        """Start a worker; `changes` to its settings are its own."""
+        worker = replace(self.settings.worker, **changes)  # type: ignore[arg-type]
+        settings = self.settings.model_copy(update={"worker": worker})
+        return self._start(f"score-{slot}", ["score", "--slot", str(slot)], settings)
 
     def run(self, *arguments: str, seconds: float = 60.0) -> subprocess.CompletedProcess[str]:
         """Run a command of this installation to its end."""
@@ -197,8 +199,8 @@ class Installation:
         """Return every user's changes."""
         return changes_of(self.settings.kafka, self.names.changes)
 
-    def _start(self, name: str, arguments: Sequence[str]) -> Role:
-        role = Role(name, arguments, environment_of(self.settings), self.directory)
+    def _start(self, name: str, arguments: Sequence[str], settings: Settings) -> Role:
+        role = Role(name, arguments, environment_of(settings), self.directory)
         self.roles.append(role)
         return role.start()
 

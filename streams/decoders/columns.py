@@ -47,10 +47,7 @@ class Columns:
         """The record that each came from."""
         self.index: NDArray[np.int32] = batch.index
         """Its place in that record's array, or `WHOLE`."""
-        self.kind: NDArray[np.uint8] = np.frombuffer(
-            bytes([CODES.get(event.kind, _UNKNOWN) for event in events]),
-            np.uint8,
-        )
+        self.kind: NDArray[np.uint8] = _kinds([event.kind for event in events])
         """Codes of `schemas.interaction.CODES`."""
         self.ids = [event.id for event in events]
         self.actors = [event.actor for event in events]
@@ -70,6 +67,14 @@ class Columns:
         self.actors = [self.actors[row] for row in chosen]
         self.targets = [self.targets[row] for row in chosen]
         self.sources = [self.sources[row] for row in chosen]
+
+
+def _kinds(kinds: list[str]) -> NDArray[np.uint8]:
+    try:
+        codes = bytes(map(CODES.__getitem__, kinds))
+    except KeyError:
+        codes = bytes([CODES.get(kind, _UNKNOWN) for kind in kinds])
+    return np.frombuffer(codes, np.uint8)
 
 
 def read(
@@ -217,6 +222,8 @@ _LIMITS: Final[dict[str, tuple[int, Reason]]] = {
 
 
 def _check_optional(reason: Reason, column: list[str | None], bytes_max: int, bad: _Bad) -> None:
+    if not any(column):
+        return
     present = [text for text in column if text]
     if _longer_than(present, bytes_max):
         for row in _longer_than([text or "" for text in column], bytes_max):
