@@ -103,6 +103,7 @@ def end_to_end(site: Site, users: Users, shape: Shape, sizes: Sizes, wanted: Seq
         _processed(worker, warm.events)
         time.sleep(1)
         before = [role.usage() for role in roles]
+        commits_before = [role.commits() for role in roles]
         broker_before = Usage.of(site.broker_pid)
         gate()
         _processed(worker, main.total)
@@ -119,6 +120,8 @@ def end_to_end(site: Site, users: Users, shape: Shape, sizes: Sizes, wanted: Seq
             yield Figure(TOGETHER, label, both / main.events * 1e6, "CPU µs/event")
             for name, _, last in usages:
                 yield Figure(f"end to end, {name}", label, last.resident_mb, "MB resident")
+            for name, role, earlier in zip(names, roles, commits_before, strict=False):
+                yield Figure(f"end to end, {name}", label, main.events / (role.commits() - earlier), "events/commit")
             changes = sum(worker.metric("^clout_changes_total").values())
             yield Figure("end to end", label, changes / main.total, "changes/event")
         if "latency" in wanted:

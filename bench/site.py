@@ -111,6 +111,10 @@ class Role:
         samples = (line.rsplit(" ", 1) for line in self.get("/metrics").splitlines() if not line.startswith("#"))
         return {name: float(value) for name, value in samples if re.search(pattern, name)}
 
+    def commits(self) -> int:
+        """Return how many transactions it has committed."""
+        return int(sum(self.metric("^clout_commit_seconds_count").values()))
+
     def usage(self) -> Usage:
         """Return what it has used so far."""
         return Usage.of(self.process.pid)

@@ -178,7 +178,8 @@ class LocalBroker:
     def _wait_until_ready(self, record: Running) -> None:
         deadline = time.monotonic() + START_SECONDS_MAX
         while time.monotonic() < deadline:
-            if self._process(record) is None:
+            # Its own word: a process that was only just started has no command line yet.
+            if self._child is not None and self._child.poll() is not None:
                 self._reap()
                 raise CloutError(
                     "the local broker ended while it started",
@@ -198,7 +199,7 @@ class LocalBroker:
     def _reap(self) -> None:
         """Take note of the end of a process of our own."""
         if self._child is not None:
-            self._child.wait()
+            self._child.wait(STOP_SECONDS_MAX)
             self._child = None
 
     def _log_tail(self) -> str:

@@ -85,10 +85,15 @@ def encode_change(
     )
 
 
+def common_headers(source: bytes) -> Headers:
+    """Write the CloudEvents headers that all changes of an installation and model, its `source`, have in common."""
+    return [*_COMMON_HEADERS, ("ce_source", source)]
+
+
 def change_headers(user: str, sequence: int, source: bytes) -> Headers:
     """Write the CloudEvents headers of a change; `source` names the installation and model.
 
     >>> change_headers("twitter:1", 3, b"/clout/1")[-1]
     ('ce_id', b'twitter:1:3')
     """
-    return [*_COMMON_HEADERS, ("ce_source", source), ("ce_id", f"{user}:{sequence}".encode())]
+    return [*common_headers(source), ("ce_id", f"{user}:{sequence}".encode())]

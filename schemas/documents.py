@@ -4,6 +4,7 @@
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -263,7 +264,7 @@ def _cloud_event_headers() -> Json:
 
 
 def _as_text(headers: Sequence[tuple[str, str | bytes | None]]) -> dict[str, str]:
-    return {name: value.decode() for name, value in headers}
+    return {name: value.decode() for name, value in headers if isinstance(value, bytes)}
 
 
 def main() -> None:

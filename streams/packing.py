@@ -1,6 +1,7 @@
 """Cut the rows of a batch into packed records, and join packed records into a batch."""
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numba
@@ -113,14 +114,15 @@ def _users_and_accounts(
 
 
 def renumbering(index: NDArray[np.int64], size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the distinct values of `index` (all below `size`) by first appearance, and each element's number.
+    """Return the distinct values of `index` (all below `size`) in ascending order, and each element's number.
 
     >>> [part.tolist() for part in renumbering(np.array([7, 3, 7]), 8)]
-    [[7, 3], [0, 1, 0]]
+    [[3, 7], [1, 0, 1]]
     """
-    kept, renumbered = np.empty(len(index), np.int64), np.empty(len(index), np.int64)
-    count = _renumber(index, np.zeros(size, np.uint32), kept, renumbered)
-    return kept[:count], renumbered
+    kept = np.flatnonzero(np.bincount(index, minlength=size))
+    numbers = np.empty(size, np.int64)
+    numbers[kept] = np.arange(len(kept))
+    return kept, numbers[index]
 
 
 def groups_of(group: NDArray[Any], count: int) -> list[tuple[int, NDArray[np.intp]]]:
@@ -135,18 +137,15 @@ def groups_of(group: NDArray[Any], count: int) -> list[tuple[int, NDArray[np.int
 
 
 def distinct(lists: Sequence[list[bytes]]) -> tuple[list[bytes], list[NDArray[np.uint32]]]:
-    """Return the distinct users of several lists, and for each list the numbers of its users among them.
+    """Return the distinct users of several lists in order, and for each list the numbers of its users among them.
 
-    >>> users, numbers = distinct([[b"a", b"b"], [b"b", b"c"]])
+    In order, because RocksDB reads and writes sorted keys in half the time, which is more than the sorting takes.
+
+    >>> users, numbers = distinct([[b"b", b"a"], [b"b", b"c"]])
     >>> users, [n.tolist() for n in numbers]
-    ([b'a', b'b', b'c'], [[0, 1], [1, 2]])
+    ([b'a', b'b', b'c'], [[1, 0], [1, 2]])
     """
-    if len(lists) == 1:
-        return lists[0], [np.arange(len(lists[0]), dtype=np.uint32)]
-    seen: dict[bytes, int] = {}
-    for users in lists:
-        seen.update(dict.fromkeys(users, 0))
-    everyone = list(seen)
+    everyone = sorted(dict.fromkeys(chain.from_iterable(lists)))
     number = dict(zip(everyone, range(len(everyone)), strict=True)).__getitem__
     return everyone, [np.fromiter(map(number, users), np.uint32, len(users)) for users in lists]
 

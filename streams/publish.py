@@ -5,7 +5,7 @@ text is byte for byte that of `schemas.change.encode_change`, which writes those
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, Final, NamedTuple
 
@@ -13,7 +13,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.change import Cause, Headers, Subscores, change_headers, encode_change
+from schemas.change import Cause, Headers, Subscores, common_headers, encode_change
 from scorer.targets import Published
 
 _NUMBER_BYTES_MAX: Final = 20
@@ -26,12 +26,15 @@ _BACKSLASH: Final = ord("\\")
 _FIRST_PRINTABLE: Final = 0x20
 
 
-class Change(NamedTuple):
-    """One record of the change topic."""
+class Changes(NamedTuple):
+    """Records of the change topic: keys, values and headers side by side, one each a change."""
 
-    key: bytes
-    value: bytes
-    headers: Headers
+    keys: list[bytes]
+    values: list[bytes]
+    headers: list[Headers]
+
+
+NO_CHANGES: Final = Changes([], [], [])
 
 
 def changes(
@@ -42,8 +45,8 @@ def changes(
     cause: Cause,
     model: str,
     source: bytes,
-) -> Iterator[Change]:
-    """Yield the change of every user that `published` names; `users` are those of the batch."""
+) -> Changes:
+    """Return the change of every user that `published` names; `users` are those of the batch."""
     keys = [users[at] for at in published.index.tolist()]
     blob = np.frombuffer(b"".join(keys), np.uint8)
     special = (blob == _QUOTE) | (blob == _BACKSLASH) | (blob < _FIRST_PRINTABLE)
@@ -51,8 +54,12 @@ def changes(
         values = _one_by_one(published, keys, networks, cause, model)
     else:
         values = _together(published, keys, blob, networks, cause, model)
-    for key, value, sequence in zip(keys, values, published.sequence.tolist(), strict=True):
-        yield Change(key, value, change_headers(key.decode(), sequence, source))
+    common = common_headers(source)
+    headers: list[Headers] = [
+        [*common, ("ce_id", b"%b:%d" % (key, sequence))]
+        for key, sequence in zip(keys, published.sequence.tolist(), strict=True)
+    ]
+    return Changes(keys, values, headers)
 
 
 def _one_by_one(

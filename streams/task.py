@@ -18,7 +18,7 @@ from streams.errors import CloutError
 from streams.intake import Accepted, Intake
 from streams.opening import Opened, Shared, open_partition
 from streams.packing import cut, groups_of
-from streams.publish import Change, changes
+from streams.publish import NO_CHANGES, Changes, changes
 from streams.stages import actors as actors_stage
 from streams.stages import targets as targets_stage
 from streams.store import META_KEY, Local, Row, Store
@@ -42,7 +42,7 @@ class Proposal:
     state: TaskState
     lane: Sequence[tuple[int, bytes]]
     """Records for partitions of the targets lane."""
-    changes: Sequence[Change]
+    changes: Changes
     dead: Sequence[Accepted]
     targets: list[Row]
     actors: list[Row]
@@ -134,22 +134,20 @@ class Task:
                 records[accepted.lane].append(accepted.record)
             else:
                 dead.append(accepted)
-        proposal = Proposal(state, [], [], dead, [], [], None)
+        proposal = Proposal(state, [], NO_CHANGES, dead, [], [], None)
         if records[TARGETS]:
             with shared.metrics.batch_seconds.labels(TARGETS).time():
                 outcome = targets_stage.fold(
                     records[TARGETS], state, read=store.read_targets, parameters=self._parameters
                 )
                 proposal.outcome, proposal.targets = outcome, outcome.rows
-                proposal.changes = list(
-                    changes(
-                        outcome.published,
-                        outcome.users,
-                        state.networks,
-                        cause="interaction",
-                        model=shared.model.name,
-                        source=self._changes_source,
-                    )
+                proposal.changes = changes(
+                    outcome.published,
+                    outcome.users,
+                    state.networks,
+                    cause="interaction",
+                    model=shared.model.name,
+                    source=self._changes_source,
                 )
         if records[ACTORS]:
             with shared.metrics.batch_seconds.labels(ACTORS).time():
@@ -211,8 +209,9 @@ class Task:
                 sent[target] = sent.get(target, 0) + 1
                 key = encode_key(Stamp(self.source, sent[target]))
                 producer.produce(names.targets_lane, value, key, partition=target)
-            for change in proposal.changes:
-                producer.produce(names.changes, change.value, change.key, partition=partition, headers=change.headers)
+            produce, topic = producer.produce, names.changes
+            for key, value, headers in zip(*proposal.changes, strict=True):
+                produce(topic, value, key, partition=partition, headers=headers)
             for dead in proposal.dead:
                 producer.produce(names.lane_dead_letters, dead.value, dead.key, headers=self._why_dead(dead))
             rows = [{"key": key, "value": value} for key, value in (*proposal.targets, *proposal.actors)]
@@ -260,7 +259,7 @@ class Task:
         for lane, outcome_name in ((ACTORS, "credited"), (TARGETS, "applied")):
             rows = proposal.state.total(outcome_name) - before.total(outcome_name)
             metrics.rows.labels(lane).inc(rows)
-        metrics.changes.labels("interaction").inc(len(proposal.changes))
+        metrics.changes.labels("interaction").inc(len(proposal.changes.keys))
         if outcome is not None and len(outcome.published.index):
             changed = np.zeros(len(outcome.users), np.bool_)
             changed[outcome.published.index] = True

@@ -27,4 +27,4 @@ def load_kernels(model: Model) -> None:
     )
     ((_, value),) = cut(credited.credits, groups_of(credited.partitions, 1), 1)
     outcome = targets.fold([decode(value)], state, read=lambda users: [None] * len(users), parameters=model.parameters)
-    list(changes(outcome.published, outcome.users, state.networks, cause="interaction", model=model.name, source=b""))
+    changes(outcome.published, outcome.users, state.networks, cause="interaction", model=model.name, source=b"")

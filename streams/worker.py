@@ -39,7 +39,7 @@ from streams.warm_up import load_kernels
 _log = structlog.get_logger(__name__)
 
 _BUFFERED_BATCHES_MAX: Final = 2
-"""Batches of a lane that wait in a task before its agent is held back."""
+"""Batches of a lane that wait in a task before the lane partition is no longer fetched."""
 _STREAM_BUFFER_RECORDS: Final = 32
 _FETCH_BYTES_MAX: Final = 4 << 20
 _REOPEN_HEARTBEATS: Final = 3
@@ -98,7 +98,8 @@ class Worker:
         """Partitions that refused to start, and why."""
         self.busy: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
         self.arrived: dict[int, asyncio.Event] = {}
-        self.room = asyncio.Event()
+        self.held: set[TP] = set()
+        """Lane partitions not fetched until their task has room."""
         self.read_to: dict[TP, int] = {}
         """Where the consumer reads on, as of the last look."""
         self.threads = ThreadPoolExecutor(max_workers=2 * lanes.partitions, thread_name_prefix="task")
@@ -179,19 +180,18 @@ class Worker:
         for partition in partitions:
             task = self.tasks[partition]
             task.intake.open(task.state, generation)
+            for tp in [tp for tp in self.held if tp.partition == partition]:
+                self.held.discard(tp)
+                self.app.consumer.on_buffer_drop(tp)
 
     # Records in ----------------------------------------------------------------------------------------------------
 
     async def _feed(self, stream: Any) -> None:
-        rows_max = _BUFFERED_BATCHES_MAX * self.settings.batch_rows_max
+        """Hand records to their tasks; never wait, or one partition would hold back all others of the lane."""
         async for event in stream.noack().events():
             message = event.message
             lane, partition = self.lane_of[message.topic], message.partition
             task = self.tasks.get(partition)
-            while task is not None and task.intake.rows[lane] >= rows_max:
-                self.room.clear()
-                await self.room.wait()
-                task = self.tasks.get(partition)
             if task is None or task.stopped:
                 self.metrics.stale.inc()
                 continue
@@ -211,6 +211,25 @@ class Worker:
                 )
             else:
                 self.arrived[partition].set()
+                self._hold(TP(message.topic, partition), task.intake.rows[lane])
+
+    def _hold(self, tp: TP, rows: int) -> None:
+        """Stop fetching a lane partition whose task has enough to do.
+
+        Not by pausing it: Faust drops what it has fetched of a paused partition, and still hands over what it has
+        fetched of one whose buffer is full.
+        """
+        if rows >= _BUFFERED_BATCHES_MAX * self.settings.batch_rows_max:
+            self.held.add(tp)
+            self.app.consumer.on_buffer_full(tp)
+
+    def _let_go(self, task: Task) -> None:
+        """Fetch again what was held back, once a batch's room is free."""
+        free = (_BUFFERED_BATCHES_MAX - 1) * self.settings.batch_rows_max
+        for tp in [tp for tp in self.held if tp.partition == task.partition]:
+            if task.intake.rows[self.lane_of[tp.topic]] <= free:
+                self.held.discard(tp)
+                self.app.consumer.on_buffer_drop(tp)
 
     async def _work(self, task: Task) -> None:
         """Commit batch after batch while the task is ours."""
@@ -231,7 +250,7 @@ class Worker:
                     rows_max=settings.batch_rows_max,
                     own_in_flight_max=settings.own_records_in_flight_max,
                 )
-                self.room.set()
+                self._let_go(task)
                 if batch and not await self._commit(task, batch):
                     return
             took = time.monotonic() - last
@@ -263,7 +282,6 @@ class Worker:
         self.metrics.lost.inc()
         self.tasks.pop(task.partition, None)
         task.intake.close()
-        self.room.set()
         self._pause(task.partition)
         await self._in_thread(task.close)
         self.metrics.set_partition_state(task.partition, "restoring")
@@ -275,7 +293,6 @@ class Worker:
         """Stand still with the last good scores; a restarted worker resumes from the same record."""
         task.stopped = str(error)
         task.intake.close()
-        self.room.set()
         self._pause(task.partition)
         self.metrics.set_partition_state(task.partition, "stopped")
         _log.error(
@@ -296,7 +313,6 @@ class Worker:
         """Accept nothing more at once; then wait for the commits in hand."""
         for task in self.tasks.values():
             task.intake.close()
-        self.room.set()
         for partition in list(self.tasks):
             async with self.busy[partition]:
                 pass
@@ -308,7 +324,6 @@ class Worker:
         mine = {tp.partition for tp in assigned if tp.topic in self.lane_of}
         for partition in [p for p in self.tasks if p not in mine]:
             task = self.tasks.pop(partition)
-            self.room.set()
             async with self.busy[partition]:
                 await self._in_thread(task.close)
             self.metrics.set_partition_state(partition, None)
@@ -392,7 +407,6 @@ class Worker:
             task.stop_restore.set()
         for task in self.tasks.values():
             task.intake.close()
-        self.room.set()
         for partition, task in list(self.tasks.items()):
             async with self.busy[partition]:
                 await self._in_thread(task.close)

@@ -22,7 +22,7 @@ def committed(kafka: KafkaSettings, topic: str) -> list[tuple[bytes | None, byte
     consumer.assign([TopicPartition(topic, partition, 0) for partition in partitions])
     open_partitions = set(partitions)
     while open_partitions:
-        for message in consumer.consume(10_000, 5.0):
+        for message in consumer.consume(10_000, 0.5):
             partition = message.partition()
             assert partition is not None
             if message.error() is None:

@@ -25,8 +25,7 @@ from streams import clients, topics
 from streams.progress import Reading
 from tests.checks import changes_of, users_of
 
-CLOUT: Final = (sys.executable, "/tmp/boot.py")
-"""The command, as installed."""
+CLOUT: Final = (sys.executable, "-m", "clout")
 _HTTP_SECONDS: Final = 5.0
 _NAP_SECONDS: Final = 0.05
 

@@ -51,7 +51,7 @@ def test_the_kernel_writes_what_the_contract_writes(rows: list[tuple[object, ...
 def test_a_user_id_that_needs_escapes_is_written_right() -> None:
     row = ('a"b\\c', 1, 0, (10, 20, 30, 40), (10, 0, 0), 0)
 
-    (change,) = changes(published([row]), [b'a"b\\c'], NETWORKS, cause="interaction", model="1", source=b"/clout/1")
+    batch = changes(published([row]), [b'a"b\\c'], NETWORKS, cause="interaction", model="1", source=b"/clout/1")
 
-    assert decode_change(change.value).user == 'a"b\\c'
-    assert ("ce_id", b'a"b\\c:1') in change.headers
+    assert decode_change(batch.values[0]).user == 'a"b\\c'
+    assert ("ce_id", b'a"b\\c:1') in batch.headers[0]

@@ -1,0 +1,142 @@
+"""A partition task driven by hand: its records read from the lanes by a plain consumer, no Faust."""
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+from confluent_kafka import TopicPartition
+from rocksdict import Cache
+
+from schemas.packed import Stamp, encode_key
+from scorer.model import Model
+from scorer.reference import Event
+from streams import clients, topics
+from streams.decoders import decoder
+from streams.ingest_batch import Raw, prepare
+from streams.intake import Verdict
+from streams.metrics import WorkerMetrics
+from streams.names import Names
+from streams.settings import KafkaSettings, LaneSettings, NetworkSettings, WorkerSettings
+from streams.opening import Shared
+from streams.task import Task
+from streams.task_state import ACTORS, TARGETS
+
+SOURCE: Final = "twitter/0"
+_generations = itertools.count(1)
+
+
+def some_events(count: int, *, users: int = 12, seed: int = 1) -> list[Event]:
+    """Interactions among few users, so that pairs repeat and scores matter; none acts on itself."""
+    random = np.random.default_rng(seed)
+    kinds = ("share", "reply", "mention", "follow", "reaction", "quote")
+    events = []
+    for number in range(count):
+        actor, other = random.choice(users, 2, replace=False).tolist()
+        time = 1_340_000_000_000 + number * 3_600_000
+        kind = kinds[int(random.integers(len(kinds)))]
+        events.append(Event("twitter", f"e{number}", kind, f"t:{actor}", f"t:{other}", time))
+    return events
+
+
+def lane_values(events: Sequence[Event], lane_partitions: int, rows_max: int = 4_000) -> list[tuple[int, bytes]]:
+    """Lane partition and value of the packed records that ingest makes of these events."""
+    values: list[bytes | None] = [
+        msgspec.json.encode({name: getattr(event, name) for name in ("id", "kind", "actor", "target", "time")})
+        for event in events
+    ]
+    zeros = np.zeros(len(values), np.int64)
+    raw = Raw("interactions.twitter.v1", values, None, zeros, np.arange(len(values)), zeros + 1_800_000_000_000)
+    prepared = prepare(raw, "twitter", decoder("native"), lane_partitions, rows_max)
+    assert not prepared.letters
+    return [(record.lane_partition, record.value) for record in prepared.lane]
+
+
+class Lanes:
+    """The topics of one installation, and a hand that writes to its actors lane."""
+
+    def __init__(self, kafka: KafkaSettings, partitions: int = 1) -> None:
+        self.kafka = kafka
+        self.partitions = partitions
+        self.names = Names(kafka.prefix, "1")
+        specs = topics.specification(self.names, LaneSettings(partitions=partitions), {"twitter": NetworkSettings()})
+        self.specs = {spec.name: spec for spec in specs}
+        topics.create(kafka, specs)
+        self._sent = [0] * partitions
+
+    def send(self, events: Sequence[Event], rows_max: int = 4_000) -> None:
+        """Write interactions as ingest does."""
+        producer = clients.producer(self.kafka)
+        for partition, value in lane_values(events, self.partitions, rows_max):
+            self._sent[partition] += 1
+            key = encode_key(Stamp(SOURCE, self._sent[partition]))
+            producer.produce(self.names.actors_lane, value, key, partition=partition)
+        assert producer.flush(10) == 0
+
+    def remake(self, topic: str) -> None:
+        """Delete a topic and create it again."""
+        admin = clients.admin(self.kafka)
+        for future in admin.delete_topics([topic]).values():
+            future.result(10)
+        while topic in admin.list_topics(timeout=10).topics:
+            pass
+        topics.make(admin, [self.specs[topic]], 1)
+
+    def shared(self, directory: Path, *, clock: Callable[[], float] | None = None, model: Model | None = None) -> Shared:
+        """What tasks over the files in `directory` share."""
+        shared = Shared(
+            kafka=self.kafka,
+            names=self.names,
+            networks={"twitter": NetworkSettings()},
+            model=model or Model(),
+            settings=WorkerSettings(),
+            partitions=self.partitions,
+            directory=directory,
+            cache=Cache(1 << 20),
+            metrics=WorkerMetrics(["twitter"], self.partitions),
+        )
+        return replace(shared, clock=clock) if clock is not None else shared
+
+    @contextmanager
+    def task(self, directory: Path, partition: int = 0, **shared: Any) -> Iterator[Task]:
+        """An opened task, closed afterwards."""
+        task = Task(partition, self.shared(directory, **shared))
+        try:
+            task.open()
+            yield task
+        finally:
+            task.close()
+
+    def offer(self, task: Task) -> int:
+        """Offer the task everything committed that lies beyond its positions; return how many records."""
+        generation = next(_generations)
+        task.intake.open(task.state, generation)
+        lane_of = {self.names.actors_lane: ACTORS, self.names.targets_lane: TARGETS}
+        reader = clients.consumer(self.kafka, {"group.id": "by-hand", "enable.partition.eof": True})
+        places = [TopicPartition(t, task.partition, task.state.positions[lane] + 1) for t, lane in lane_of.items()]
+        reader.assign(places)
+        ended, count = 0, 0
+        while ended < len(places):
+            for message in reader.consume(1, 10):
+                if message.error() is not None:
+                    ended += 1
+                    continue
+                lane, offset, value = lane_of[message.topic() or ""], message.offset(), message.value()
+                assert offset is not None
+                assert value is not None
+                verdict = task.intake.offer(lane, offset, generation, (message.key(), value), None)
+                assert verdict is Verdict.ACCEPTED
+                count += 1
+        reader.close()
+        return count
+
+    def work(self, *tasks: Task, rows_max: int = 50_000) -> None:
+        """Let tasks work until their lanes are empty."""
+        while sum(map(self.offer, tasks)):
+            for task in tasks:
+                while batch := task.intake.take(task.state, task.source, rows_max=rows_max, own_in_flight_max=256):
+                    task.commit(batch)
