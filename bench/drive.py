@@ -25,6 +25,7 @@ from streams import changelog, clients
 from streams.intake import Verdict
 from streams.metrics import WorkerMetrics
 from streams.opening import Shared
+from streams.process import set_up_garbage_collection
 from streams.task import Task
 from streams.task_state import ACTORS, LANES
 
@@ -87,6 +88,7 @@ def run(job: Job) -> Result:
         cache=Cache(worker.cache_bytes),
         metrics=WorkerMetrics(settings.networks, settings.lanes.partitions),
     )
+    set_up_garbage_collection()
     tasks = [Task(partition, shared) for partition in sorted(job.ends)]
     pool = ThreadPoolExecutor(len(tasks))
     if job.lane == "restore":

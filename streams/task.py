@@ -4,11 +4,11 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import structlog
-from confluent_kafka import KafkaException, Message, Producer
+from confluent_kafka import KafkaException, Producer
 
 from schemas.change import Headers
 from schemas.packed import Record, Stamp, encode_key
@@ -217,12 +217,12 @@ class Task:
             rows = [{"key": key, "value": value} for key, value in (*proposal.targets, *proposal.actors)]
             if rows and producer.produce_batch(names.state, rows, partition=partition) != len(rows):
                 raise TaskLostError("the producer's queue did not take the whole changelog batch")
-            producer.produce(
-                names.state, encode(proposal.state), META_KEY, partition=partition, on_delivery=self._delivered
-            )
+            producer.produce(names.state, encode(proposal.state), META_KEY, partition=partition)
             self._commit_transaction(producer)
         except (KafkaException, BufferError) as error:
             raise TaskLostError(str(error)) from error
+        # This task alone writes here: its rows, its record and the transaction's control record.
+        self._changelog_end += len(rows) + 2
 
     def _commit_transaction(self, producer: Producer) -> None:
         for attempt in range(_COMMIT_RETRIES_MAX + 1):
@@ -235,10 +235,6 @@ class Task:
                 _log.warning("commit will be retried", partition=self.partition, attempt=attempt + 1, reason=reason)
             else:
                 return
-
-    def _delivered(self, error: Any, message: Message) -> None:
-        if error is None:
-            self._changelog_end = (message.offset() or 0) + 1
 
     def _why_dead(self, dead: Accepted) -> Headers:
         names = self.shared.names

@@ -30,7 +30,7 @@ SOURCE: Final = "twitter/0"
 _generations = itertools.count(1)
 
 
-def some_events(count: int, *, users: int = 12, seed: int = 1) -> list[Event]:
+def some_events(count: int, *, users: int = 30, seed: int = 1) -> list[Event]:
     """Interactions among few users, so that pairs repeat and scores matter; none acts on itself."""
     random = np.random.default_rng(seed)
     kinds = ("share", "reply", "mention", "follow", "reaction", "quote")

@@ -271,7 +271,8 @@ def refusal(lanes: Lanes, directory: Path, **shared: Any) -> CloutError:
 def test_a_lane_that_begins_after_the_stored_position_is_refused(worked: Lanes, tmp_path: Path) -> None:
     worked.send(EVENTS[30:], rows_max=5)
     place = TopicPartition(worked.names.actors_lane, 0, 9)
-    [deleted] = clients.admin(worked.kafka).delete_records([place]).values()
+    admin = clients.admin(worked.kafka)
+    [deleted] = admin.delete_records([place]).values()
     assert deleted.result(10).low_watermark == 9
     error = refusal(worked, tmp_path)
     assert "begins after the next record to read" in error.error
