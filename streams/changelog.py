@@ -18,7 +18,7 @@ from streams.store import Local, Row, Store
 from streams.topics import DAY_MS
 
 _BATCH_RECORDS: Final = 20_000
-_POLL_SECONDS: Final = 0.5
+_POLL_SECONDS: Final = 0.1
 WATERMARK_SECONDS: Final = 15.0
 LOCAL_AGE_SECONDS_MAX: Final = 7 * DAY_MS / 2000
 """Half of the time that compaction keeps deletions: an older copy may have missed some."""

@@ -19,6 +19,7 @@ from streams.store import META_KEY
 from streams.task_state import ACTORS, TaskState
 
 _REQUEST_SECONDS: Final = 30.0
+_POLL_SECONDS: Final = 0.2
 _FIRST_STEP_RECORDS: Final = 4
 """A changelog partition ends with the task's record and a control record, unless aborted ones follow."""
 
@@ -122,7 +123,7 @@ def _keys_and_values(
     reader.assign([TopicPartition(topic, partition, start)])
     records: list[tuple[bytes | None, bytes | None]] = []
     while True:
-        for message in reader.consume(1000, _REQUEST_SECONDS):
+        for message in reader.consume(1000, _POLL_SECONDS):
             if message.error() is not None:
                 return records
             records.append((message.key(), message.value()))

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import count
-from typing import Final, Protocol
+from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
@@ -16,18 +16,6 @@ from scorer.target_state import decode_targets
 from streams.task import Task
 
 _PIECE_ROWS: Final = 2_000
-
-
-class Owner(Protocol):
-    """A worker, as far as questions about users go."""
-
-    @property
-    def tasks(self) -> Mapping[int, Task]:
-        """Return the tasks that are restored."""
-
-    @property
-    def partitions(self) -> int:
-        """Return the number of lane partitions."""
 
 
 def user_states(rows: Sequence[tuple[bytes, bytes]], networks: Sequence[str]) -> Iterator[UserState]:
@@ -56,13 +44,13 @@ def user_states(rows: Sequence[tuple[bytes, bytes]], networks: Sequence[str]) ->
         )
 
 
-def routes(owner: Owner) -> list[Route]:
-    """Return the routes that answer questions about users."""
+def routes(tasks: Mapping[int, Task], partitions: int) -> list[Route]:
+    """Return the routes that answer questions about the users of these tasks."""
 
     def one(request: Request) -> Response:
         user = request.path_params["user"].encode()
-        partition = partition_of(user, owner.partitions)
-        task = owner.tasks.get(partition)
+        partition = partition_of(user, partitions)
+        task = tasks.get(partition)
         if task is None or task.store is None:
             return _elsewhere(partition)
         row = task.store.target(user)
@@ -73,9 +61,9 @@ def routes(owner: Owner) -> list[Route]:
 
     def everyone(request: Request) -> Response:
         text = request.query_params.get("partition", "")
-        if not text.isdigit() or int(text) >= owner.partitions:
-            return JSONResponse({"error": f"partition must be 0 to {owner.partitions - 1}, not {text!r}"}, 400)
-        task = owner.tasks.get(int(text))
+        if not text.isdigit() or int(text) >= partitions:
+            return JSONResponse({"error": f"partition must be 0 to {partitions - 1}, not {text!r}"}, 400)
+        task = tasks.get(int(text))
         if task is None or task.store is None:
             return _elsewhere(int(text))
         return StreamingResponse(_lines(task), media_type="application/x-ndjson")

@@ -64,7 +64,12 @@ class App(faust.App):
 
 
 class Process(faust.Worker):
-    """Faust's process runner, which leaves logging as it is set up."""
+    """Faust's process runner, which leaves logging as it is set up and shows no spinner."""
+
+    def __init__(self, app: App) -> None:
+        """Run this app."""
+        super().__init__(app, redirect_stdouts=False, quiet=True)
+        self.spinner = None
 
     def _setup_logging(self) -> None:
         """Nothing: log lines of all libraries go one way already."""

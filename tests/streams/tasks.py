@@ -2,14 +2,14 @@
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 import numpy as np
-from confluent_kafka import TopicPartition
+from confluent_kafka import KafkaException, TopicPartition
 from rocksdict import Cache
 
 from schemas.packed import Stamp, encode_key
@@ -106,7 +106,11 @@ class Lanes:
         """An opened task, closed afterwards."""
         task = Task(partition, self.shared(directory, **shared))
         try:
-            task.open()
+            while True:
+                # A young broker has no group coordinator yet; a worker tries again too.
+                with suppress(KafkaException):
+                    task.open()
+                    break
             yield task
         finally:
             task.close()
@@ -116,7 +120,8 @@ class Lanes:
         generation = next(_generations)
         task.intake.open(task.state, generation)
         lane_of = {self.names.actors_lane: ACTORS, self.names.targets_lane: TARGETS}
-        reader = clients.consumer(self.kafka, {"group.id": "by-hand", "enable.partition.eof": True})
+        options = {"group.id": "by-hand", "enable.partition.eof": True, "fetch.wait.max.ms": 10}
+        reader = clients.consumer(self.kafka, options)
         places = [TopicPartition(t, task.partition, task.state.positions[lane] + 1) for t, lane in lane_of.items()]
         reader.assign(places)
         ended, count = 0, 0

@@ -14,9 +14,10 @@ from confluent_kafka import Producer, TopicPartition
 from schemas.change import decode_change
 from scorer.model import Model
 from scorer.reference import Event, Reference
-from streams import changelog, clients
+from streams import changelog, clients, feed_position
 from streams import task as task_module
 from streams.errors import CloutError
+from streams.feed_position import FeedPosition
 from streams.queries import user_states
 from streams.settings import KafkaSettings
 from streams.stages import targets as targets_stage
@@ -270,6 +271,10 @@ def refusal(lanes: Lanes, directory: Path, **shared: Any) -> CloutError:
 
 def test_a_lane_that_begins_after_the_stored_position_is_refused(worked: Lanes, tmp_path: Path) -> None:
     worked.send(EVENTS[30:], rows_max=5)
+    position = TopicPartition(worked.names.interactions("twitter"), 0, 60, feed_position.encode(FeedPosition([12])))
+    group = clients.consumer(worked.kafka, {"group.id": worked.names.ingest_group})
+    group.commit(offsets=[position], asynchronous=False)
+    group.close()
     place = TopicPartition(worked.names.actors_lane, 0, 9)
     admin = clients.admin(worked.kafka)
     [deleted] = admin.delete_records([place]).values()
@@ -277,6 +282,7 @@ def test_a_lane_that_begins_after_the_stored_position_is_refused(worked: Lanes, 
     error = refusal(worked, tmp_path)
     assert "begins after the next record to read" in error.error
     assert "it begins at offset 9, the next would be 6" in error.detail
+    assert "records 7 to 9 of twitter/0 are gone" in error.detail
 
 
 def test_a_lane_that_was_made_anew_is_refused(worked: Lanes, tmp_path: Path) -> None:
