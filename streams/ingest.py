@@ -40,7 +40,11 @@ _COMMIT_RETRIES_MAX: Final = 5
 _RETRY_SECONDS: Final = (1.0, 2.0, 5.0, 10.0)
 """Wait before a new attempt after a failure; the last one repeats."""
 _QUEUE_RECORDS_MIN: Final = 100_000
-_QUEUE_KILOBYTES_MAX: Final = 65_536
+_QUEUE_KILOBYTES_MAX: Final = 16_384
+"""Fetched ahead of each raw partition."""
+_FETCH_BYTES_MIN: Final = 65_536
+_FETCH_WAIT_MS: Final = 50
+"""A fetch waits this long for that many bytes: fewer requests, and still less than a batch's interval."""
 _LAG_SECONDS: Final = 1.0
 
 _ARRIVAL: Final = itemgetter(1)
@@ -153,7 +157,8 @@ class Ingest:
                 "heartbeat.interval.ms": 1_000,
                 "queued.min.messages": max(_QUEUE_RECORDS_MIN, 4 * self.settings.batch_events_max),
                 "queued.max.messages.kbytes": _QUEUE_KILOBYTES_MAX,
-                "fetch.wait.max.ms": 10,
+                "fetch.min.bytes": _FETCH_BYTES_MIN,
+                "fetch.wait.max.ms": _FETCH_WAIT_MS,
             },
         )
         self.feeds = {}

@@ -208,7 +208,7 @@ class Partitions:
                 await self._lose(task, f"the consumer could not seek: {error}")
 
     def _could_not_open(self, partition: int, problem: Exception) -> None:
-        if isinstance(problem, KafkaException):
+        if isinstance(problem, KafkaException) or isinstance(problem.__cause__, KafkaException):
             _log.warning("partition could not open, will try again", partition=partition, reason=str(problem))
             self._reopen_later(partition)
             return
@@ -270,7 +270,7 @@ class Partitions:
         """Drop the task's memory; come back through restore if the partition is still ours, but not at once."""
         _log.warning("task lost, will begin again", partition=task.partition, reason=reason)
         self.shared.metrics.lost.inc()
-        del self.tasks[task.partition]
+        self.tasks.pop(task.partition, None)
         task.intake.close()
         self._flow.stop(task.partition)
         await self._in_thread(task.close)

@@ -21,6 +21,7 @@ META_KEY: Final = b"\0meta"
 """Key of the task's record, in the changelog and here; written last in every batch."""
 _LOCAL_KEY: Final = b"\0local"
 _WRITE_BUFFER_BYTES: Final = 64 << 20
+"""Of all tables of a partition together, before they are flushed."""
 _BLOOM_BITS_PER_KEY: Final = 10
 
 Row = tuple[bytes, bytes | None]
@@ -193,6 +194,7 @@ def _options(cache: Cache) -> Options:
     options.create_missing_column_families(True)
     options.set_atomic_flush(True)
     options.set_write_buffer_size(_WRITE_BUFFER_BYTES)
+    options.set_db_write_buffer_size(_WRITE_BUFFER_BYTES)
     # Most keys of a batch of new users are in no file: a filter on the memtable answers those without a search.
     options.set_memtable_prefix_bloom_ratio(0.05)
     options.set_memtable_whole_key_filtering(True)

@@ -15,7 +15,7 @@ from rocksdict import Cache
 from schemas.packed import Stamp, encode_key
 from scorer.model import Model
 from scorer.reference import Event
-from streams import clients, topics
+from streams import changelog, clients, topics
 from streams.decoders import decoder
 from streams.ingest_batch import Raw, prepare
 from streams.intake import Verdict
@@ -140,8 +140,27 @@ class Lanes:
         return count
 
     def work(self, *tasks: Task, rows_max: int = 50_000) -> None:
-        """Let tasks work until their lanes are empty."""
-        while sum(map(self.offer, tasks)):
+        """Let tasks work until they have taken in all that was sent to their lanes."""
+        while not all(self._done(task, tasks) for task in tasks):
             for task in tasks:
+                self.offer(task)
                 while batch := task.intake.take(task.state, task.source, rows_max=rows_max, own_in_flight_max=256):
                     task.commit(batch)
+        self.settle(self.names.changes)
+
+    def _done(self, task: Task, tasks: Sequence[Task]) -> bool:
+        # A commit returns before readers see it, so an empty lane alone says nothing.
+        seen, partition = task.state.seen, task.partition
+        return seen[ACTORS].get(SOURCE, 0) == self._sent[partition] and all(
+            seen[TARGETS].get(other.source, 0) == other.state.sent.get(partition, 0) for other in tasks
+        )
+
+    def settle(self, topic: str) -> None:
+        """Return when readers of committed records see all of a topic."""
+        everything = clients.consumer(self.kafka, {"group.id": "by-hand", "isolation.level": "read_uncommitted"})
+        for partition in range(self.partitions):
+            place = TopicPartition(topic, partition)
+            end = everything.get_watermark_offsets(place, timeout=10)
+            while changelog.watermarks(self.kafka, topic, partition) != end:
+                pass
+        everything.close()
