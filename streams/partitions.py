@@ -113,17 +113,21 @@ class Partitions:
         _log.info("assigned", partitions=sorted(mine), kept=sorted(self.tasks), generation=generation)
 
     async def leave(self) -> None:
-        """Finish the commits in hand and close the stores."""
+        """Finish the commits in hand and close the stores, within `worker.stop_seconds`."""
         self._leaving = True
         for task in self.opening.values():
             task.stop_restore.set()
-        for task in self.tasks.values():
-            task.intake.close()
         for partition, task in self.tasks.items():
+            task.intake.close()
+            self.wake(partition)
+        if self._running:
+            await asyncio.wait(self._running, timeout=self.shared.settings.stop_seconds)
+        left = sorted(self.tasks)
+        for partition in left:
             async with self._busy[partition]:
-                await self._in_thread(task.close)
+                await self._in_thread(self.tasks.pop(partition).close)
         self._threads.shutdown(wait=False, cancel_futures=True)
-        _log.info("left", partitions=sorted(self.tasks))
+        _log.info("left", partitions=left)
 
     def stop(self, task: Task, error: Exception) -> None:
         """Stand still with the last good scores; a restarted worker resumes from the same record."""

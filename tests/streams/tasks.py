@@ -160,7 +160,6 @@ class Lanes:
         everything = clients.consumer(self.kafka, {"group.id": "by-hand", "isolation.level": "read_uncommitted"})
         for partition in range(self.partitions):
             place = TopicPartition(topic, partition)
-            end = everything.get_watermark_offsets(place, timeout=10)
-            while changelog.watermarks(self.kafka, topic, partition) != end:
+            while changelog.watermarks(self.kafka, topic, partition) != everything.get_watermark_offsets(place, 10):
                 pass
         everything.close()
