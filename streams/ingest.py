@@ -108,6 +108,7 @@ class Ingest:
         self._commits = ThreadPoolExecutor(1, "commit")
         self._commit: Future[None] | None = None
         self._events_per_record = 1.0
+        self._next_look = 0.0
 
     def run(self) -> None:
         """Work until told to stop; SIGTERM and SIGINT finish the batch in hand, commit and leave."""
@@ -167,6 +168,7 @@ class Ingest:
         try:
             while not self.stop.is_set():
                 self._step(consumer)
+                self._observe_lag(consumer)
             self._finish_commit()
         finally:
             self.joined = False
@@ -186,6 +188,19 @@ class Ingest:
             return
         self._finish_commit()
         self._commit = self._commits.submit(self._write, work)
+
+    def _observe_lag(self, consumer: Consumer) -> None:
+        """Note, now and then, where the raw partitions end, as far as fetches have told."""
+        if time.monotonic() < self._next_look:
+            return
+        self._next_look = time.monotonic() + _LAG_SECONDS
+        lag = dict.fromkeys(self.decoders, 0)
+        for (topic, partition), feed in self.feeds.items():
+            _, end = consumer.get_watermark_offsets(TopicPartition(topic, partition), cached=True)
+            feed.end = max(feed.end, end)
+            lag[feed.network] += max(0, feed.end - feed.position)
+        for network, records in lag.items():
+            self.metrics.lag.labels(network).set(records)
 
     def _finish_commit(self) -> None:
         """Wait for the commit under way; raise what it raised."""

@@ -15,6 +15,7 @@ from prometheus_client.core import HistogramMetricFamily
 from prometheus_client.registry import Collector
 
 from schemas.change import Cause
+from scorer.laws import LAWS
 from streams.feed_position import COUNTERS as FEED_OUTCOMES
 from streams.task_state import LANES
 
@@ -64,6 +65,7 @@ class IngestMetrics:
             ("network", "outcome"),
             registry=self.registry,
         )
+        networks = list(networks)
         for network in networks:
             for outcome in FEED_OUTCOMES:
                 self.events.labels(network, outcome)
@@ -82,6 +84,8 @@ class IngestMetrics:
             ("network",),
             registry=self.registry,
         )
+        for network in networks:
+            self.lag.labels(network)
         self.aborts = Counter("clout_ingest_aborts", "Transactions given up and read again.", registry=self.registry)
 
 
@@ -140,6 +144,8 @@ class WorkerMetrics:
         self.law_violations = Counter(
             "clout_law_violations", "Batches stopped by the audit, by law.", ("law",), registry=registry
         )
+        for law in LAWS.values():
+            self.law_violations.labels(law)
         self.event_to_change = ColumnHistogram(
             "clout_event_to_change_seconds",
             "From when an event happened to the change that it caused.",

@@ -52,7 +52,6 @@ def test_the_configuration_page_lists_exactly_the_settings_with_their_defaults()
 
 @pytest.mark.usefixtures("_no_settings_of_ones_own")
 def test_the_example_of_a_settings_file_shows_every_default(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Every line that is a comment of one setting is uncommented, and the whole says what the defaults say."""
     example = (ROOT / "clout.toml.example").read_text(encoding="utf-8")
     full = re.sub(r"^#(?=\[|\w+ = )", "", example, flags=re.MULTILINE)
     file = tmp_path / "all.toml"
@@ -61,7 +60,7 @@ def test_the_example_of_a_settings_file_shows_every_default(monkeypatch: pytest.
     monkeypatch.delenv("XDG_DATA_HOME")
     loaded = load({}, file)
     assert {name: value for name, value, _ in loaded.rows()} == {name: value for name, value, _ in load({}).rows()}
-    assert [name for name, _, origin in loaded.rows() if origin == "default"] == ["kafka.options"]
+    assert not [name for name, _, origin in loaded.rows() if origin == "default"]
 
 
 def metrics() -> dict[str, tuple[str, tuple[str, ...]]]:
@@ -75,7 +74,7 @@ def metrics() -> dict[str, tuple[str, tuple[str, ...]]]:
 
 
 def _labels(registry: CollectorRegistry, name: str) -> tuple[str, ...]:
-    collector: Any = registry._names_to_collectors[name]
+    collector: Any = registry._names_to_collectors.get(name)
     return tuple(getattr(collector, "_labelnames", ()))
 
 

@@ -1,0 +1,144 @@
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.packed import (
+    ADJUSTMENTS,
+    COLUMNS,
+    CREDITS,
+    INTERACTIONS,
+    ROWS_MAX,
+    VERSION,
+    PackedError,
+    Record,
+    Stamp,
+    decode,
+    decode_key,
+    encode,
+    encode_key,
+)
+
+users = st.lists(st.binary(min_size=1, max_size=256), min_size=1, max_size=20, unique=True)
+names = st.lists(st.text(max_size=20), min_size=1, max_size=5, unique=True)
+
+
+@st.composite
+def records(draw: st.DrawFn) -> Record:
+    kind = draw(st.sampled_from(sorted(COLUMNS)))
+    rows = draw(st.integers(0, 50))
+    networks, labels, actors, targets = draw(names), draw(names), draw(users), draw(users)
+    sizes = {"network": len(networks), "label": len(labels)}
+    sizes |= {f"actor{end}": len(actors) for end in ("", "_account")}
+    sizes |= {f"target{end}": len(targets) for end in ("", "_account")}
+    random = np.random.default_rng(draw(st.integers(0, 2**32)))
+    columns: dict[str, Any] = {}
+    for name, dtype in COLUMNS[kind].items():
+        if name.endswith("_account") and draw(st.booleans()):
+            columns[name] = np.empty(0, dtype)
+        elif name in sizes:
+            columns[name] = random.integers(0, sizes[name], rows).astype(dtype)
+        else:
+            columns[name] = np.frombuffer(random.bytes(rows * dtype.itemsize), dtype)
+    return Record(kind, rows, networks, labels, actors, targets, columns)
+
+
+def small(kind: str = CREDITS, rows: int = 2) -> Record:
+    return Record(kind, rows, ["n"], [""], [b"a"], [b"t"], {n: np.zeros(rows, d) for n, d in COLUMNS[kind].items()})
+
+
+def wire(**changes: Any) -> bytes:
+    """The bytes of a small record, with some of its fields changed."""
+    fields = ["version", "kind", "rows", "networks", "labels", "actors", "targets", "columns"]
+    values = dict(zip(fields, msgspec.msgpack.decode(encode(small())), strict=True))
+    return msgspec.msgpack.encode(list((values | changes).values()))
+
+
+@given(records())
+def test_a_record_comes_back_as_it_was(record: Record) -> None:
+    back = decode(encode(record))
+    assert back[:-1] == record[:-1]
+    for name, column in record.columns.items():
+        assert back.columns[name].tobytes() == column.tobytes()
+        assert back.columns[name].dtype == COLUMNS[record.kind][name]
+
+
+@pytest.mark.parametrize("kind", [INTERACTIONS, CREDITS, ADJUSTMENTS])
+def test_a_record_without_rows_is_one(kind: str) -> None:
+    assert decode(encode(small(kind, 0))).rows == 0
+
+
+@given(records(), st.data())
+def test_truncated_bytes_are_refused(record: Record, data: st.DataObject) -> None:
+    value = encode(record)
+    with pytest.raises(PackedError, match="not a packed record"):
+        decode(value[: data.draw(st.integers(0, len(value) - 1))])
+
+
+@given(st.binary(max_size=300))
+def test_arbitrary_bytes_are_refused_and_nothing_else_is_raised(value: bytes) -> None:
+    with pytest.raises(PackedError):
+        decode(value)
+
+
+@given(records(), st.data())
+def test_a_flipped_byte_is_refused_or_read_but_raises_nothing_else(record: Record, data: st.DataObject) -> None:
+    value = bytearray(encode(record))
+    value[data.draw(st.integers(0, len(value) - 1))] ^= data.draw(st.integers(1, 255))
+    try:
+        decode(bytes(value))
+    except PackedError as error:
+        assert error.reason
+
+
+def test_another_version_is_refused_with_both_versions() -> None:
+    with pytest.raises(PackedError, match=rf"format version {VERSION + 1}; this program reads version {VERSION}"):
+        decode(wire(version=VERSION + 1))
+
+
+def test_another_version_is_known_as_such_even_if_its_fields_differ() -> None:
+    with pytest.raises(PackedError, match="format version 9"):
+        decode(msgspec.msgpack.encode([9, {"all": "different"}]))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"kind": "opinions"}, "unknown kind of packed record 'opinions'"),
+        ({"rows": -1}, "-1 rows"),
+        ({"rows": ROWS_MAX + 1}, f"{ROWS_MAX + 1} rows"),
+        ({"columns": []}, "0 columns; credits have 13"),
+        ({"rows": 3}, "2 rows|3 rows need"),
+        ({"targets": []}, "column target points at entry 0 of a list of 0"),
+        ({"networks": []}, "column network points at entry 0"),
+        ({"labels": []}, "column label points at entry 0"),
+        ({"actors": []}, "column actor points at entry 0"),
+        ({"networks": [b"\xff"]}, "not a packed record"),
+    ],
+)
+def test_what_does_not_fit_together_is_refused(changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(PackedError, match=words):
+        decode(wire(**changes))
+
+
+@pytest.mark.parametrize("name", ["actor", "actor_account", "target", "target_account", "network", "label"])
+def test_an_index_past_its_list_is_refused(name: str) -> None:
+    record = small()
+    columns = dict(record.columns)
+    columns[name] = columns[name] + columns[name].dtype.type(1)
+    with pytest.raises(PackedError, match=f"column {name} points at entry 1 of a list of 1"):
+        decode(encode(record._replace(columns=columns)))
+
+
+@given(st.text(min_size=1), st.integers(0, 2**63))
+def test_a_key_comes_back_as_it_was(source: str, sequence: int) -> None:
+    assert decode_key(encode_key(Stamp(source, sequence))) == (source, sequence)
+
+
+@pytest.mark.parametrize("key", [None, b"", b"twitter", b"twitter:", b":1", b"twitter:-1", b"twitter:1x", b"a:\xc2\xb2"])
+def test_what_is_no_key_is_refused(key: bytes | None) -> None:
+    with pytest.raises(PackedError, match="does not name a source"):
+        decode_key(key)

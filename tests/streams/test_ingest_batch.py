@@ -1,0 +1,104 @@
+from typing import Any
+
+import msgspec
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.dead_letter import decode_headers
+from schemas.packed import INTERACTIONS, decode
+from schemas.users import partition_of
+from streams.decoders import decoder
+from streams.ingest_batch import Prepared, Raw, prepare
+
+ARRIVAL = 1_700_000_000_000
+LANES = 3
+
+
+def event(number: int, **fields: Any) -> dict[str, Any]:
+    usual = {"id": f"e{number}", "kind": "share", "actor": f"a:{number}", "target": "t:1", "time": ARRIVAL - number}
+    return usual | fields
+
+
+def prepared(values: list[Any], partitions: list[int] | None = None, *, rows_max: int = 100) -> Prepared:
+    encoded = [value if value is None or isinstance(value, bytes) else msgspec.json.encode(value) for value in values]
+    count = len(values)
+    partition = np.array(partitions or [0] * count, np.int64)
+    raw = Raw("raw", encoded, None, partition, np.arange(100, 100 + count), np.full(count, ARRIVAL))
+    return prepare(raw, "net", decoder("native"), LANES, rows_max)
+
+
+def test_every_row_is_in_the_lane_of_its_actor_with_all_that_it_said() -> None:
+    result = prepared([event(number, source="c") for number in range(50)])
+    found = {}
+    for record in result.lane:
+        rows = decode(record.value)
+        assert (rows.kind, rows.networks, rows.labels, record.raw_partition) == (INTERACTIONS, ["net"], ["c"], 0)
+        for row in range(rows.rows):
+            actor = rows.actors[rows.columns["actor"][row]]
+            assert partition_of(actor, LANES) == record.lane_partition
+            target = rows.targets[rows.columns["target"][row]]
+            found[actor] = (target, int(rows.columns["time"][row]), int(rows.columns["arrival"][row]))
+    assert found == {f"a:{n}".encode(): (b"t:1", ARRIVAL - n, ARRIVAL) for n in range(50)}
+
+
+def test_the_events_of_an_actor_keep_their_order() -> None:
+    events = [event(number, actor=f"a:{number % 5}", time=number) for number in range(100)]
+    times: dict[int, list[int]] = {}
+    for record in prepared(events, rows_max=7).lane:
+        rows = decode(record.value)
+        for row in range(rows.rows):
+            times.setdefault(int(rows.columns["actor"][row]) + 100 * record.lane_partition, [])
+        for actor, time in zip(rows.columns["actor"].tolist(), rows.columns["time"].tolist(), strict=True):
+            times.setdefault(hash(rows.actors[actor]), []).append(time)
+    assert all(of == sorted(of) for of in times.values())
+
+
+def test_raw_partitions_stay_apart() -> None:
+    result = prepared([event(number) for number in range(20)], [number % 2 for number in range(20)])
+    rows = {0: 0, 1: 0}
+    for record in result.lane:
+        rows[record.raw_partition] += decode(record.value).rows
+    assert rows == {0: 10, 1: 10}
+    assert [result.counts[partition]["read"] for partition in (0, 1)] == [10, 10]
+
+
+def test_what_does_not_count_is_counted() -> None:
+    result = prepared(
+        [event(1), {"kind": "heartbeat", "time": 5}, event(2, kind="retract"), b"{", [event(3), event(4, kind="x")]]
+    )
+    counts = dict(result.counts[0])
+    assert counts == {"read": 6, "passed": 2, "dead_lettered": 2, "heartbeat": 1, "retracting": 1}
+
+
+def test_a_dead_letter_says_where_it_came_from() -> None:
+    [letter] = prepared([event(1), [event(2), event(3, kind="x")]]).letters
+    assert letter.value == msgspec.json.encode(event(3, kind="x"))
+    why = decode_headers(letter.headers)
+    assert (why.source_topic, why.source_partition, why.source_offset, why.source_index) == ("raw", 0, 101, 1)
+    assert (why.reason, why.source_time) == ("unknown_kind", ARRIVAL)
+
+
+def test_a_batch_of_nothing_but_bad_records_has_no_lane_records() -> None:
+    result = prepared([b"{", None, []])
+    assert result.lane == []
+    assert len(result.letters) == 3
+    assert dict(result.counts[0]) == {"read": 3, "dead_lettered": 3}
+
+
+values = st.one_of(
+    st.none(),
+    st.binary(max_size=20),
+    st.builds(event, st.integers(0, 9), kind=st.sampled_from(["share", "retract", "heartbeat", "x"])),
+    st.lists(st.builds(event, st.integers(0, 9), time=st.sampled_from([1, ARRIVAL + 400_000, "soon"])), max_size=4),
+)
+
+
+@given(st.lists(st.tuples(values, st.integers(0, 2)), min_size=1, max_size=30))
+def test_every_event_read_has_one_outcome_and_every_passed_one_a_row(given: list[tuple[Any, int]]) -> None:
+    result = prepared([value for value, _ in given], [partition for _, partition in given])
+    for counts in result.counts.values():
+        assert counts["read"] == sum(count for outcome, count in counts.items() if outcome != "read")
+    rows = sum(decode(record.value).rows for record in result.lane)
+    assert rows == sum(counts["passed"] for counts in result.counts.values())
+    assert len(result.letters) == sum(counts["dead_lettered"] for counts in result.counts.values())

@@ -1,0 +1,101 @@
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rocksdict import Cache
+
+from streams.store import META_KEY, Local, Store, actor_key
+
+LOCAL = Local("id", 17, 1.5)
+USERS = st.text(st.characters(min_codepoint=0x20, exclude_categories=["Cs"]), min_size=1, max_size=20)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    store = Store(tmp_path / "0", Cache(1 << 20))
+    yield store
+    store.close()
+
+
+def test_a_new_store_knows_nothing(store: Store) -> None:
+    assert store.local() is None
+    assert store.meta() is None
+    assert store.read_targets([b"a", b"b"]) == [None, None]
+    assert store.read_actors([actor_key(b"a", b"n")]) == [None]
+
+
+def test_what_was_written_is_read_by_key_in_the_order_asked(store: Store) -> None:
+    store.write([(b"a\0n", b"actor")], [(b"a", b"A"), (b"b", b"B")], b"meta", LOCAL)
+    assert store.read_targets([b"b", b"c", b"a", b"b"]) == [b"B", None, b"A", b"B"]
+    assert store.read_actors([b"a\0n"]) == [b"actor"]
+    assert (store.meta(), store.local()) == (b"meta", LOCAL)
+
+
+def test_a_row_written_again_is_the_newer_one(store: Store) -> None:
+    store.write([(b"a\0n", b"1")], [(b"a", b"1")], b"1", LOCAL)
+    store.read_targets([b"a"])
+    store.write([(b"a\0n", b"2")], [(b"a", b"2")], b"2", LOCAL)
+    assert (store.read_targets([b"a"]), store.read_actors([b"a\0n"]), store.meta()) == ([b"2"], [b"2"], b"2")
+
+
+def test_none_deletes_a_row(store: Store) -> None:
+    store.write([(b"a\0n", b"1")], [(b"a", b"1")], None, LOCAL)
+    store.read_targets([b"a"])
+    store.write([(b"a\0n", None)], [(b"a", None)], None, LOCAL)
+    assert (store.read_targets([b"a"]), store.read_actors([b"a\0n"])) == ([None], [None])
+
+
+def test_all_is_there_after_it_was_closed_and_opened(tmp_path: Path) -> None:
+    store = Store(tmp_path / "0", Cache(1 << 20))
+    store.write([(b"a\0n", b"actor")], [(b"a", b"A")], b"meta", LOCAL)
+    store.close()
+    again = Store(tmp_path / "0", Cache(1 << 20))
+    assert (again.read_targets([b"a"]), again.read_actors([b"a\0n"])) == ([b"A"], [b"actor"])
+    assert (again.meta(), again.local()) == (b"meta", LOCAL)
+    again.close()
+
+
+def test_a_destroyed_store_leaves_nothing_and_its_place_can_be_used(tmp_path: Path) -> None:
+    store = Store(tmp_path / "0", Cache(1 << 20))
+    store.write([], [(b"a", b"A")], b"meta", LOCAL)
+    store.destroy()
+    assert not (tmp_path / "0").exists()
+    again = Store(tmp_path / "0", Cache(1 << 20))
+    assert (again.read_targets([b"a"]), again.local()) == ([None], None)
+    again.close()
+
+
+def test_changelog_records_go_to_the_tables_that_their_keys_name(store: Store) -> None:
+    records = [(b"a", b"A"), (b"a\0n", b"actor"), (META_KEY, b"meta"), (b"b", b"B"), (b"b", None)]
+    store.write_changelog(records, LOCAL)
+    assert store.read_targets([b"a", b"b"]) == [b"A", None]
+    assert store.read_actors([b"a\0n"]) == [b"actor"]
+    assert (store.meta(), store.local()) == (b"meta", LOCAL)
+
+
+def test_a_piece_of_the_changelog_without_the_tasks_record_keeps_the_one_before(store: Store) -> None:
+    store.write_changelog([(META_KEY, b"meta")], LOCAL)
+    store.write_changelog([(b"a", b"A")], LOCAL)
+    assert store.meta() == b"meta"
+
+
+@given(st.lists(USERS, max_size=30, unique=True), st.integers(1, 10))
+def test_a_scan_in_pieces_gives_every_user_once_in_key_order(
+    tmp_path_factory: pytest.TempPathFactory, names: list[str], rows_max: int
+) -> None:
+    store = Store(tmp_path_factory.mktemp("scan") / "0", Cache(1 << 20))
+    users = [name.encode() for name in names]
+    store.write([(actor_key(user, b"n"), b"x") for user in users], [(user, user) for user in users], b"m", LOCAL)
+    found: list[bytes] = []
+    while rows := store.scan_targets(found[-1] if found else b"", rows_max):
+        assert len(rows) <= rows_max
+        found += [user for user, _ in rows]
+    assert found == sorted(users)
+    store.destroy()
+
+
+def test_a_user_whose_id_begins_with_anothers_is_not_passed_over(store: Store) -> None:
+    store.write([], [(b"a", b"1"), (b"a!", b"2"), (b"a b", b"3"), (b"ab", b"4")], None, LOCAL)
+    assert [user for user, _ in store.scan_targets(b"a", 10)] == [b"a b", b"a!", b"ab"]
