@@ -12,7 +12,7 @@ help: ## list the targets
 
 setup: .venv/.ready .kafka/.ready ## install what is missing: Python environment, Kafka's jars (and Java, Maven where it may)
 
-demo: setup ## run everything on a synthetic population, until Ctrl-C (SECONDS=60: for a minute)
+demo: setup ## run everything on a synthetic population, for a minute (SECONDS=30: for half of one)
 	@$(BIN)/clout demo $(if $(SECONDS),--seconds $(SECONDS))
 
 test: setup lint ## lint, then all tests (ARGS='-k lanes' passes on to pytest)

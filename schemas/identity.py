@@ -19,9 +19,11 @@ def event_hashes(network: str, actor_hashes: NDArray[np.uint64], ids: list[str])
     >>> a != b
     True
     """
+    of_network = np.full(1, xxhash.xxh3_64_intdigest(network.encode()), np.uint64)
     of_id = np.fromiter(map(xxhash.xxh3_64_intdigest, map(str.encode, ids)), np.uint64, len(ids))
-    mixed = (actor_hashes ^ np.uint64(xxhash.xxh3_64_intdigest(network.encode()))) * _MULTIPLIER
-    mixed ^= mixed >> _FOLD
-    mixed = (mixed ^ of_id) * _MULTIPLIER
-    mixed ^= mixed >> _FOLD
-    return mixed
+    return _mixed(_mixed(_mixed(of_network) ^ actor_hashes) ^ of_id)
+
+
+def _mixed(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    multiplied: NDArray[np.uint64] = values * _MULTIPLIER
+    return multiplied ^ (multiplied >> _FOLD)

@@ -107,8 +107,10 @@ class _Wire(msgspec.Struct, array_like=True, gc=False, forbid_unknown_fields=Tru
     columns: list[bytes]
 
 
-class _Version(msgspec.Struct, array_like=True, gc=False):
+class _Head(msgspec.Struct, array_like=True, gc=False):
     version: int
+    kind: str = ""
+    rows: int = 0
 
 
 class Stamp(NamedTuple):
@@ -141,7 +143,7 @@ def decode_key(key: bytes | None) -> Stamp:
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(_Wire).decode
-_decode_version = msgspec.msgpack.Decoder(_Version).decode
+_decode_head = msgspec.msgpack.Decoder(_Head).decode
 
 
 def encode(record: Record) -> bytes:
@@ -185,6 +187,18 @@ def decode(value: bytes) -> Record:
     )
 
 
+def peek_rows(value: bytes) -> int:
+    """Return how many rows a record says that it has, without reading them; 1 when that cannot be told.
+
+    >>> peek_rows(b"?")
+    1
+    """
+    try:
+        return max(1, _decode_head(value).rows)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return 1
+
+
 def _column(name: str, kind: np.dtype[Any], content: bytes, wire: _Wire) -> NDArray[Any]:
     if not content and name.endswith("_account"):
         return np.empty(0, kind)
@@ -200,7 +214,7 @@ def _column(name: str, kind: np.dtype[Any], content: bytes, wire: _Wire) -> NDAr
 def _why_unreadable(value: bytes, text: str) -> str:
     """Tell a record of another version, whose fields may differ, from one that is broken."""
     try:
-        version = _decode_version(value).version
+        version = _decode_head(value).version
     except (msgspec.DecodeError, UnicodeDecodeError):
         return f"not a packed record: {text}"
     return _unknown_version(version) if version != VERSION else f"not a packed record: {text}"

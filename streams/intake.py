@@ -6,11 +6,12 @@ lies before it would be lost for ever. So a task accepts only between the seek t
 generation and the next revoke, only records of that generation, and only beyond the last one accepted.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Final
 
-from schemas.packed import PackedError, Record, Stamp, decode, decode_key
+from schemas.packed import PackedError, Stamp, decode_key, peek_rows
 from streams.task_state import ACTORS, LANES, TARGETS, TaskState
 
 _CLOSED: Final = -1
@@ -31,19 +32,13 @@ class Accepted:
     lane: str
     offset: int
     stamp: Stamp | None
-    """None when the key could not be read."""
-    record: Record | None
-    """None when the value could not be read: it goes to dead letters."""
-    problem: str
+    """None when the key could not be read: the record goes to dead letters."""
+    rows: int
+    """Rows that it says it has; it is read at the commit, in a thread."""
     key: bytes | None
     value: bytes
     event: Any
     """Faust's event, acknowledged after the commit."""
-
-    @property
-    def rows(self) -> int:
-        """Return the number of rows; an unreadable record counts as one."""
-        return self.record.rows if self.record is not None else 1
 
 
 @dataclass(slots=True)
@@ -87,12 +82,9 @@ class Intake:
         if not self.takes(lane, offset, generation):
             return Verdict.STALE
         key, value = message
-        accepted = Accepted(lane, offset, None, None, "", key, value, event)
-        try:
+        accepted = Accepted(lane, offset, None, peek_rows(value), key, value, event)
+        with suppress(PackedError):
             accepted.stamp = decode_key(key)
-            accepted.record = decode(value)
-        except PackedError as error:
-            accepted.problem = error.reason
         if accepted.stamp is not None:
             source, sequence = accepted.stamp
             last = self._seen[lane].get(source, 0)

@@ -11,7 +11,7 @@ import structlog
 from confluent_kafka import KafkaException, Producer
 
 from schemas.change import Headers
-from schemas.packed import Record, Stamp, encode_key
+from schemas.packed import PackedError, Record, Stamp, decode, decode_key, encode_key
 from scorer.laws import Batch, audit
 from scorer.target_state import published_scores
 from streams.errors import CloutError
@@ -43,10 +43,13 @@ class Proposal:
     lane: Sequence[tuple[int, bytes]]
     """Records for partitions of the targets lane."""
     changes: Changes
-    dead: Sequence[Accepted]
+    dead: Sequence[tuple[Accepted, str]]
+    """Records that cannot be read, and why."""
     targets: list[Row]
     actors: list[Row]
     outcome: targets_stage.TargetsOutcome | None
+    credits_in: int
+    """Rows that came on the targets lane."""
 
 
 class Task:
@@ -111,7 +114,7 @@ class Task:
         if opened is None:
             raise TaskLostError("the partition was closed")
         proposal = self._propose(batch, opened.store)
-        self._audit(proposal, batch)
+        self._audit(proposal)
         begun = time.perf_counter()
         self._write_transaction(proposal, opened.producer)
         metrics.commit_seconds.observe(time.perf_counter() - begun)
@@ -128,13 +131,14 @@ class Task:
         dead = []
         for accepted in batch:
             state.positions[accepted.lane] = accepted.offset
-            if accepted.stamp is not None:
-                state.seen[accepted.lane][accepted.stamp.source] = accepted.stamp.sequence
-            if accepted.record is not None:
-                records[accepted.lane].append(accepted.record)
-            else:
-                dead.append(accepted)
-        proposal = Proposal(state, [], NO_CHANGES, dead, [], [], None)
+            try:
+                source, sequence = decode_key(accepted.key)
+                state.seen[accepted.lane][source] = sequence
+                records[accepted.lane].append(decode(accepted.value))
+            except PackedError as error:
+                dead.append((accepted, error.reason))
+        rows_in = sum(record.rows for record in records[TARGETS])
+        proposal = Proposal(state, [], NO_CHANGES, dead, [], [], None, rows_in)
         if records[TARGETS]:
             with shared.metrics.batch_seconds.labels(TARGETS).time():
                 outcome = targets_stage.fold(
@@ -165,11 +169,10 @@ class Task:
                 )
         return proposal
 
-    def _audit(self, proposal: Proposal, batch: Sequence[Accepted]) -> None:
+    def _audit(self, proposal: Proposal) -> None:
         outcome = proposal.outcome
         if outcome is None:
             return
-        rows_in = sum(a.record.rows for a in batch if a.lane == TARGETS and a.record is not None)
         violations = audit(
             Batch(
                 heads_before=outcome.before.heads,
@@ -184,7 +187,7 @@ class Task:
                 grants=outcome.grants,
                 scored=outcome.scored,
                 published=outcome.published,
-                rows_in=rows_in,
+                rows_in=proposal.credits_in,
                 duplicates=0,
                 skipped=0,
             ),
@@ -212,8 +215,8 @@ class Task:
             produce, topic = producer.produce, names.changes
             for key, value, headers in zip(*proposal.changes, strict=True):
                 produce(topic, value, key, partition=partition, headers=headers)
-            for dead in proposal.dead:
-                producer.produce(names.lane_dead_letters, dead.value, dead.key, headers=self._why_dead(dead))
+            for dead, why in proposal.dead:
+                producer.produce(names.lane_dead_letters, dead.value, dead.key, headers=self._letter(dead, why))
             rows = [{"key": key, "value": value} for key, value in (*proposal.targets, *proposal.actors)]
             if rows and producer.produce_batch(names.state, rows, partition=partition) != len(rows):
                 raise TaskLostError("the producer's queue did not take the whole changelog batch")
@@ -236,12 +239,12 @@ class Task:
             else:
                 return
 
-    def _why_dead(self, dead: Accepted) -> Headers:
+    def _letter(self, dead: Accepted, why: str) -> Headers:
         names = self.shared.names
         topic = names.actors_lane if dead.lane == ACTORS else names.targets_lane
         return [
             ("reason", b"not_a_packed_record"),
-            ("detail", dead.problem.encode()),
+            ("detail", why.encode()),
             ("source_topic", topic.encode()),
             ("source_partition", str(self.partition).encode()),
             ("source_offset", str(dead.offset).encode()),

@@ -94,11 +94,11 @@ class Role:
         eventually(lambda: self.get("/readyz").is_success, seconds=seconds, otherwise=self.log)
         return self
 
-    def stop(self) -> int:
-        """Tell it to end and return its exit code."""
+    def stop(self, seconds: float = 10.0) -> int:
+        """Tell it to end and return its exit code; fail when that takes longer than it may."""
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(30)
+        return self.process.wait(seconds)
 
     def kill(self) -> None:
         """End it without a warning."""

@@ -1,0 +1,83 @@
+"""What the roles refuse before they start; what ingest does is in tests/engine."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import (  # type: ignore[attr-defined]
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    ResourceType,
+)
+
+from clout.config import Settings
+from streams import clients
+from streams.settings import KafkaSettings, NetworkSettings
+from tests.roles import Installation
+
+
+@pytest.fixture
+def installation(kafka_settings: KafkaSettings, tmp_path: Path) -> Iterator[Installation]:
+    settings = Settings(data_dir=tmp_path, kafka=kafka_settings, networks={"twitter": NetworkSettings()})
+    with Installation(settings) as installation:
+        yield installation
+
+
+def set_topic_config(kafka: KafkaSettings, topic: str, name: str, value: str) -> None:
+    entry = ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
+    resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
+    admin = clients.admin(kafka)
+    for future in admin.incremental_alter_configs([resource]).values():
+        future.result(10)
+
+
+Spoil = Callable[[Installation], Installation]
+
+
+def other_partition_count(installation: Installation) -> Installation:
+    settings = installation.settings
+    installation.settings = settings.model_copy(update={"lanes": replace(settings.lanes, partitions=8)})
+    return installation
+
+
+def times_of_the_sender(installation: Installation) -> Installation:
+    topic = installation.names.interactions("twitter")
+    set_topic_config(installation.settings.kafka, topic, "message.timestamp.type", "CreateTime")
+    return installation
+
+
+def times_of_the_sender_in_a_lane(installation: Installation) -> Installation:
+    topic = installation.names.targets_lane
+    set_topic_config(installation.settings.kafka, topic, "message.timestamp.type", "CreateTime")
+    return installation
+
+
+@pytest.mark.parametrize("role", ["ingest", "score"])
+@pytest.mark.parametrize(
+    ("spoil", "error", "hint"),
+    [
+        (other_partition_count, "4 topics are not as they must be", "set lanes.partitions to the count"),
+        (times_of_the_sender, "message.timestamp.type=CreateTime, not LogAppendTime", "--add-config"),
+        (times_of_the_sender_in_a_lane, "message.timestamp.type=CreateTime, not LogAppendTime", "--add-config"),
+    ],
+)
+def test_a_role_refuses_topics_that_are_not_as_they_must_be(
+    installation: Installation, role: str, spoil: Spoil, error: str, hint: str
+) -> None:
+    done = spoil(installation).run(role)
+    assert done.returncode == 1
+    assert error in done.stderr
+    assert hint in done.stderr
+
+
+def test_ingest_refuses_offsets_that_somebody_else_committed(installation: Installation) -> None:
+    group = clients.consumer(installation.settings.kafka, {"group.id": installation.names.ingest_group})
+    place = TopicPartition(installation.names.interactions("twitter"), 1, 0, "by hand")
+    group.commit(offsets=[place], asynchronous=False)
+    group.close()
+    done = installation.run("ingest")
+    assert done.returncode == 1
+    assert "only ingest may commit offsets of its group" in done.stderr

@@ -1,0 +1,117 @@
+"""What a worker answers about its users, over a real store."""
+
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+import numpy as np
+import pytest
+from prometheus_client import CollectorRegistry
+from rocksdict import Cache
+
+from schemas.export import decode_user
+from schemas.users import partition_of
+from scorer.target_state import ENTRY, HEAD, encode_targets
+from streams.http import RoleServer
+from streams.queries import routes
+from streams.settings import HttpSettings
+from streams.store import Local, Store
+from streams.task_state import TaskState
+
+PARTITIONS = 4
+HERE = 2
+MANY = 4_500
+"""More than two pieces of an answer."""
+
+
+def user_here(number: int) -> str:
+    """A user of the partition that is here, with characters that a path must escape."""
+    return next(
+        name
+        for name in (f"net:{number:05d}/ü?#{attempt}" for attempt in range(1_000))
+        if partition_of(name.encode(), PARTITIONS) == HERE
+    )
+
+
+def row(events: int) -> bytes:
+    heads, entries = np.zeros(1, HEAD), np.zeros((1, 2), ENTRY)
+    heads["score_tenths"], heads["sequence"], heads["as_of"] = 123, 7, 1_000
+    heads["reach_tenths"], heads["amplification_tenths"], heads["network_tenths"] = 200, 100, 55
+    entries["events"][0, 1] = events
+    entries["reach"][0, 1], entries["amplification"][0, 1], entries["network"][0, 1] = 1 / 3, 2 / 3, 0.1
+    entries["time"][0, 1], entries["score_tenths"][0, 1] = 500, 119
+    return encode_targets(heads, entries)[0]
+
+
+@pytest.fixture(scope="module")
+def task(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    store = Store(tmp_path_factory.mktemp("store") / "0", Cache(1 << 20))
+    users = [user_here(number).encode() for number in range(MANY)]
+    store.write([], [(user, row(1 + at)) for at, user in enumerate(users)], b"", Local("", 0, 0.0))
+    yield SimpleNamespace(partition=HERE, store=store, state=TaskState(model="1", model_hash="", networks=["a", "b"]))
+    store.close()
+
+
+@pytest.fixture(scope="module")
+def client(task: Any) -> Iterator[httpx.Client]:
+    tasks = {HERE: task, 3: SimpleNamespace(partition=3, store=None)}
+    server = RoleServer(HttpSettings(), "score")
+    server.start(CollectorRegistry(), dict, lambda: None, routes(tasks, PARTITIONS))
+    with httpx.Client(base_url=f"http://{server.address}") as client:
+        yield client
+    server.stop()
+
+
+def test_a_user_is_told_with_unrounded_sums_of_the_networks_that_saw_events(client: httpx.Client) -> None:
+    user = user_here(5)
+    answer = client.get(f"/v1/users/{quote(user, safe='')}")
+    assert answer.status_code == 200
+    assert answer.json() == {
+        "user": user,
+        "score": 12.3,
+        "sequence": 7,
+        "as_of": "1970-01-01T00:00:01.000Z",
+        "subscores": {"reach": 20.0, "amplification": 10.0, "network": 5.5},
+        "networks": {
+            "b": {
+                "reach": 1 / 3,
+                "amplification": 2 / 3,
+                "network": 0.1,
+                "time": "1970-01-01T00:00:00.500Z",
+                "events": 6,
+                "score": 11.9,
+            }
+        },
+    }
+
+
+def test_a_user_nobody_engaged_with_is_unknown_and_has_no_score(client: httpx.Client) -> None:
+    answer = client.get(f"/v1/users/{quote(user_here(MANY), safe='')}")
+    assert answer.status_code == 404
+    assert "score" not in answer.json()
+    assert "unknown" in answer.json()["error"]
+
+
+@pytest.mark.parametrize("partition", [0, 3])
+def test_a_user_of_a_partition_that_is_elsewhere_or_not_restored_is_misdirected(
+    client: httpx.Client, partition: int
+) -> None:
+    user = next(name for name in map(str, range(100)) if partition_of(name.encode(), PARTITIONS) == partition)
+    assert client.get(f"/v1/users/{user}").status_code == 421
+    assert client.get(f"/v1/users?partition={partition}").status_code == 421
+
+
+def test_all_users_of_a_partition_come_once_in_key_order(client: httpx.Client) -> None:
+    answer = client.get(f"/v1/users?partition={HERE}")
+    users = [decode_user(line) for line in answer.content.splitlines()]
+    assert [user.user for user in users] == sorted(user_here(number) for number in range(MANY))
+    assert sum(user.networks["b"].events for user in users) == MANY * (MANY + 1) // 2
+
+
+@pytest.mark.parametrize("partition", ["", "x", "-1", str(PARTITIONS)])
+def test_a_partition_that_does_not_exist_is_a_wrong_question(client: httpx.Client, partition: str) -> None:
+    answer = client.get(f"/v1/users?partition={partition}")
+    assert answer.status_code == 400
+    assert "0 to 3" in answer.json()["error"]
