@@ -15,7 +15,8 @@ from bench.drive import Job, Result
 from bench.figures import APART, TOGETHER, Figure, quantiles_between
 from bench.load import HOUR_MS, LABELS, NETWORK, Load, Shape, Users
 from bench.paced import Pace
-from bench.site import Installation, Role, Site, Usage, until
+from bench.site import Installation, Role, Site, until
+from bench.usage import Usage, by_kind
 from streams.task_state import ACTORS, TARGETS
 
 ROOT: Final = Path(__file__).resolve().parents[1]
@@ -80,8 +81,14 @@ def stages(
             stretch = result.measured
             us = stretch.cpu_seconds / stretch.rows * 1e6
             if lane in wanted:
-                yield Figure(f"{lane} stage", LABELS[users], us, "CPU µs/event", f"{stretch.rows:,} rows of its lane")
-                yield Figure(f"{lane} stage", LABELS[users], stretch.rows / stretch.wall_seconds, "events/s")
+                yield Figure(f"{lane} stage", LABELS[users], us, "CPU µs/event", stretch.by_kind)
+                yield Figure(
+                    f"{lane} stage",
+                    LABELS[users],
+                    stretch.rows / stretch.wall_seconds,
+                    "events/s",
+                    f"{stretch.rows:,} rows",
+                )
             # An event that nobody else is credited for costs the targets stage nothing.
             sum_us += us * stretch.rows / sizes.events
             warm_ends, ends = result.warm_target_ends, installation.ends(installation.names.targets_lane)
@@ -170,7 +177,13 @@ def restore(installation: Installation, users: Users) -> Iterator[Figure]:
         stretch = driven(job).measured
         note = f"{stretch.rows:,} records in {stretch.wall_seconds:.1f} s"
         yield Figure(f"restore, {name}", LABELS[users], stretch.rows / stretch.wall_seconds, "records/s", note)
-        yield Figure(f"restore, {name}", LABELS[users], stretch.cpu_seconds / stretch.rows * 1e6, "CPU µs/record")
+        yield Figure(
+            f"restore, {name}",
+            LABELS[users],
+            stretch.cpu_seconds / stretch.rows * 1e6,
+            "CPU µs/record",
+            stretch.by_kind,
+        )
 
 
 def driven(job: Job) -> Result:
@@ -215,4 +228,5 @@ def _processed(worker: Role, events: int) -> None:
 
 
 def _cpu(measure: str, load: str, before: Usage, after: Usage, events: int) -> Figure:
-    return Figure(measure, load, (after.cpu_seconds - before.cpu_seconds) / events * 1e6, "CPU µs/event")
+    value = (after.cpu_seconds - before.cpu_seconds) / events * 1e6
+    return Figure(measure, load, value, "CPU µs/event", by_kind(before, after, events))

@@ -5,10 +5,8 @@ records come from confluent-kafka. Reads a job from standard input, writes a res
 """
 
 import cProfile
-import os
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -16,10 +14,10 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
-import psutil
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from rocksdict import Cache
 
+from bench.usage import Usage, by_kind
 from clout.config import load
 from streams import changelog, clients
 from streams.intake import Verdict
@@ -54,13 +52,14 @@ class Stretch(msgspec.Struct):
     rows: int
     cpu_seconds: float
     wall_seconds: float
+    by_kind: str
+    """CPU µs a row by kind of thread."""
 
 
 class Result(msgspec.Struct):
     """What came of it."""
 
     measured: Stretch
-    resident_mb: float
     warm_target_ends: dict[int, int]
     """Ends of the targets lane when the measured stretch began."""
 
@@ -91,20 +90,21 @@ def run(job: Job) -> Result:
     set_up_garbage_collection()
     tasks = [Task(partition, shared) for partition in sorted(job.ends)]
     pool = ThreadPoolExecutor(len(tasks))
+    consumers: list[Consumer] = []
     if job.lane == "restore":
         stretch = measured(lambda: sum(count or 0 for count in pool.map(Task.open, tasks)))
         warm_target_ends: dict[int, int] = {}
     else:
         list(pool.map(Task.open, tasks))
         topic = shared.names.actors_lane if job.lane == ACTORS else shared.names.targets_lane
-        sum(pool.map(lambda task: drive(task, job.lane, topic, job.warm_ends[task.partition]), tasks))
+        sum(pool.map(lambda task: drive(task, job.lane, topic, job.warm_ends[task.partition], consumers), tasks))
         warm_target_ends = {
             task.partition: changelog.watermarks(shared.kafka, shared.names.targets_lane, task.partition)[1]
             for task in tasks
         }
 
         def every(task: Task) -> int:
-            return drive(task, job.lane, topic, job.ends[task.partition])
+            return drive(task, job.lane, topic, job.ends[task.partition], consumers)
 
         if job.profile is None:
             stretch = measured(lambda: sum(pool.map(every, tasks)))
@@ -113,22 +113,28 @@ def run(job: Job) -> Result:
             profile = cProfile.Profile()
             stretch = measured(lambda: int(profile.runcall(lambda: sum(map(every, tasks)))))
             profile.dump_stats(job.profile)
-    resident_mb = psutil.Process().memory_info().rss / 1e6
+    for consumer in consumers:
+        consumer.close()
     for task in tasks:
         task.close()
-    return Result(stretch, resident_mb, warm_target_ends)
+    return Result(stretch, warm_target_ends)
 
 
 def measured(work: Callable[[], int]) -> Stretch:
     """Run something that returns rows, and note what the whole process used meanwhile."""
-    begun, cpu = time.monotonic(), os.times()
+    before = Usage.of()
     rows = work()
-    after = os.times()
-    return Stretch(rows, after.user - cpu.user + after.system - cpu.system, time.monotonic() - begun)
+    after = Usage.of()
+    return Stretch(
+        rows, after.cpu_seconds - before.cpu_seconds, after.at_seconds - before.at_seconds, by_kind(before, after, rows)
+    )
 
 
-def drive(task: Task, lane: str, topic: str, end: int) -> int:
-    """Commit a lane up to an offset, in batches as large as the worker's under load; return the rows."""
+def drive(task: Task, lane: str, topic: str, end: int, consumers: list[Consumer]) -> int:
+    """Commit a lane up to an offset, in batches as large as the worker's under load; return the rows.
+
+    The consumer made is added to `consumers`, for the caller to close: a thread that has ended cannot be looked at.
+    """
     rows_max = task.shared.settings.batch_rows_max
     intake = task.intake
     intake.open(task.state, _GENERATION)
@@ -141,18 +147,16 @@ def drive(task: Task, lane: str, topic: str, end: int) -> int:
             "fetch.wait.max.ms": 10,
         },
     )
+    consumers.append(consumer)
     consumer.assign([TopicPartition(topic, task.partition, task.state.positions[lane] + 1)])
     rows = 0
-    try:
-        for offset, key, value in _messages(consumer, end):
-            if intake.offer(lane, offset, _GENERATION, (key, value), None) is not Verdict.ACCEPTED:
-                raise RuntimeError(f"{topic} [{task.partition}] offset {offset} was not accepted: {intake.gap}")
-            if intake.rows[lane] >= rows_max:
-                rows += _commit(task, rows_max)
-        while any(intake.waiting[name] for name in LANES):
+    for offset, key, value in _messages(consumer, end):
+        if intake.offer(lane, offset, _GENERATION, (key, value), None) is not Verdict.ACCEPTED:
+            raise RuntimeError(f"{topic} [{task.partition}] offset {offset} was not accepted: {intake.gap}")
+        if intake.rows[lane] >= rows_max:
             rows += _commit(task, rows_max)
-    finally:
-        consumer.close()
+    while any(intake.waiting[name] for name in LANES):
+        rows += _commit(task, rows_max)
     return rows
 
 

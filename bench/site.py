@@ -18,10 +18,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-import psutil
 from confluent_kafka import Producer
 
 from bench.load import NETWORK, RAW_PARTITIONS, Load
+from bench.usage import Usage
 from clout.broker import LocalBroker
 from clout.config import Settings, load
 from clout.machine import broker_at_hand
@@ -45,23 +45,6 @@ try:
 finally:
     profile.dump_stats({file!r})
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """What a process has used at a moment."""
-
-    cpu_seconds: float
-    """User and system time of all its threads."""
-    resident_mb: float
-    at_seconds: float
-
-    @staticmethod
-    def of(pid: int) -> "Usage":
-        """Look now."""
-        process = psutil.Process(pid)
-        cpu = process.cpu_times()
-        return Usage(cpu.user + cpu.system, process.memory_info().rss / 1e6, time.monotonic())
 
 
 class RoleEndedError(Exception):

@@ -118,9 +118,10 @@ class Task:
         begun = time.perf_counter()
         self._write_transaction(proposal, opened.producer)
         metrics.commit_seconds.observe(time.perf_counter() - begun)
+        # Before the rows: who asks meanwhile must know every network that a row may have.
+        before, self.state = self.state, proposal.state
         local = Local(opened.changelog_topic_id, self._changelog_end, self.shared.clock())
         opened.store.write(proposal.actors, proposal.targets, encode(proposal.state), local)
-        before, self.state = self.state, proposal.state
         self._count(before, proposal)
 
     def _propose(self, batch: Sequence[Accepted], store: Store) -> Proposal:

@@ -1,8 +1,10 @@
 """What a worker says of itself: how far behind, whether ready, and its `/v1/status`."""
 
 import os
+from contextlib import suppress
 from typing import Any
 
+from aiokafka.errors import IllegalStateError
 from faust.types import TP
 
 from streams.partitions import Partitions
@@ -26,7 +28,9 @@ class WorkerStatus:
         """Look where the consumer stands, and show each lane's lag."""
         self._consumer = consumer
         for tp in [tp for tp in consumer.assignment() if tp.topic in self._lane_of]:
-            self._read_to[tp] = await consumer.position(tp) or 0
+            # A rebalance may take the partition away meanwhile.
+            with suppress(AssertionError, IllegalStateError):
+                self._read_to[tp] = await consumer.position(tp) or 0
         lag_gauge = self._partitions.shared.metrics.lag
         for partition, task in list(self._partitions.tasks.items()):
             for lane, lag in self._lag(partition, task).items():
@@ -36,11 +40,18 @@ class WorkerStatus:
         lags = {}
         for topic, lane in self._lane_of.items():
             tp, position = TP(topic, partition), task.state.positions[lane]
-            end = (self._consumer.highwater(tp) or 0) if self._consumer is not None else 0
+            end = self._end(tp)
             # Control records take offsets too: what was read to the end and committed is not behind.
             done = self._read_to.get(tp, 0) >= end and task.intake.last_offset(lane) == position
             lags[lane] = 0 if done else max(0, end - position - 1)
         return lags
+
+    def _end(self, tp: TP) -> int:
+        if self._consumer is None:
+            return 0
+        with suppress(AssertionError, IllegalStateError):
+            return self._consumer.highwater(tp) or 0
+        return 0
 
     def missing(self) -> str | None:
         """Return what keeps the worker from being ready: restores under way, partitions that stand still."""

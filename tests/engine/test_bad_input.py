@@ -71,7 +71,11 @@ def letters_of(kafka: KafkaSettings, topic: str, count: int) -> list[tuple[dict[
     try:
         found = reader.consume(count, 20)
         return [
-            ({name: bytes(value or b"").decode() for name, value in message.headers() or []}, message.key(), message.value())
+            (
+                {name: bytes(value or b"").decode() for name, value in message.headers() or []},
+                message.key(),
+                message.value(),
+            )
             for message in found
         ]
     finally:

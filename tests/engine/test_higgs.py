@@ -1,7 +1,6 @@
 """A week of real interactions from one end to the other, against an independent computation."""
 
 import shutil
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,8 +56,8 @@ def played(install: Install, higgs_path: Path) -> Played:
 
 
 @pytest.fixture(scope="module")
-def changes(played: Played) -> Iterator[dict[str, list[ScoreChange]]]:
-    yield played.real.changes()
+def changes(played: Played) -> dict[str, list[ScoreChange]]:
+    return played.real.changes()
 
 
 def test_the_replay_reads_every_line_and_drops_the_twins(played: Played) -> None:

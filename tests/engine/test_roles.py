@@ -154,7 +154,9 @@ def test_what_an_aborted_transaction_wrote_into_a_lane_is_never_seen(running: Ru
         producer.begin_transaction()
         for partition, value in values:
             # The same sequence both times: a task that saw the first would stop at the second.
-            producer.produce(installation.names.actors_lane, value, encode_key(Stamp("probe/0", 1)), partition=partition)
+            producer.produce(
+                installation.names.actors_lane, value, encode_key(Stamp("probe/0", 1)), partition=partition
+            )
         producer.flush(10)
         finish(30)
 

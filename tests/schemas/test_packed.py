@@ -138,7 +138,9 @@ def test_a_key_comes_back_as_it_was(source: str, sequence: int) -> None:
     assert decode_key(encode_key(Stamp(source, sequence))) == (source, sequence)
 
 
-@pytest.mark.parametrize("key", [None, b"", b"twitter", b"twitter:", b":1", b"twitter:-1", b"twitter:1x", b"a:\xc2\xb2"])
+@pytest.mark.parametrize(
+    "key", [None, b"", b"twitter", b"twitter:", b":1", b"twitter:-1", b"twitter:1x", b"a:\xc2\xb2"]
+)
 def test_what_is_no_key_is_refused(key: bytes | None) -> None:
     with pytest.raises(PackedError, match="does not name a source"):
         decode_key(key)

@@ -86,7 +86,9 @@ class Lanes:
             pass
         topics.make(admin, [self.specs[topic]], 1)
 
-    def shared(self, directory: Path, *, clock: Callable[[], float] | None = None, model: Model | None = None) -> Shared:
+    def shared(
+        self, directory: Path, *, clock: Callable[[], float] | None = None, model: Model | None = None
+    ) -> Shared:
         """What tasks over the files in `directory` share."""
         shared = Shared(
             kafka=self.kafka,
@@ -119,6 +121,10 @@ class Lanes:
         """Offer the task everything committed that lies beyond its positions; return how many records."""
         generation = next(_generations)
         task.intake.open(task.state, generation)
+        return self.offer_as(task, generation)
+
+    def offer_as(self, task: Task, generation: int) -> int:
+        """Offer them as records of a generation in which the task's intake is open."""
         lane_of = {self.names.actors_lane: ACTORS, self.names.targets_lane: TARGETS}
         options = {"group.id": "by-hand", "enable.partition.eof": True, "fetch.wait.max.ms": 10}
         reader = clients.consumer(self.kafka, options)

@@ -13,7 +13,7 @@ LOCAL = Local("same", 50, NOW - 60)
 
 
 def facts(**changes: Any) -> Facts:
-    usual = {
+    usual: dict[str, Any] = {
         "topic": "scores.state.v1",
         "partition": 3,
         "topic_id": "same",

@@ -40,9 +40,7 @@ def told(rows: Rows | Record) -> list[tuple[Any, ...]]:
 
 
 @given(batches(), st.integers(1, 70), st.integers(1, 4))
-def test_records_cut_from_a_batch_hold_its_rows_in_order_group_by_group(
-    rows: Rows, rows_max: int, groups: int
-) -> None:
+def test_records_cut_from_a_batch_hold_its_rows_in_order_group_by_group(rows: Rows, rows_max: int, groups: int) -> None:
     group = np.arange(len(rows)) % groups
     found: dict[int, list[tuple[Any, ...]]] = {}
     for at, value in cut(rows, groups_of(group, groups), rows_max):

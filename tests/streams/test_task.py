@@ -1,27 +1,22 @@
 """The partition task on a real broker: what a batch leaves behind, and what a crash at each point leaves."""
 
-import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
 import msgspec
-import numpy as np
 import pytest
 from confluent_kafka import Producer, TopicPartition
 
-from schemas.change import decode_change
 from scorer.model import Model
 from scorer.reference import Event, Reference
 from streams import changelog, clients, feed_position
-from streams import task as task_module
 from streams.errors import CloutError
 from streams.feed_position import FeedPosition
 from streams.queries import user_states
 from streams.settings import KafkaSettings
 from streams.stages import targets as targets_stage
-from streams.store import Row, Store
+from streams.store import Store
 from streams.task import Task, TaskLostError
 from streams.task_state import ACTORS, TARGETS
 from tests.checks import broken_chains, changes_of, committed, users_of, wrong_sums
@@ -47,7 +42,8 @@ def lanes(kafka_settings: KafkaSettings) -> Lanes:
 def rows_of(store: Store | None) -> dict[bytes, Any]:
     """Everything a store holds, but what only this copy knows about itself."""
     assert store is not None
-    return {**dict(store.actors.items()), **dict(store.targets.items()), b"meta": store.meta()}
+    rows: dict[bytes, Any] = {key: row for table in (store.actors, store.targets) for key, row in table.items()}
+    return rows | {b"meta": store.meta()}
 
 
 def exported(task: Task) -> dict[str, Any]:
@@ -147,7 +143,7 @@ def test_a_crash_before_the_commit_leaves_nothing_and_the_next_owner_aborts_it(
         before = changelog.watermarks(lanes.kafka, lanes.names.state, 0)
         with lanes.task(tmp_path / "b") as owner:
             assert before == (0, 0)
-            assert changelog.watermarks(lanes.kafka, lanes.names.state, 0)[1] > len(batch[0].record.actors)
+            assert changelog.watermarks(lanes.kafka, lanes.names.state, 0)[1] > len({event.actor for event in EVENTS})
             assert committed(lanes.kafka, lanes.names.state) == []
             assert committed(lanes.kafka, lanes.names.targets_lane) == []
             lanes.work(owner)
@@ -201,7 +197,7 @@ def test_a_batch_that_breaks_a_law_is_not_written_at_all(
             outcome.after.entries["reach"] /= 2
             return outcome
 
-        monkeypatch.setattr(task_module.targets_stage, "fold", halving)
+        monkeypatch.setattr(targets_stage, "fold", halving)
         lanes.send(EVENTS[30:])
         with pytest.raises(CloutError, match="breaks the law"):
             lanes.work(task)
@@ -254,12 +250,12 @@ def test_a_copy_that_is_not_too_old_is_kept(lanes: Lanes, tmp_path: Path) -> Non
 
 
 @pytest.fixture
-def worked(lanes: Lanes, tmp_path: Path) -> Iterator[Lanes]:
+def worked(lanes: Lanes, tmp_path: Path) -> Lanes:
     """Lanes that a task, whose files are in `tmp_path`, has worked on."""
     lanes.send(EVENTS[:30], rows_max=5)
     with lanes.task(tmp_path) as task:
         lanes.work(task)
-    yield lanes
+    return lanes
 
 
 def refusal(lanes: Lanes, directory: Path, **shared: Any) -> CloutError:
@@ -283,6 +279,24 @@ def test_a_lane_that_begins_after_the_stored_position_is_refused(worked: Lanes, 
     assert "begins after the next record to read" in error.error
     assert "it begins at offset 9, the next would be 6" in error.detail
     assert "records 7 to 9 of twitter/0 are gone" in error.detail
+
+
+def test_lanes_whose_records_were_all_read_before_they_went_are_no_reason_to_refuse(
+    worked: Lanes, tmp_path: Path
+) -> None:
+    position = TopicPartition(worked.names.interactions("twitter"), 0, 30, feed_position.encode(FeedPosition([6])))
+    group = clients.consumer(worked.kafka, {"group.id": worked.names.ingest_group})
+    group.commit(offsets=[position], asynchronous=False)
+    group.close()
+    admin = clients.admin(worked.kafka)
+    lanes = (worked.names.actors_lane, worked.names.targets_lane)
+    ends = [TopicPartition(lane, 0, changelog.watermarks(worked.kafka, lane, 0)[1]) for lane in lanes]
+    for deleted in admin.delete_records(ends).values():
+        deleted.result(10)
+    with worked.task(tmp_path) as task:
+        worked.send(EVENTS[30:])
+        worked.work(task)
+        assert task.state.counters["twitter"]["applied"] == 60
 
 
 def test_a_lane_that_was_made_anew_is_refused(worked: Lanes, tmp_path: Path) -> None:
