@@ -103,15 +103,33 @@ def show(figures: Iterable[Figure]) -> None:
     for figure in figures:
         target = target_of(figure)
         verdict = "" if target is None else "[green]met" if target.met(figure.value) else "[red]not met"
-        value = f"{figure.value:,.{_DECIMALS.get(figure.unit, 0)}f}"
-        table.add_row(figure.measure, figure.load, value, figure.unit, str(target or ""), verdict, figure.note)
+        table.add_row(figure.measure, figure.load, _shown(figure), figure.unit, str(target or ""), verdict, figure.note)
     console = Console()
     console.width = max(console.width, _WIDTH_MIN)
     console.print(table)
 
 
+def markdown(figures: Iterable[Figure]) -> str:
+    """Return the table as docs/BENCHMARKS.md has it.
+
+    >>> print(markdown([Figure("ingest", LABELS["zipf"], 2.345, "CPU µs/event")]).splitlines()[-1])
+    | ingest | Zipf(1.3) of 1 M | 2.35 CPU µs/event | | |
+    """
+    lines = ["| measure | load | figure | to reach | |", "| --- | --- | ---: | ---: | --- |"]
+    for figure in figures:
+        target = target_of(figure)
+        verdict = ("", "") if target is None else (f"{target} ", "met " if target.met(figure.value) else "not met ")
+        cells = (figure.measure, figure.load, f"{_shown(figure)} {figure.unit}")
+        lines.append(f"| {' | '.join(cells)} | {verdict[0]}| {verdict[1]}|")
+    return "\n".join(lines) + "\n"
+
+
+def _shown(figure: Figure) -> str:
+    return f"{figure.value:,.{_DECIMALS.get(figure.unit, 0)}f}"
+
+
 def write(figures: Sequence[Figure], options: Mapping[str, Any]) -> Path:
-    """Write the figures with what they were measured on; return the file."""
+    """Write the figures with what they were measured on, and the table beside them; return the file."""
     RESULTS.mkdir(exist_ok=True)
     now = dt.datetime.now(dt.UTC)
     document = {
@@ -126,6 +144,7 @@ def write(figures: Sequence[Figure], options: Mapping[str, Any]) -> Path:
     }
     path = RESULTS / f"{now:%Y-%m-%dT%H%M%S}.json"
     path.write_bytes(msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n")
+    path.with_suffix(".md").write_text(markdown(figures), encoding="utf-8")
     return path
 
 

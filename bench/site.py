@@ -37,7 +37,7 @@ POLL_SECONDS: Final = 0.1
 _READY: Final = "/readyz"
 _RUN: Final = "from clout.main import main; main()"
 _RUN_PROFILED: Final = """
-import cProfile, sys
+import cProfile
 from clout.main import main
 profile = cProfile.Profile()
 try:

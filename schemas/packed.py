@@ -107,10 +107,14 @@ class _Wire(msgspec.Struct, array_like=True, gc=False, forbid_unknown_fields=Tru
     columns: list[bytes]
 
 
+class _Version(msgspec.Struct, array_like=True, gc=False):
+    version: int
+
+
 class _Head(msgspec.Struct, array_like=True, gc=False):
     version: int
-    kind: str = ""
-    rows: int = 0
+    kind: str
+    rows: int
 
 
 class Stamp(NamedTuple):
@@ -143,6 +147,7 @@ def decode_key(key: bytes | None) -> Stamp:
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(_Wire).decode
+_decode_version = msgspec.msgpack.Decoder(_Version).decode
 _decode_head = msgspec.msgpack.Decoder(_Head).decode
 
 
@@ -214,7 +219,7 @@ def _column(name: str, kind: np.dtype[Any], content: bytes, wire: _Wire) -> NDAr
 def _why_unreadable(value: bytes, text: str) -> str:
     """Tell a record of another version, whose fields may differ, from one that is broken."""
     try:
-        version = _decode_head(value).version
+        version = _decode_version(value).version
     except (msgspec.DecodeError, UnicodeDecodeError):
         return f"not a packed record: {text}"
     return _unknown_version(version) if version != VERSION else f"not a packed record: {text}"

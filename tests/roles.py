@@ -30,7 +30,7 @@ _HTTP_SECONDS: Final = 5.0
 _NAP_SECONDS: Final = 0.05
 
 
-def eventually(done: Callable[[], bool], *, seconds: float = 30.0, otherwise: Callable[[], object] = str) -> None:
+def eventually(done: Callable[[], object], *, seconds: float = 30.0, otherwise: Callable[[], object] = str) -> None:
     """Return when `done`; fail with what `otherwise` tells after the time."""
     deadline = time.monotonic() + seconds
     while not done():

@@ -70,13 +70,10 @@ def letters_of(kafka: KafkaSettings, topic: str, count: int) -> list[tuple[dict[
     reader.assign([TopicPartition(topic, 0, 0)])
     try:
         found = reader.consume(count, 20)
+        headers: list[Any] = [message.headers() or [] for message in found]
         return [
-            (
-                {name: bytes(value or b"").decode() for name, value in message.headers() or []},
-                message.key(),
-                message.value(),
-            )
-            for message in found
+            ({name: value.decode() for name, value in of}, message.key(), message.value())
+            for of, message in zip(headers, found, strict=True)
         ]
     finally:
         reader.close()

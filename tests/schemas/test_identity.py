@@ -31,7 +31,7 @@ def test_moving_a_character_from_one_part_to_the_next_changes_the_hash() -> None
 
 
 def test_the_hash_is_the_same_in_every_release() -> None:
-    assert hex(of("twitter", "twitter:1", "17")) == "@@"
+    assert hex(of("twitter", "twitter:1", "17")) == "0xf3090cc10b087b75"
 
 
 def test_many_events_of_one_actor_collide_no_more_than_chance() -> None:

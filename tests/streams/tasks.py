@@ -21,8 +21,8 @@ from streams.ingest_batch import Raw, prepare
 from streams.intake import Verdict
 from streams.metrics import WorkerMetrics
 from streams.names import Names
-from streams.settings import KafkaSettings, LaneSettings, NetworkSettings, WorkerSettings
 from streams.opening import Shared
+from streams.settings import KafkaSettings, LaneSettings, NetworkSettings, WorkerSettings
 from streams.task import Task
 from streams.task_state import ACTORS, TARGETS
 

@@ -55,13 +55,18 @@ def times_of_the_sender_in_a_lane(installation: Installation) -> Installation:
     return installation
 
 
-@pytest.mark.parametrize("role", ["ingest", "score"])
 @pytest.mark.parametrize(
-    ("spoil", "error", "hint"),
+    ("role", "spoil", "error", "hint"),
     [
-        (other_partition_count, "4 topics are not as they must be", "set lanes.partitions to the count"),
-        (times_of_the_sender, "message.timestamp.type=CreateTime, not LogAppendTime", "--add-config"),
-        (times_of_the_sender_in_a_lane, "message.timestamp.type=CreateTime, not LogAppendTime", "--add-config"),
+        ("ingest", other_partition_count, "4 topics are not as they must be", "set lanes.partitions to the count"),
+        ("score", other_partition_count, "4 topics are not as they must be", "set lanes.partitions to the count"),
+        ("ingest", times_of_the_sender, "message.timestamp.type=CreateTime, not LogAppendTime", "--add-config"),
+        (
+            "score",
+            times_of_the_sender_in_a_lane,
+            "message.timestamp.type=CreateTime, not LogAppendTime",
+            "--add-config",
+        ),
     ],
 )
 def test_a_role_refuses_topics_that_are_not_as_they_must_be(

@@ -22,8 +22,8 @@ def batches(draw: st.DrawFn) -> Rows:
     columns["label"] %= 3
     for side, users in (("actor", actors), ("target", targets)):
         columns[side] = random.integers(0, len(users), count).astype(np.uint32)
-        accounts = random.integers(0, len(users), count) if draw(st.booleans()) else []
-        columns[f"{side}_account"] = np.array(accounts, np.uint32)
+        accounts = random.integers(0, len(users), count if draw(st.booleans()) else 0)
+        columns[f"{side}_account"] = accounts.astype(np.uint32)
     return Rows(kind, ["a", "b"], ["", "x", "y"], actors, targets, columns)
 
 

@@ -42,7 +42,7 @@ def lanes(kafka_settings: KafkaSettings) -> Lanes:
 def rows_of(store: Store | None) -> dict[bytes, Any]:
     """Everything a store holds, but what only this copy knows about itself."""
     assert store is not None
-    rows: dict[bytes, Any] = {key: row for table in (store.actors, store.targets) for key, row in table.items()}
+    rows: dict[Any, Any] = {key: row for table in (store.actors, store.targets) for key, row in table.items()}
     return rows | {b"meta": store.meta()}
 
 

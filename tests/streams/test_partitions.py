@@ -1,0 +1,161 @@
+"""How the partitions of a worker come and go; Faust's consumer is stood in for, everything else is real."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from faust.types import TP
+
+from streams.flow import Flow
+from streams.opening import Shared
+from streams.partitions import Partitions
+from streams.settings import KafkaSettings, WorkerSettings
+from streams.task_state import ACTORS, TARGETS
+from tests.checks import broken_chains, changes_of
+from tests.streams.tasks import Lanes, some_events
+
+EVENTS = some_events(30)
+SLOW = WorkerSettings(restore_delay_seconds=1.0)
+
+
+class Consumer:
+    """As much of Faust's consumer as the flow of a partition needs; it hands over nothing."""
+
+    def __init__(self, lanes: Lanes) -> None:
+        self.assigned = {TP(topic, 0) for topic in (lanes.names.actors_lane, lanes.names.targets_lane)}
+        self.flowing: set[TP] = set()
+        self.sought: dict[TP, int] = {}
+
+    def assignment(self) -> set[TP]:
+        return self.assigned
+
+    async def seek_wait(self, offsets: Mapping[TP, int]) -> None:
+        self.sought |= offsets
+
+    def resume_partitions(self, tps: Iterable[TP]) -> None:
+        self.flowing |= set(tps)
+
+    def pause_partitions(self, tps: Iterable[TP]) -> None:
+        self.flowing -= set(tps)
+
+    def on_buffer_drop(self, tp: TP) -> None: ...
+
+
+@pytest.fixture
+def lanes(kafka_settings: KafkaSettings) -> Lanes:
+    return Lanes(kafka_settings)
+
+
+def made(lanes: Lanes, shared: Shared) -> tuple[Partitions, Consumer]:
+    consumer = Consumer(lanes)
+    lane_of = {lanes.names.actors_lane: ACTORS, lanes.names.targets_lane: TARGETS}
+    return Partitions(shared, Flow(lambda: consumer, lane_of, 100_000)), consumer
+
+
+async def until(done: Callable[[], bool]) -> None:
+    async with asyncio.timeout(30):
+        while not done():  # noqa: ASYNC110  what is waited for knows of no event
+            await asyncio.sleep(0.02)
+
+
+def run(scenario: Callable[[], Awaitable[Any]]) -> None:
+    async def main() -> None:
+        await scenario()
+
+    asyncio.run(main())
+
+
+def test_a_restore_under_way_is_kept_when_a_rebalance_leaves_its_partition(lanes: Lanes, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        partitions, consumer = made(lanes, replace(lanes.shared(tmp_path), settings=SLOW))
+        await partitions.assigned({0}, 1)
+        task = partitions.opening[0]
+        await partitions.revoked()
+        await partitions.assigned({0}, 2)
+        assert partitions.opening[0] is task
+        await until(lambda: 0 in partitions.tasks)
+        assert partitions.tasks[0] is task
+        await until(lambda: consumer.flowing == consumer.assigned)
+        assert task.intake.takes(ACTORS, 0, 2)
+        await partitions.leave()
+
+    run(scenario)
+
+
+def test_a_restore_under_way_is_dropped_when_its_partition_goes(lanes: Lanes, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        partitions, _ = made(lanes, replace(lanes.shared(tmp_path), settings=SLOW))
+        await partitions.assigned({0}, 1)
+        dropped = partitions.opening[0]
+        await partitions.revoked()
+        await partitions.assigned(set(), 2)
+        assert partitions.opening == {}
+        await partitions.assigned({0}, 3)
+        await until(lambda: 0 in partitions.tasks)
+        assert partitions.tasks[0] is not dropped
+        assert dropped.store is None
+        await partitions.leave()
+
+    run(scenario)
+
+
+def test_nothing_flows_before_a_restore_is_done(lanes: Lanes, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        partitions, consumer = made(lanes, replace(lanes.shared(tmp_path), settings=SLOW))
+        await partitions.assigned({0}, 1)
+        assert not any(partitions.is_ready(tp) for tp in consumer.assigned)
+        assert partitions.next_offsets(consumer.assigned) == {}
+        assert consumer.flowing == set()
+        await until(lambda: 0 in partitions.tasks)
+        assert set(partitions.next_offsets(consumer.assigned).values()) == {0}
+        await partitions.leave()
+
+    run(scenario)
+
+
+def test_a_task_that_was_fenced_comes_back_through_restore_and_goes_on(lanes: Lanes, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        partitions, consumer = made(lanes, lanes.shared(tmp_path / "a"))
+        await partitions.assigned({0}, 1)
+        await until(lambda: 0 in partitions.tasks)
+        first = partitions.tasks[0]
+        await until(lambda: consumer.flowing == consumer.assigned)
+        lanes.send(EVENTS)
+        with lanes.task(tmp_path / "rival") as rival:
+            lanes.work(rival)
+            consumer.sought.clear()
+            lanes.offer_as(first, 1)
+            partitions.wake(0)
+            await until(lambda: first.store is None)
+            assert consumer.flowing == set()
+            assert 0 not in partitions.tasks
+        await until(lambda: 0 in partitions.tasks)
+        again = partitions.tasks[0]
+        assert again is not first
+        assert again.state == rival.state
+        await until(lambda: consumer.flowing == consumer.assigned)
+        assert consumer.sought[TP(lanes.names.actors_lane, 0)] == again.state.positions[ACTORS] + 1
+        assert broken_chains(changes_of(lanes.kafka, lanes.names.changes)) == []
+        await partitions.leave()
+
+    run(scenario)
+
+
+def test_a_partition_that_refuses_to_start_says_why_and_leaves_the_others_alone(lanes: Lanes, tmp_path: Path) -> None:
+    lanes.send(EVENTS)
+    with lanes.task(tmp_path) as task:
+        lanes.work(task)
+    lanes.remake(lanes.names.actors_lane)
+
+    async def scenario() -> None:
+        partitions, _ = made(lanes, lanes.shared(tmp_path))
+        await partitions.assigned({0}, 1)
+        await until(lambda: 0 in partitions.failed)
+        assert "deleted and created again" in partitions.failed[0]
+        assert partitions.tasks == partitions.opening == {}
+        await partitions.leave()
+
+    run(scenario)
