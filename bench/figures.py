@@ -148,7 +148,7 @@ def write(figures: Sequence[Figure], options: Mapping[str, Any]) -> Path:
     return path
 
 
-def machine() -> dict[str, str | int]:
+def machine() -> dict[str, str | int | float]:
     """Return what the figures were measured on."""
     model = next(
         (
@@ -164,6 +164,7 @@ def machine() -> dict[str, str | int]:
     return {
         "cores": os.cpu_count() or 0,
         "processor": model,
+        "load_average_5_minutes": os.getloadavg()[1],
         "python": platform.python_version(),
         "java": java[0] if java else "",
         **{package: version(package) for package in packages},

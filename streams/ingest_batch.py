@@ -1,6 +1,7 @@
 """From raw records of one network to packed interactions, dead letters and counts; no Kafka here."""
 
-from collections import Counter
+from collections import Counter, defaultdict
+from itertools import count
 from typing import NamedTuple
 
 import numpy as np
@@ -104,15 +105,10 @@ def _rows(raw: Raw, columns: Columns, network: str, lane_partitions: int) -> tup
 
 
 def _numbered(names: list[str]) -> tuple[list[bytes], NDArray[np.uint32]]:
-    """Return the distinct names as bytes, and each row's number among them."""
-    number = dict.fromkeys(names)
-    distinct = list(number)
-    number = dict(zip(distinct, range(len(distinct)), strict=True))
-    return [name.encode() for name in distinct], np.fromiter(
-        map(number.__getitem__, names),
-        np.uint32,
-        len(names),
-    )
+    """Return the distinct names as bytes, and each row's number among them; in one pass, by first appearance."""
+    number: defaultdict[str, int] = defaultdict(count().__next__)
+    numbers = np.fromiter(map(number.__getitem__, names), np.uint32, len(names))
+    return [name.encode() for name in number], numbers
 
 
 def _labels(sources: list[str | None]) -> tuple[list[str], NDArray[np.uint16]]:

@@ -28,7 +28,7 @@ _log = structlog.get_logger(__name__)
 _NO_GENERATION: Final = -1
 _REOPEN_HEARTBEATS: Final = 3
 """A zombie that reopened at once would fence the rightful owner."""
-_COMMIT_INTERVAL_SHARE: Final = 5
+_COMMIT_INTERVAL_SHARE: Final = 2
 """The wait between commits is at least this many times the last commit's time …"""
 _COMMIT_INTERVAL_SECONDS_MAX: Final = 0.5
 """… and at most this."""

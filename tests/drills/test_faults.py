@@ -76,18 +76,18 @@ def harm(installation: Installation, feeder: Feeder, seed: int) -> list[str]:
     raise AssertionError
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize(("seed", "influence_floor"), [(1, 0.1), (2, 1.0)])
 def test_nothing_is_lost_or_counted_twice_whatever_happens_to_the_roles(
-    install: Install, higgs_path: Path, seed: int
+    install: Install, higgs_path: Path, seed: int, influence_floor: float
 ) -> None:
     settings = WorkerSettings(session_timeout_seconds=SESSION_SECONDS, restore_delay_seconds=RESTORE_SECONDS)
-    installation = install(worker=settings)
+    installation = install(worker=settings, model=Model(influence_floor=influence_floor))
     with Feeder(installation, copies(higgs_path), events_per_second=EVENTS_PER_SECOND) as feeder:
         done = harm(installation, feeder, seed)
     [sums] = conservation(installation.wait(300))
     assert (sums.read, sums.missing) == (COPIES * (LINES - TWINS), 0), done
     users = installation.users()
-    assert wrong_sums(users, expected_sums(higgs_path), influence_floor=0.1) == [], done
+    assert wrong_sums(users, expected_sums(higgs_path), influence_floor=influence_floor) == [], done
     changes = installation.changes()
     assert broken_chains(changes) == [], done
     last = {user: (theirs[-1].score, theirs[-1].sequence) for user, theirs in changes.items()}

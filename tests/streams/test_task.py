@@ -6,8 +6,9 @@ from typing import Any, NoReturn
 
 import msgspec
 import pytest
-from confluent_kafka import Producer, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 
+from schemas.users import partition_of
 from scorer.model import Model
 from scorer.reference import Event, Reference
 from streams import changelog, clients, feed_position
@@ -172,6 +173,48 @@ def test_a_crash_between_the_transaction_and_the_files_is_caught_up_from_the_cha
     assert again.state.counters["twitter"] == {"credited": 60, "self": 0, "applied": 60}
     assert wrong_sums(exported(again), expected_sums(EVENTS), influence_floor=0.1) == []
     again.close()
+
+
+def test_a_transaction_touches_only_the_partitions_that_have_rows(
+    kafka_settings: KafkaSettings, tmp_path: Path
+) -> None:
+    lanes = Lanes(kafka_settings, partitions=3)
+    event = EVENTS[0]
+    acting, credited = (partition_of(user.encode(), 3) for user in (event.actor, event.target))
+    lanes.send([event])
+    with lanes.task(tmp_path, acting) as task:
+        lanes.offer(task)
+        task.commit(task.intake.take(task.state, task.source, rows_max=9, own_in_flight_max=9))
+        lanes.settle(lanes.names.targets_lane)
+        ends = [changelog.watermarks(lanes.kafka, lanes.names.targets_lane, at)[1] for at in range(3)]
+        assert [at for at, end in enumerate(ends) if end] == [credited]
+        assert committed(lanes.kafka, lanes.names.changes) == []
+
+
+class Committing:
+    """As much of a producer as a commit needs: it fails as told before it succeeds."""
+
+    def __init__(self, *errors: KafkaError) -> None:
+        self.left = list(errors)
+
+    def commit_transaction(self, _seconds: float) -> None:
+        if self.left:
+            raise KafkaException(self.left.pop(0))
+
+
+def test_a_commit_that_may_be_retried_is_retried(lanes: Lanes, tmp_path: Path) -> None:
+    producer: Any = Committing(*[KafkaError(KafkaError._TIMED_OUT, retriable=True)] * 3)
+    Task(0, lanes.shared(tmp_path))._commit_transaction(producer)
+    assert producer.left == []
+
+
+@pytest.mark.parametrize("retriable", [True, False])
+def test_a_commit_that_fails_for_good_is_given_up(lanes: Lanes, tmp_path: Path, retriable: bool) -> None:
+    errors = [KafkaError(KafkaError._FENCED, retriable=retriable)] * 20
+    producer: Any = Committing(*errors)
+    with pytest.raises(KafkaException):
+        Task(0, lanes.shared(tmp_path))._commit_transaction(producer)
+    assert (len(producer.left) == len(errors) - 1) is not retriable
 
 
 def test_a_record_read_again_is_skipped_by_position(lanes: Lanes, tmp_path: Path) -> None:
