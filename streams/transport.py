@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 import faust
+from faust.exceptions import ConsumerNotStarted
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
@@ -37,6 +38,13 @@ def make_transport(positions: Callable[[], Positions]) -> type[driver.Transport]
     class Consumer(driver.Consumer):
         def _new_consumer_thread(self) -> Any:
             return ReadCommittedThread(self, loop=self.loop, beacon=self.beacon)
+
+        def assignment(self) -> set[TP]:
+            """Return what is assigned: nothing while the consumer's thread is not up, where Faust would crash."""
+            try:
+                return set(super().assignment())
+            except ConsumerNotStarted:
+                return set()
 
         def resume_partitions(self, tps: Iterable[TP]) -> None:
             """Resume those that are restored; the others are resumed when they are."""

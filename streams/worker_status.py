@@ -2,13 +2,17 @@
 
 import os
 from contextlib import suppress
-from typing import Any
+from typing import Any, Final
 
 from aiokafka.errors import IllegalStateError
+from faust.exceptions import ConsumerNotStarted
 from faust.types import TP
 
 from streams.partitions import Partitions
 from streams.task import Task
+
+_NOT_ASSIGNED: Final = (AssertionError, ConsumerNotStarted, IllegalStateError)
+"""What the consumer raises about a partition that a rebalance takes away meanwhile."""
 
 
 class WorkerStatus:
@@ -28,8 +32,7 @@ class WorkerStatus:
         """Look where the consumer stands, and show each lane's lag."""
         self._consumer = consumer
         for tp in [tp for tp in consumer.assignment() if tp.topic in self._lane_of]:
-            # A rebalance may take the partition away meanwhile.
-            with suppress(AssertionError, IllegalStateError):
+            with suppress(*_NOT_ASSIGNED):
                 self._read_to[tp] = await consumer.position(tp) or 0
         lag_gauge = self._partitions.shared.metrics.lag
         for partition, task in list(self._partitions.tasks.items()):
@@ -49,7 +52,7 @@ class WorkerStatus:
     def _end(self, tp: TP) -> int:
         if self._consumer is None:
             return 0
-        with suppress(AssertionError, IllegalStateError):
+        with suppress(*_NOT_ASSIGNED):
             return self._consumer.highwater(tp) or 0
         return 0
 
