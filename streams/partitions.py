@@ -30,7 +30,7 @@ _REOPEN_HEARTBEATS: Final = 3
 """A zombie that reopened at once would fence the rightful owner."""
 _COMMIT_INTERVAL_SHARE: Final = 2
 """The wait between commits is at least this many times the last commit's time …"""
-_COMMIT_INTERVAL_SECONDS_MAX: Final = 0.5
+_COMMIT_INTERVAL_SECONDS_MAX: Final = 0.25
 """… and at most this."""
 _TICK_SECONDS: Final = 0.01
 """A task that waits for its interval looks this often whether a full batch has come meanwhile."""

@@ -38,6 +38,14 @@ def eventually(done: Callable[[], object], *, seconds: float = 30.0, otherwise: 
         time.sleep(_NAP_SECONDS)
 
 
+def start_together(*roles: "Role") -> None:
+    """Start roles at the same time and return when all listen."""
+    for role in roles:
+        role.launch()
+    for role in roles:
+        role.wait_until_listening()
+
+
 class Role:
     """One role as a process."""
 
@@ -51,8 +59,8 @@ class Role:
         self.log_file = directory / f"{name}.log"
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> Self:
-        """Start the process and return when it listens."""
+    def launch(self) -> Self:
+        """Start the process and return at once."""
         self._run_file.unlink(missing_ok=True)
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(
@@ -63,6 +71,14 @@ class Role:
                 cwd=self._directory,
                 env={**self._environment, "CLOUT_RUN_FILE": str(self._run_file)},
             )
+        return self
+
+    def start(self) -> Self:
+        """Start the process and return when it listens."""
+        return self.launch().wait_until_listening()
+
+    def wait_until_listening(self) -> Self:
+        """Return when its HTTP server can be asked."""
         eventually(lambda: self._run_file.exists() or self.ended(), otherwise=self.log)
         assert not self.ended(), self.log()
         return self
@@ -144,15 +160,21 @@ class Installation:
         for role in self.roles:
             role.kill()
 
+    def up(self, *, ingests: int = 1, workers: int = 1) -> tuple[list[Role], list[Role]]:
+        """Start so many of both roles at the same time."""
+        roles = [self.ingest(slot) for slot in range(ingests)], [self.worker(slot) for slot in range(workers)]
+        start_together(*roles[0], *roles[1])
+        return roles
+
     def ingest(self, slot: int = 0) -> Role:
-        """Start an ingest process."""
-        return self._start(f"ingest-{slot}", ["ingest", "--slot", str(slot)], self.settings)
+        """Prepare an ingest process."""
+        return self._role(f"ingest-{slot}", ["ingest", "--slot", str(slot)], self.settings)
 
     def worker(self, slot: int = 0, **changes: object) -> Role:
-        """Start a worker; `changes` to its settings are its own."""
+        """Prepare a worker; `changes` to its settings are its own."""
         worker = replace(self.settings.worker, **changes)  # type: ignore[arg-type]
         settings = self.settings.model_copy(update={"worker": worker})
-        return self._start(f"score-{slot}", ["score", "--slot", str(slot)], settings)
+        return self._role(f"score-{slot}", ["score", "--slot", str(slot)], settings)
 
     def run(self, *arguments: str, seconds: float = 60.0) -> subprocess.CompletedProcess[str]:
         """Run a command of this installation to its end."""
@@ -198,10 +220,10 @@ class Installation:
         """Return every user's changes."""
         return changes_of(self.settings.kafka, self.names.changes)
 
-    def _start(self, name: str, arguments: Sequence[str], settings: Settings) -> Role:
+    def _role(self, name: str, arguments: Sequence[str], settings: Settings) -> Role:
         role = Role(name, arguments, environment_of(settings), self.directory)
         self.roles.append(role)
-        return role.start()
+        return role
 
 
 def environment_of(settings: Settings) -> dict[str, str]:

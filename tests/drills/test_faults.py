@@ -46,8 +46,7 @@ def expected_sums(path: Path) -> dict[tuple[str, str], Sums]:
 def harm(installation: Installation, feeder: Feeder, seed: int) -> list[str]:
     """Do one thing after the other to the roles until all is sent; return what was done."""
     choose = random.Random(seed)
-    ingests = [installation.ingest(slot) for slot in range(2)]
-    workers = [installation.worker(slot) for slot in range(3)]
+    ingests, workers = installation.up(ingests=2, workers=3)
     done: list[str] = []
 
     def killed(role: Role) -> None:

@@ -17,8 +17,7 @@ EVENTS = 20_000
 
 def test_one_event_at_a_time_equals_the_reference_in_every_sum_and_change(install: Install, higgs_path: Path) -> None:
     installation = install(**SETTINGS)
-    installation.ingest()
-    installation.worker()
+    installation.up()
     interactions = first_interactions(higgs_path, EVENTS)
     installation.send(value for _, value, _ in interactions.raw)
     reference = reference_of(interactions.events)

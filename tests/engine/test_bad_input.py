@@ -15,7 +15,7 @@ from streams import clients
 from streams.progress import Conservation, conservation
 from streams.settings import KafkaSettings, LaneSettings, NetworkSettings
 from tests.engine.conftest import Install
-from tests.roles import Installation, Role, eventually
+from tests.roles import Installation, Role, eventually, start_together
 
 NOW_MS = int(time.time() * 1000)
 OTHER_PARTITION, BROKEN_PARTITION = 0, 1
@@ -93,7 +93,7 @@ class Fed:
 @pytest.fixture(scope="module")
 def fed(install: Install) -> Fed:
     installation = install(lanes=LaneSettings(partitions=2), networks={"twitter": NetworkSettings(raw_partitions=1)})
-    ingest, worker = installation.ingest(), installation.worker()
+    [ingest], [worker] = installation.up()
     bad = [value for value, _ in BAD]
     installation.send([*GOOD[:2], *bad, GOOD[2], ARRAY, *UNUSED, *GOOD[3:]])
     [sums] = conservation(installation.wait())
@@ -136,8 +136,7 @@ def test_a_bad_element_of_an_array_is_a_dead_letter_alone(fed: Fed) -> None:
 def test_the_counts_are_the_same_after_both_roles_were_restarted(fed: Fed) -> None:
     assert fed.ingest.stop() == 0
     assert fed.worker.stop() == 0
-    fed.ingest.start()
-    fed.worker.start()
+    start_together(fed.ingest, fed.worker)
     assert conservation(fed.installation.wait()) == [fed.sums]
 
 

@@ -15,7 +15,7 @@ from tests.checks import broken_chains, wrong_sums
 from tests.engine.conftest import Install
 from tests.engine.feeder import Feeder
 from tests.engine.higgs import first_interactions
-from tests.roles import eventually
+from tests.roles import eventually, start_together
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -42,19 +42,18 @@ def survived(install: Install, higgs_path: Path) -> Survived:
 
     Everyone has the same influence here, so that all three sums can be reproduced.
     """
-    interactions = first_interactions(higgs_path, 200_000)
+    interactions = first_interactions(higgs_path, 300_000)
     model = Model(name="flat", influence_floor=1.0)
     installation = install(model=model, worker=WorkerSettings(session_timeout_seconds=SESSION_SECONDS))
-    ingests = [installation.ingest(slot) for slot in range(2)]
-    killed, frozen = installation.worker(0), installation.worker(1)
+    ingests, [killed, frozen] = installation.up(ingests=2, workers=2)
     eventually(lambda: killed.partitions() and frozen.partitions(), otherwise=frozen.log)
-    with Feeder(installation, interactions.raw, events_per_second=4_000) as feeder:
-        eventually(lambda: feeder.sent > 10_000)
+    with Feeder(installation, interactions.raw, events_per_second=3_000) as feeder:
+        eventually(lambda: feeder.sent > 8_000)
         killed.kill()
         ingests[0].kill()
         frozen.freeze()
-        ingests[0].start()
         killed = installation.worker(0, restore_delay_seconds=RESTORE_SECONDS)
+        start_together(killed, ingests[0])
         eventually(lambda: killed.partitions().keys() == ALL, seconds=60, otherwise=killed.log)
         frozen.thaw()
         eventually(lambda: 0 < len(frozen.partitions()) < len(ALL), seconds=60, otherwise=frozen.log)

@@ -15,7 +15,7 @@ from streams.progress import Conservation, conservation
 from tests.checks import broken_chains, users_of, wrong_sums
 from tests.engine.conftest import Install
 from tests.engine.higgs import APPLIED, LINES, SELF, TWINS, USERS, first_interactions
-from tests.roles import Installation, Role, eventually
+from tests.roles import Installation, Role, eventually, start_together
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -43,14 +43,13 @@ class Played:
 @pytest.fixture(scope="module")
 def played(install: Install, higgs_path: Path) -> Played:
     installation = install()
-    ingest, worker = installation.ingest(), installation.worker()
+    [ingest], [worker] = installation.up()
     with ThreadPoolExecutor() as background:
         arguments = ("replay", str(higgs_path), "--network", "twitter", "--format", "snap")
         replay = background.submit(installation.run, *arguments)
         eventually(lambda: any(task["counters"] for task in worker.partitions().values()), otherwise=worker.log)
         exit_codes = [role.stop(seconds=10) for role in (worker, ingest)]
-        for role in (ingest, worker):
-            role.start()
+        start_together(ingest, worker)
         expected = sums_of(first_interactions(higgs_path).events, Model())
     assert replay.result().returncode == 0, replay.result().stderr
     [sums] = conservation(installation.wait(120))
@@ -102,8 +101,7 @@ def test_the_changes_of_every_user_are_a_chain_that_ends_at_the_export(
 def test_roles_that_were_stopped_go_on_where_they_were(played: Played) -> None:
     installation = played.installation
     assert [role.stop() for role in (played.worker, played.ingest)] == [0, 0]
-    for role in (played.ingest, played.worker):
-        role.start()
+    start_together(played.ingest, played.worker)
     assert conservation(installation.wait()) == [played.sums]
     assert installation.export() == played.export
 

@@ -53,7 +53,7 @@ class Running:
 def running(install: Install) -> Running:
     networks = {name: NetworkSettings(raw_partitions=1) for name in EVENTS}
     installation = install(networks=networks, worker=WorkerSettings(session_timeout_seconds=6))
-    ingest, *workers = installation.ingest(), installation.worker(0), installation.worker(1)
+    [ingest], workers = installation.up(workers=2)
     eventually(lambda: all(worker.partitions() for worker in workers), otherwise=workers[0].log)
     for network, events in EVENTS.items():
         installation.send(map(raw, events), network=network)

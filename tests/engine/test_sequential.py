@@ -23,8 +23,7 @@ class Scored:
 @pytest.fixture(scope="module")
 def scored(install: Install, higgs_path: Path) -> Scored:
     installation = install(**SETTINGS)
-    installation.ingest()
-    installation.worker()
+    installation.up()
     interactions = first_interactions(higgs_path, EVENTS)
     installation.send(value for _, value, _ in interactions.raw)
     reference = reference_of(interactions.events)

@@ -2,7 +2,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from rocksdict import Cache
 
@@ -81,6 +81,7 @@ def test_a_piece_of_the_changelog_without_the_tasks_record_keeps_the_one_before(
     assert store.meta() == b"meta"
 
 
+@settings(max_examples=25)
 @given(st.lists(USERS, max_size=30, unique=True), st.integers(1, 10))
 def test_a_scan_in_pieces_gives_every_user_once_in_key_order(
     tmp_path_factory: pytest.TempPathFactory, names: list[str], rows_max: int
