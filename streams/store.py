@@ -27,6 +27,8 @@ _BLOOM_BITS_PER_KEY: Final = 10
 Row = tuple[bytes, bytes | None]
 """Key and value; None deletes."""
 
+_HIT_SHARE_MIN: Final = 1 / 8
+"""Share of rows found below which holding rows costs more than it saves."""
 _ABSENT: Final[bytes] = bytes(bytearray(b"absent"))
 """Stands for a row that is not held, which is not the same as one that does not exist; known by identity."""
 
@@ -53,19 +55,27 @@ def actor_key(user: bytes, network: bytes) -> bytes:
 class RecentRows:
     """The rows last read or written, so that busy users cost no look-up; at most two generations of `rows_max`.
 
+    Where hardly anybody comes twice it only costs: then it holds nothing for a while and tries again.
+
     >>> recent = RecentRows(2)
     >>> recent.get([b"a"], lambda keys: [b"1"] * len(keys)), recent.get([b"a"], lambda keys: [])
     ([b'1'], [b'1'])
     """
 
-    def __init__(self, rows_max: int) -> None:
-        """Begin empty."""
+    def __init__(self, rows_max: int, *, batch_rows_min: int = 1_000, resting_reads: int = 16) -> None:
+        """Begin empty; fewer than `batch_rows_min` rows at once say nothing of how often somebody comes back."""
         self.rows_max = rows_max
+        self._batch_rows_min = batch_rows_min
+        self._resting_reads = resting_reads
+        self._resting = 0
         self._recent: dict[bytes, bytes | None] = {}
         self._older: dict[bytes, bytes | None] = {}
 
     def get(self, keys: list[bytes], read: Callable[[list[bytes]], list[bytes | None]]) -> list[bytes | None]:
         """Return the rows of `keys`; those not held are read."""
+        if self._resting:
+            self._resting -= 1
+            return read(keys)
         recent, older, absent = self._recent, self._older, _ABSENT
         rows = [recent.get(key, absent) for key in keys]
         at = [place for place, row in enumerate(rows) if row is absent]
@@ -77,10 +87,14 @@ class RecentRows:
             for place, row in zip(at, read(missing), strict=True):
                 rows[place] = row
         self.put(zip(keys, rows, strict=True))
+        if len(keys) >= self._batch_rows_min and len(keys) - len(at) < len(keys) * _HIT_SHARE_MIN:
+            self._recent, self._older, self._resting = {}, {}, self._resting_reads
         return rows
 
     def put(self, rows: Iterable[Row]) -> None:
         """Hold these rows."""
+        if self._resting:
+            return
         self._recent.update(rows)
         if len(self._recent) > self.rows_max:
             self._recent, self._older = {}, self._recent

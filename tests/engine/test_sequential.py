@@ -11,7 +11,7 @@ from tests.engine.higgs import first_interactions
 from tests.engine.sequential import SETTINGS, expected, reference_of, told, wrong_users
 from tests.roles import Installation
 
-EVENTS = 150
+EVENTS = 300
 
 
 @dataclass(frozen=True, slots=True)
