@@ -35,7 +35,12 @@ def decode(values: Sequence[bytes], headers: Sequence[Headers] | None = None) ->
     events = batch.events
     pending = iter(values)
     record = 0
-    while True:
+    while record < len(values):
+        if values[record].startswith(b"["):
+            # Straight to it: an error from the decoder of single events would cost more than the array's events.
+            _array_record(batch, record, next(pending))
+            record += 1
+            continue
         known = len(events)
         try:
             # What was decoded before an error stays in the list, so that nothing is decoded twice.
@@ -47,16 +52,21 @@ def decode(values: Sequence[bytes], headers: Sequence[Headers] | None = None) ->
         count = len(events) - known
         batch.came_one_by_one(record, count)
         record += count
-        if failure is None:
-            return batch
-        _not_one_event(batch, record, values[record], failure)
-        record += 1
+        if failure is not None:
+            _not_one_event(batch, record, values[record], failure)
+            record += 1
+    return batch
 
 
 def _not_one_event(batch: Batch, record: int, value: bytes, failure: Exception) -> None:
+    if value.lstrip()[:1] == b"[":
+        _array_record(batch, record, value)
+    else:
+        batch.reject(record, WHOLE, _rejected(value, failure))
+
+
+def _array_record(batch: Batch, record: int, value: bytes) -> None:
     try:
-        if value.lstrip()[:1] != b"[":
-            raise _rejected(value, failure)
         _array(batch, record, value)
     except RejectedError as error:
         batch.reject(record, WHOLE, error)
