@@ -6,7 +6,9 @@ ingest, the stages and the tools must agree, for the life of the topics.
 
 from typing import Final
 
+import numpy as np
 import xxhash
+from numpy.typing import NDArray
 
 USER_BYTES_MAX: Final = 256
 
@@ -18,6 +20,15 @@ def user_hash(user: bytes) -> int:
     '0xc62946ebe6b8e904'
     """
     return xxhash.xxh3_64_intdigest(user)
+
+
+def user_hashes(users: list[bytes]) -> NDArray[np.uint64]:
+    """The hashes of many users.
+
+    >>> user_hashes([b"twitter:50329"]).tolist() == [user_hash(b"twitter:50329")]
+    True
+    """
+    return np.fromiter(map(xxhash.xxh3_64_intdigest, users), np.uint64, len(users))
 
 
 def partition_of(user: bytes, partitions: int) -> int:

@@ -11,7 +11,7 @@ from schemas.dead_letter import DeadLetter, encode_headers
 from schemas.identity import event_hashes
 from schemas.interaction import HEARTBEAT_CODE, RETRACT_CODE
 from schemas.packed import INTERACTIONS
-from schemas.users import user_hash
+from schemas.users import user_hashes
 from streams.decoders import Decoder
 from streams.decoders.batch import WHOLE, originals
 from streams.decoders.columns import Columns, read
@@ -80,7 +80,7 @@ def _rows(raw: Raw, columns: Columns, network: str, lane_partitions: int) -> tup
     actors, actor = _numbered(columns.actors)
     targets, target = _numbered(columns.targets)
     labels, label = _labels(columns.sources)
-    hashes = np.fromiter(map(user_hash, actors), np.uint64, len(actors))
+    hashes = user_hashes(actors)
     same = np.empty(0, np.uint32)
     rows = Rows(
         INTERACTIONS,

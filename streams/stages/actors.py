@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.packed import CREDITS, Record
-from schemas.users import user_hash
+from schemas.users import user_hashes
 from scorer.actor_state import decode_actors, encode_actors
 from scorer.actors import fold_actors, influences
 from scorer.model import Parameters
@@ -67,11 +67,11 @@ def fold(
     _count(state, "credited", network)
 
     of_actor, of_network, index = _states_needed(actor, network, len(actors), len(state.networks))
-    names = [name.encode() for name in state.networks]
-    keys = [actor_key(actors[who], names[code]) for who, code in zip(of_actor, of_network, strict=True)]
+    ends = [actor_key(b"", name.encode()) for name in state.networks]
+    keys = [actors[who] + ends[code] for who, code in zip(of_actor, of_network, strict=True)]
     states = decode_actors(read_states(keys))
     scores = read_scores(actors)
-    hashes = np.fromiter(map(user_hash, targets), np.uint64, len(targets))
+    hashes = user_hashes(targets)
     grants = fold_actors(
         states,
         index=index,
