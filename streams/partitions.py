@@ -30,8 +30,12 @@ _REOPEN_HEARTBEATS: Final = 3
 """A zombie that reopened at once would fence the rightful owner."""
 _COMMIT_INTERVAL_SHARE: Final = 2
 """The wait between commits is at least this many times the last commit's time …"""
-_COMMIT_INTERVAL_SECONDS_MAX: Final = 0.25
-"""… and at most this."""
+_COMMIT_INTERVAL_SECONDS_MAX: Final = 0.15
+"""… and at most this, since latency is mostly waiting …"""
+_COMMIT_INTERVAL_BEHIND_SECONDS: Final = 0.5
+"""… but this while the task is far behind: larger batches cost less an event (`python -m bench --only e2e`)."""
+_BEHIND_SECONDS: Final = 2.0
+"""Age of events from which a task counts as behind; more than two such waits add up to, so that it catches up."""
 _TICK_SECONDS: Final = 0.01
 """A task that waits for its interval looks this often whether a full batch has come meanwhile."""
 _IDLE_SECONDS: Final = 1.0
@@ -254,6 +258,8 @@ class Partitions:
                 accepted.event.ack()
             took = time.monotonic() - last
             interval = min(max(shortest, took * _COMMIT_INTERVAL_SHARE), _COMMIT_INTERVAL_SECONDS_MAX)
+            if task.behind_seconds > _BEHIND_SECONDS:
+                interval = max(interval, _COMMIT_INTERVAL_BEHIND_SECONDS)
             if not batch:
                 self._arrived[partition].clear()
                 with suppress(TimeoutError):

@@ -29,6 +29,7 @@ _log = structlog.get_logger(__name__)
 _COMMIT_SECONDS: Final = 20.0
 _COMMIT_RETRIES_MAX: Final = 5
 _RECORD_ROWS_MAX: Final = 4_000
+_NONE: Final = np.empty(0, np.int64)
 
 
 class TaskLostError(Exception):
@@ -50,6 +51,8 @@ class Proposal:
     outcome: targets_stage.TargetsOutcome | None
     credits_in: int
     """Rows that came on the targets lane."""
+    newest_arrival_ms: int | None
+    """When the last of the events came to Kafka."""
 
 
 class Task:
@@ -65,6 +68,8 @@ class Task:
         self.stopped = ""
         """Why the task stands still, if it does."""
         self.state = shared.new_state()
+        self.behind_seconds = 0.0
+        """Age of the newest event of the last batch, from its arrival at Kafka to its commit here."""
         self._opened: Opened | None = None
         self._changelog_end = -1
         self._parameters = shared.model.parameters
@@ -139,7 +144,9 @@ class Task:
             except PackedError as error:
                 dead.append((accepted, error.reason))
         rows_in = sum(record.rows for record in records[TARGETS])
-        proposal = Proposal(state, [], NO_CHANGES, dead, [], [], None, rows_in)
+        last = [lane[-1].columns.get("arrival", _NONE)[-1:] for lane in records.values() if lane]
+        newest = max((int(arrival[0]) for arrival in last if len(arrival)), default=None)
+        proposal = Proposal(state, [], NO_CHANGES, dead, [], [], None, rows_in, newest)
         if records[TARGETS]:
             with shared.metrics.batch_seconds.labels(TARGETS).time():
                 outcome = targets_stage.fold(
@@ -253,6 +260,8 @@ class Task:
 
     def _count(self, before: TaskState, proposal: Proposal) -> None:
         metrics, outcome = self.shared.metrics, proposal.outcome
+        if proposal.newest_arrival_ms is not None:
+            self.behind_seconds = self.shared.clock() - proposal.newest_arrival_ms / 1000
         for network, counters in proposal.state.counters.items():
             for name, count in counters.items():
                 metrics.events.labels(network, name).inc(count - before.counters.get(network, {}).get(name, 0))

@@ -98,16 +98,10 @@ def test_the_changes_of_every_user_are_a_chain_that_ends_at_the_export(
         assert last.networks == {name: part.score for name, part in state.networks.items()}
 
 
-def test_roles_that_were_stopped_go_on_where_they_were(played: Played) -> None:
+def test_a_worker_without_its_files_restores_all_from_the_changelog(played: Played) -> None:
     installation = played.installation
     assert [role.stop() for role in (played.worker, played.ingest)] == [0, 0]
+    shutil.rmtree(installation.directory / "state")
     start_together(played.ingest, played.worker)
     assert conservation(installation.wait()) == [played.sums]
     assert installation.export() == played.export
-
-
-def test_a_worker_without_its_files_restores_all_from_the_changelog(played: Played) -> None:
-    assert played.worker.stop() == 0
-    shutil.rmtree(played.installation.directory / "state")
-    played.worker.start().wait_until_ready()
-    assert played.installation.export() == played.export
