@@ -127,7 +127,12 @@ class Ingest:
                         _log.warning("another process took this slot's transactional id", slot=self.slot)
                     failures = 0 if time.monotonic() - begun > max(_RETRY_SECONDS) else failures + 1
                     wait = _RETRY_SECONDS[min(failures, len(_RETRY_SECONDS)) - 1]
-                    _log.warning("gave up a transaction, will read again", reason=str(error), retry_seconds=wait)
+                    _log.warning(
+                        "gave up a transaction, will read again",
+                        positions=self._positions(),
+                        reason=str(error),
+                        retry_seconds=wait,
+                    )
                     self.metrics.aborts.inc()
                     self.stop.wait(wait)
         finally:
@@ -227,7 +232,11 @@ class Ingest:
             position.offset = offset
         consumer.assign([TopicPartition(p.topic, p.partition, p.offset) for p in committed])
         self.joined = True
-        _log.info("assigned", partitions=len(partitions))
+        _log.info("assigned", positions=self._positions())
+
+    def _positions(self) -> dict[str, int]:
+        """Return where each raw partition is read, by its source name."""
+        return {source_of(feed.network, number): feed.position for (_, number), feed in self.feeds.items()}
 
     def _revoked(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         """Finish the commit in hand before others take over."""

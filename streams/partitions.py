@@ -193,7 +193,13 @@ class Partitions:
         metrics.restore_records.inc(restored)
         metrics.restore_seconds.observe(seconds)
         self._show(partition, "running")
-        _log.info("partition ready", partition=partition, restored_records=restored, seconds=round(seconds, 2))
+        _log.info(
+            "partition ready",
+            partition=partition,
+            positions=task.state.positions,
+            restored_records=restored,
+            seconds=round(seconds, 2),
+        )
         self._spawn(self._work(task))
         await self._flow_in(task)
 
@@ -279,7 +285,8 @@ class Partitions:
 
     async def _lose(self, task: Task, reason: str) -> None:
         """Drop the task's memory; come back through restore if the partition is still ours, but not at once."""
-        _log.warning("task lost, will begin again", partition=task.partition, reason=reason)
+        positions = task.state.positions
+        _log.warning("task lost, will begin again", partition=task.partition, positions=positions, reason=reason)
         self.shared.metrics.lost.inc()
         self.tasks.pop(task.partition, None)
         task.intake.close()

@@ -243,7 +243,13 @@ class Task:
                 if not error.args[0].retriable() or attempt == _COMMIT_RETRIES_MAX:
                     raise
                 reason = error.args[0].str()
-                _log.warning("commit will be retried", partition=self.partition, attempt=attempt + 1, reason=reason)
+                _log.warning(
+                    "commit will be retried",
+                    partition=self.partition,
+                    positions=self.state.positions,
+                    attempt=attempt + 1,
+                    reason=reason,
+                )
             else:
                 return
 

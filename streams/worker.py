@@ -153,7 +153,8 @@ class Worker:
                 problem = CloutError(
                     f"partition {partition} stopped: the sequence of a lane has a gap or a repeat",
                     detail=task.intake.gap,
-                    hint="the lane lost or doubled records; nothing after that point was taken in",
+                    hint="nothing from there on was taken in; bring the lane's records back, or, if ingest's committed "
+                    "offsets were lost and its numbers began anew, begin under another kafka.prefix",
                 )
                 self._partitions.stop(task, problem)
 

@@ -7,13 +7,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.packed import CREDITS, Record
+from schemas.packed import CREDITS, INTERACTIONS, Record
 from schemas.users import user_hashes
 from scorer.actor_state import decode_actors, encode_actors
 from scorer.actors import fold_actors, influences
 from scorer.model import Parameters
 from streams.packing import Rows, distinct, joined, renumbered, renumbering
-from streams.stages.lookup import accounts, labels, network_codes
+from streams.stages.lookup import accounts, labels, network_codes, require_kind
 from streams.store import Row, actor_key
 from streams.task_state import TaskState
 
@@ -44,6 +44,7 @@ def fold(
 
     `read_states` gives the stored rows of actor keys, `read_scores` the last published scores of users.
     """
+    require_kind(records, INTERACTIONS)
     network = network_codes(records, state)
     actors, actor_numbers = distinct([record.actors for record in records])
     targets, target_numbers = distinct([record.targets for record in records])

@@ -7,8 +7,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.packed import Record
+from streams.errors import CloutError
 from streams.packing import renumbered
 from streams.task_state import TaskState
+
+
+def require_kind(records: Sequence[Record], kind: str) -> None:
+    """Raise `CloutError` when a record is of another kind than this stage folds."""
+    for record in records:
+        if record.kind != kind:
+            raise CloutError(
+                f"a lane of {kind} holds a record of {record.kind}",
+                hint="run a version of Clout that knows this kind of record here",
+            )
 
 
 def network_codes(records: Sequence[Record], state: TaskState) -> NDArray[np.uint8]:

@@ -11,9 +11,8 @@ from scorer.compiled import Ints, Records
 from scorer.model import Parameters
 from scorer.target_state import decode_targets, encode_targets
 from scorer.targets import NO_CLOCK, Published, Scored, advance_clocks, fold_targets, publish, score_targets
-from streams.errors import CloutError
 from streams.packing import distinct, joined, renumbered
-from streams.stages.lookup import network_codes
+from streams.stages.lookup import network_codes, require_kind
 from streams.store import Row
 from streams.task_state import TaskState
 
@@ -56,12 +55,7 @@ def fold(
 
     `read` gives the stored rows of users. Raise `CloutError` for a kind of record that this stage does not fold.
     """
-    for record in records:
-        if record.kind != CREDITS:
-            raise CloutError(
-                f"the targets stage cannot fold {record.kind}",
-                hint="run a version of Clout that knows this kind of record",
-            )
+    require_kind(records, CREDITS)
     network = network_codes(records, state).astype(np.int64)
     users, numbers = distinct([record.targets for record in records])
     user = renumbered(records, "target", numbers).astype(np.int64)
