@@ -39,6 +39,7 @@ from streams.settings import (
 NetworkName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")]
 
 _TOPIC_PART: Final = re.compile(r"[A-Za-z0-9._-]*")
+_ADDRESSES: Final = re.compile(r"([^\s,]+:\d{1,5}(,[^\s,]+:\d{1,5})*)?")
 _SECRET: Final = re.compile(r"password|secret|\.pem$")
 _MASK: Final = "********"
 
@@ -111,11 +112,14 @@ def load(flags: Mapping[str, str | None], file: Path | None = None) -> Loaded:
 
 
 def _check_names(settings: Settings, layer: Layer) -> None:
-    """Refuse names that no topic can carry and formats that no decoder reads."""
+    """Refuse names that no topic can carry, addresses that are none and formats that no decoder reads."""
     for path, name in {("kafka", "prefix"): settings.kafka.prefix, ("model", "name"): settings.model.name}.items():
         if not _TOPIC_PART.fullmatch(name):
             message = "It becomes part of topic names: only letters, digits, '.', '_' and '-'"
             raise _unusable(path, message, name, layer)
+    if not _ADDRESSES.fullmatch(settings.kafka.broker):
+        message = "It must be HOST:PORT, or several of them with commas between"
+        raise _unusable(("kafka", "broker"), message, settings.kafka.broker, layer)
     formats = decoder_names()
     for network, of_network in settings.networks.items():
         if of_network.format not in formats:

@@ -14,6 +14,11 @@ QUIETER: Final = ("faust", "mode", "aiokafka", "kafka", "uvicorn", "httpx", "asy
 """Libraries that tell at `info` what only their authors want to know."""
 
 
+def quieten_client() -> None:
+    """Show only errors of the Kafka client: a command's own words say what its user needs to know."""
+    logging.getLogger("librdkafka").setLevel(logging.ERROR)
+
+
 def set_up(
     level: Literal["debug", "info", "warning", "error"] = "info",
     form: Literal["auto", "text", "json"] = "auto",

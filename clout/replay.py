@@ -12,12 +12,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import BinaryIO, Final, Protocol, cast
+from typing import BinaryIO, Final, NamedTuple, Protocol, cast
 
 import msgspec
 from confluent_kafka import Producer
 
-from clout.sender import RawSender
+from clout.sender import PAYLOAD_BYTES_MAX, RawSender
 from clout.snap import LineCounts, RawEvent, SnapEvents
 from streams.errors import CloutError
 
@@ -27,7 +27,7 @@ PROGRESS_EVERY_EVENTS: Final = 8_192
 
 
 class NativeEvents:
-    """The lines of a file in the native format, each with its key and time.
+    """The lines of a file in the native format, each with its key and time. What is malformed, ingest decides.
 
     >>> [(key, time_ms) for key, _, time_ms in NativeEvents().events([b'{"actor": "a:1", "time": 5}', b"oops"])]
     [(b'a:1', 5), (None, None)]
@@ -50,7 +50,6 @@ class NativeEvents:
             try:
                 head = decode(value)
             except (msgspec.DecodeError, UnicodeDecodeError):
-                counts.malformed += 1
                 yield None, value, None
                 continue
             if isinstance(head, list):
@@ -103,6 +102,13 @@ class Pace:
         return max(0.0, began + (time_ms - first_ms) / 1000 / self._factor - now_seconds)
 
 
+class TooLarge(NamedTuple):
+    """A line that no topic takes."""
+
+    line: int
+    size_bytes: int
+
+
 @dataclass(frozen=True, slots=True)
 class ReplaySummary:
     """What a replay did."""
@@ -112,11 +118,13 @@ class ReplaySummary:
     twins_dropped: int
     malformed: int
     sent: int
+    too_large: list[TooLarge]
+    interrupted: bool
     seconds: float
 
     @property
-    def events_per_second(self) -> float:
-        """Sent events a second, with the wait for the broker."""
+    def records_per_second(self) -> float:
+        """Sent records a second, with the wait for the broker."""
         return self.sent / self.seconds if self.seconds > 0 else 0.0
 
 
@@ -181,14 +189,21 @@ def replay(
 ) -> ReplaySummary:
     """Send a file to a topic; `factor` times as fast as life by event time, or as fast as possible if None.
 
-    `on_progress` is called with the bytes of the file read so far and the events sent, several times a second.
+    `on_progress` is called with the bytes of the file read so far and the events sent, several times a second. Lines
+    that are too large for a record are left out and listed. However it ends, the broker has what was sent before.
     """
     began = time.monotonic()
     sender = RawSender(producer, topic)
     pace = Pace(factor) if factor is not None else None
+    too_large: list[TooLarge] = []
+    interrupted = False
     try:
         with opened_lines(path) as (lines, bytes_read):
             for key, value, time_ms in reader.events(lines):
+                size_bytes = len(key or b"") + len(value)
+                if size_bytes > PAYLOAD_BYTES_MAX:
+                    too_large.append(TooLarge(reader.counts.lines, size_bytes))
+                    continue
                 if pace is not None and time_ms is not None:
                     while (nap := pace.wait_seconds(time_ms, time.monotonic())) > 0:
                         sender.poll()
@@ -199,16 +214,15 @@ def replay(
                     on_progress(bytes_read(), sender.sent_records)
             on_progress(bytes_read(), sender.sent_records)
     except KeyboardInterrupt:
-        sender.close()
-        raise
+        interrupted = True
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        sender.close()
         raise CloutError(
             f"{path} ends early or is damaged",
-            detail=f"{error}; {sender.sent_records} events were sent",
+            detail=f"{error}; {sender.sent_records:,} records were sent",
             hint="fetch the file again",
         ) from error
-    sender.close()
+    finally:
+        sender.close()
     counts = reader.counts
     return ReplaySummary(
         lines=counts.lines,
@@ -216,5 +230,7 @@ def replay(
         twins_dropped=counts.twins,
         malformed=counts.malformed,
         sent=sender.sent_records,
+        too_large=too_large,
+        interrupted=interrupted,
         seconds=time.monotonic() - began,
     )

@@ -4,6 +4,11 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from streams.errors import CloutError
 
+PAYLOAD_BYTES_MAX = 1_000_000
+"""Key and value of one record; with its head it still fits into a topic's 1 MiB."""
+HEAD_BYTES_MAX = 4_096
+"""What the protocol adds to a record, generously."""
+
 RAW_PRODUCER_OPTIONS: dict[str, str | int | float | bool] = {
     "enable.idempotence": True,
     "compression.type": "lz4",
@@ -11,6 +16,7 @@ RAW_PRODUCER_OPTIONS: dict[str, str | int | float | bool] = {
     "batch.size": 262_144,
     "queue.buffering.max.messages": 500_000,
     "queue.buffering.max.kbytes": 262_144,
+    "message.max.bytes": PAYLOAD_BYTES_MAX + HEAD_BYTES_MAX,
     "delivery.report.only.error": True,
 }
 """Options of the producer that a `RawSender` is given, beside those that reach the cluster."""
@@ -41,6 +47,7 @@ class RawSender:
                 self._producer.poll(QUEUE_FULL_WAIT_SECONDS)
                 self._check()
             except KafkaException as error:
+                self.sent_records += 1
                 self._failed(error.args[0], None)
                 self._check()
         self.sent_records += 1
@@ -68,7 +75,7 @@ class RawSender:
     def _check(self) -> None:
         if self._failure is not None:
             raise CloutError(
-                f"{self.failed_records} records were not taken by {self._topic}",
+                f"{self.failed_records:,} of {self.sent_records:,} records were not taken by {self._topic}",
                 detail=self._failure.str(),
                 hint="see that the broker is up and the topic exists: clout topics check",
             )

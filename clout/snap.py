@@ -21,6 +21,9 @@ KIND_OF_COLUMN: Final = {b"RT": b"share", b"MT": b"mention", b"RE": b"reply"}
 DIGITS_MAX: Final = 12
 """Digits of a time in seconds; longer is no time."""
 
+LINE_BYTES_MAX: Final = 4_096
+"""Two ids, a time and a kind are never longer; a longer line is no interaction."""
+
 _PLAIN = re.compile(rb"[\t\n\r\x20\x21\x23-\x5b\x5d-\x7e]*")
 """A line that needs no JSON escapes: printable ASCII without quotation mark and backslash."""
 
@@ -79,7 +82,7 @@ class SnapEvents:
             if not columns or columns[0].startswith(b"#"):
                 counts.skipped += 1
                 continue
-            kind = self.kind_of(columns)
+            kind = self.kind_of(columns) if len(line) <= LINE_BYTES_MAX else None
             if kind is None or not (_PLAIN.fullmatch(line) or _escape(columns)):
                 counts.malformed += 1
                 yield None, line.rstrip(b"\r\n"), None

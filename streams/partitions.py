@@ -28,12 +28,10 @@ _log = structlog.get_logger(__name__)
 _NO_GENERATION: Final = -1
 _REOPEN_HEARTBEATS: Final = 3
 """A zombie that reopened at once would fence the rightful owner."""
-_COMMIT_INTERVAL_SHARE: Final = 2
-"""The wait between commits is at least this many times the last commit's time …"""
 _COMMIT_INTERVAL_SECONDS_MAX: Final = 0.15
-"""… and at most this, since latency is mostly waiting …"""
+"""The wait between commits is the last commit's time, but at most this, since latency is mostly waiting …"""
 _COMMIT_INTERVAL_BEHIND_SECONDS: Final = 0.5
-"""… but this while the task is far behind: larger batches cost less an event (`python -m bench --only e2e`)."""
+"""… and this while the task is far behind: larger batches cost less an event (`python -m bench --only e2e`)."""
 _BEHIND_SECONDS: Final = 2.0
 """Age of events from which a task counts as behind; more than two such waits add up to, so that it catches up."""
 _TICK_SECONDS: Final = 0.01
@@ -263,7 +261,7 @@ class Partitions:
             for accepted in batch:
                 accepted.event.ack()
             took = time.monotonic() - last
-            interval = min(max(shortest, took * _COMMIT_INTERVAL_SHARE), _COMMIT_INTERVAL_SECONDS_MAX)
+            interval = max(shortest, min(took, _COMMIT_INTERVAL_SECONDS_MAX))
             if task.behind_seconds > _BEHIND_SECONDS:
                 interval = max(interval, _COMMIT_INTERVAL_BEHIND_SECONDS)
             if not batch:

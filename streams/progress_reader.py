@@ -117,15 +117,21 @@ class ProgressReader:
                 [asked], require_stable=True, request_timeout=KAFKA_TIMEOUT_SECONDS
             )
             found = answer[self._names.ingest_group].result().topic_partitions
+            return {
+                (place.topic, place.partition): (
+                    place.offset if place.offset >= 0 else None,
+                    decode(place.metadata, self._lane_partitions),
+                )
+                for place in found
+            }
         except KafkaException as error:
             raise _unreachable(error) from error
-        return {
-            (place.topic, place.partition): (
-                place.offset if place.offset >= 0 else None,
-                decode(place.metadata, self._lane_partitions),
-            )
-            for place in found
-        }
+        except ValueError as error:
+            raise CloutError(
+                f"what the group {self._names.ingest_group} committed cannot be read",
+                detail=str(error),
+                hint="check lanes.partitions and the prefix: clout topics check",
+            ) from error
 
 
 def tasks_by_partition(statuses: Iterable[WorkerStatus]) -> Mapping[int, TaskStatus]:

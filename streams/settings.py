@@ -50,7 +50,7 @@ class IngestSettings:
 
     batch_events_max: Positive = 20_000
     """Raw records taken into one transaction."""
-    batch_interval_ms: Positive = 100
+    batch_interval_ms: Positive = 50
     """Longest wait for a batch to fill."""
     record_rows_max: Positive = 4_000
     """Rows in one packed record."""

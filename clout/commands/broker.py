@@ -8,7 +8,9 @@ from clout.broker import local
 from clout.commands.common import settings_of
 from streams.errors import CloutError
 
-group = typer.Typer(help="The local Apache Kafka, for those who have no cluster.", no_args_is_help=True)
+group = typer.Typer(
+    help="The local Apache Kafka, for those who have no cluster.\n\nExample: clout broker up", no_args_is_help=True
+)
 
 
 def register(app: typer.Typer) -> None:

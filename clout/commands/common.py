@@ -4,10 +4,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import typer
+from confluent_kafka import KafkaException
 
 from clout import logs
 from clout.broker import connect
 from clout.config import Loaded, Settings, load
+from streams import clients, topics
+from streams.errors import CloutError
+
+METADATA_TIMEOUT_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +50,32 @@ def settings_of(context: typer.Context) -> Settings:
     return loaded(context).settings
 
 
-def connected(context: typer.Context) -> Settings:
-    """The settings with a broker's address: the one set, or the local broker's."""
+def connected(context: typer.Context, *, role: bool = False) -> Settings:
+    """The settings with a broker's address: the one set, or the local broker's. Only a role logs all of its client."""
     settings = settings_of(context)
+    if not role and settings.log_level != "debug":
+        logs.quieten_client()
     return settings.model_copy(update={"kafka": connect(settings.kafka, settings.data_dir)})
+
+
+def connected_to_lanes(context: typer.Context) -> Settings:
+    """The same, once it is sure that `lanes.partitions` is what the topics were made with."""
+    settings = connected(context)
+    specs = topics.specification(settings.names, settings.lanes, settings.networks)
+    fixed = [spec for spec in specs if spec.fixed]
+    try:
+        found = clients.admin(settings.kafka).list_topics(timeout=METADATA_TIMEOUT_SECONDS).topics
+    except KafkaException as error:
+        raise CloutError("the broker did not answer", detail=error.args[0].str(), hint="check --broker") from error
+    # The full check asks for the topics' configuration too, which not everyone may read.
+    if any(spec.name in found and len(found[spec.name].partitions) != spec.partitions for spec in fixed):
+        topics.require(settings.kafka, fixed)
+    return settings
+
+
+def check_network(context: typer.Context, network: str) -> None:
+    """Refuse a network that the settings do not name."""
+    settings = settings_of(context)
+    if network not in settings.networks:
+        message = f"{network!r} is none of {', '.join(settings.networks)}, which the settings name"
+        raise typer.BadParameter(message, param_hint="--network")

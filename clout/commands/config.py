@@ -8,7 +8,7 @@ import typer
 
 from clout.commands.common import loaded
 
-group = typer.Typer(help="The settings.", no_args_is_help=True)
+group = typer.Typer(help="The settings.\n\nExample: clout config show", no_args_is_help=True)
 
 
 def register(app: typer.Typer) -> None:

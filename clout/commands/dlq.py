@@ -8,7 +8,7 @@ from confluent_kafka import Consumer, Message, TopicPartition
 from rich.console import Console
 from rich.text import Text
 
-from clout.commands.common import connected
+from clout.commands.common import check_network, connected
 from clout.config import Settings
 from schemas.dead_letter import REASONS, DeadLetter, decode_headers
 from schemas.times import format_ms
@@ -20,7 +20,7 @@ POLL_SECONDS: Final = 1.0
 METADATA_TIMEOUT_SECONDS: Final = 10.0
 BATCH_RECORDS: Final = 500
 
-group = typer.Typer(help="What could not be taken in.", no_args_is_help=True)
+group = typer.Typer(help="What could not be taken in.\n\nExample: clout dlq list --limit 10", no_args_is_help=True)
 
 
 def register(app: typer.Typer) -> None:
@@ -35,15 +35,15 @@ def list_(
     reason: Annotated[str | None, typer.Option(metavar="REASON", help="With this reason alone.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="At most so many.")] = None,
 ) -> None:
-    """List dead letters, the oldest first: reason, where the record stood, the start of its bytes.
+    """List dead letters, network by network, in the order they were put aside: reason, place, start of the bytes.
 
     Example: clout dlq list --network twitter --reason unknown_kind --limit 10
     """
-    settings = connected(context)
     if reason is not None and reason not in REASONS:
         raise typer.BadParameter(f"one of {', '.join(REASONS)}", param_hint="--reason")
-    if network is not None and network not in settings.networks:
-        raise typer.BadParameter(f"one of {', '.join(settings.networks)}", param_hint="--network")
+    if network is not None:
+        check_network(context, network)
+    settings = connected(context)
     console = Console(soft_wrap=True, highlight=False)
     shown = 0
     for letter, value in dead_letters(settings, [network] if network else list(settings.networks)):

@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from clout.commands.common import connected
+from clout.commands.common import connected_to_lanes
 from clout.owners import Owners
 
 
@@ -20,7 +20,7 @@ def command(context: typer.Context) -> None:
 
     Example: clout export | jq -c 'select(.score > 50) | [.user, .score]'
     """
-    with Owners(connected(context)) as owners:
+    with Owners(connected_to_lanes(context)) as owners:
         for partition in range(owners.partitions):
             for lines in owners.users(partition):
                 sys.stdout.buffer.write(lines)

@@ -26,7 +26,7 @@ def ingest(
     # The decoders and packing take a while to import: other commands do without.
     from streams.ingest import Ingest
 
-    settings = connected(context)
+    settings = connected(context, role=True)
     Ingest(
         kafka=settings.kafka,
         lanes=settings.lanes,

@@ -12,15 +12,18 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from clout.commands.common import connected
+from clout.commands.common import check_network, connected
 from clout.config import Settings
-from clout.replay import ReplaySummary, check_first_line, events_of, replay
-from clout.sender import RAW_PRODUCER_OPTIONS
+from clout.replay import ReplaySummary, TooLarge, check_first_line, events_of, replay
+from clout.sender import PAYLOAD_BYTES_MAX, RAW_PRODUCER_OPTIONS
 from schemas.kinds import KINDS
+from schemas.limits import RECORD_BYTES_MAX
 from streams import clients, topics
 from streams.errors import CloutError
 
 PLAIN_PROGRESS_EVERY_SECONDS = 5.0
+TOO_LARGE_SHOWN_MAX = 5
+INTERRUPTED = 130
 
 
 class Format(StrEnum):
@@ -55,7 +58,8 @@ def command(
 ) -> None:
     """Play a file of interactions into a network's topic, in its order, keyed by the acting user.
 
-    Lines that are no interaction are sent as they are: ingest puts them aside with a reason (`clout dlq list`).
+    Lines that are no interaction are sent as they are: ingest puts them aside with a reason (`clout dlq list`). Exit
+    code 1 when lines were too large to be sent; all others are. Ctrl-C ends it after what was sent has arrived.
 
     Example: clout replay higgs-activity_time.txt.gz --network twitter --format snap
     """
@@ -65,6 +69,7 @@ def command(
         raise typer.BadParameter(f"a kind {what}", param_hint="--kind")
     if id_prefix is not None and file_format is Format.native:
         raise typer.BadParameter("a prefix goes with --format snap alone", param_hint="--id-prefix")
+    check_network(context, network)
     check_first_line(file, file_format, kind=kind)
     settings = connected(context)
     topic = _topic(settings, network)
@@ -72,7 +77,24 @@ def command(
     reader = events_of(file_format, network, kind=kind, prefix=id_prefix)
     with _progress(file) as on_progress:
         summary = replay(file, reader, producer, topic, factor=factor, on_progress=on_progress)
-    typer.echo(_sentence(summary, topic))
+    # A record of the native format may be an array: how many events that is, only ingest knows.
+    typer.echo(_sentence(summary, topic, "records" if file_format is Format.native else "events"))
+    if summary.interrupted:
+        typer.echo("interrupted: what was sent counts, and another replay would count it again", err=True)
+        raise typer.Exit(INTERRUPTED)
+    if summary.too_large:
+        raise _too_large(summary.too_large)
+
+
+def _too_large(found: list[TooLarge]) -> CloutError:
+    shown = [f"line {of.line:,} has {of.size_bytes:,} bytes" for of in found[:TOO_LARGE_SHOWN_MAX]]
+    if len(found) > TOO_LARGE_SHOWN_MAX:
+        shown.append(f"and {len(found) - TOO_LARGE_SHOWN_MAX:,} more")
+    return CloutError(
+        f"{len(found):,} lines were not sent: larger than the {PAYLOAD_BYTES_MAX:,} bytes that a record can have",
+        detail="; ".join(shown),
+        hint=f"split them and play the parts; ingest takes records of at most {RECORD_BYTES_MAX:,} bytes",
+    )
 
 
 def _factor(speed: str) -> float | None:
@@ -89,12 +111,6 @@ def _factor(speed: str) -> float | None:
 
 def _topic(settings: Settings, network: str) -> str:
     """Return the network's topic once it is sure that ingest will read it, and as what it is written."""
-    if network not in settings.networks:
-        raise CloutError(
-            f"there is no network {network}",
-            detail=f"the settings name {', '.join(settings.networks)}",
-            hint=f"add a table [networks.{network}] to the settings, or name one of these",
-        )
     if settings.networks[network].format != "native":
         raise CloutError(
             f"the network {network} is read as {settings.networks[network].format}",
@@ -134,13 +150,15 @@ class _PlainProgress:
             print(f"{share:.0%}, {sent:,} events sent", file=sys.stderr, flush=True)  # noqa: T201
 
 
-def _sentence(summary: ReplaySummary, topic: str) -> str:
+def _sentence(summary: ReplaySummary, topic: str, what: str) -> str:
     parts = [f"read {summary.lines:,} lines"]
     if summary.skipped:
         parts.append(f"skipped {summary.skipped:,} empty lines and comments")
     if summary.twins_dropped:
         parts.append(f"dropped {summary.twins_dropped:,} twin mentions")
-    parts.append(f"sent {summary.sent:,} events to {topic}")
+    if summary.too_large:
+        parts.append(f"left out {len(summary.too_large):,} too large")
+    parts.append(f"sent {summary.sent:,} {what} to {topic}")
     if summary.malformed:
-        parts.append(f"of which {summary.malformed:,} are malformed and go to dead letters")
-    return f"{', '.join(parts)}; {summary.seconds:.1f} s, {summary.events_per_second:,.0f} events/s"
+        parts.append(f"of which {summary.malformed:,} are no interactions and go to dead letters")
+    return f"{', '.join(parts)}; {summary.seconds:.1f} s, {summary.records_per_second:,.0f} {what}/s"

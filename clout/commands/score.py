@@ -27,7 +27,7 @@ def score(
     # Faust and the kernels take a second to import: other commands do without.
     from streams.worker import Worker
 
-    settings = connected(context)
+    settings = connected(context, role=True)
     Worker(
         kafka=settings.kafka,
         lanes=settings.lanes,

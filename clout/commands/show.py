@@ -8,7 +8,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from clout.commands.common import connected
+from clout.commands.common import connected_to_lanes
 from clout.owners import Owners
 from schemas.export import UserState, decode_user
 from streams.errors import CloutError
@@ -28,7 +28,7 @@ def command(
 
     Example: clout show twitter:50329
     """
-    with Owners(connected(context)) as owners:
+    with Owners(connected_to_lanes(context)) as owners:
         found = owners.user(user)
     if found is None:
         raise CloutError(

@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from clout.commands.common import connected
+from clout.commands.common import connected_to_lanes
 from clout.commands.tables import conservation_table
 from clout.commands.wait import reader_of
 from streams.errors import CloutError
@@ -31,7 +31,7 @@ def command(
 
     Example: clout status --json
     """
-    settings = connected(context)
+    settings = connected_to_lanes(context)
     reader = reader_of(settings)
     feeds = reader.feeds()
     ingests, workers, missing = [], [], []

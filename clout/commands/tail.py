@@ -8,7 +8,7 @@ from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaExcepti
 from rich.console import Console
 from rich.text import Text
 
-from clout.commands.common import connected
+from clout.commands.common import connected_to_lanes
 from clout.config import Settings
 from schemas.change import ScoreChange, decode_change
 from schemas.users import partition_of
@@ -40,7 +40,7 @@ def command(
 
     Example: clout tail --user twitter:50329 --from-beginning
     """
-    settings = connected(context)
+    settings = connected_to_lanes(context)
     consumer = changes_consumer(settings, user=user, from_beginning=from_beginning)
     console = Console(soft_wrap=True, highlight=False)
     shown = 0

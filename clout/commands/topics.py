@@ -6,7 +6,7 @@ from clout.commands.common import connected
 from clout.config import Settings
 from streams import topics
 
-group = typer.Typer(help="The topics of this installation.", no_args_is_help=True)
+group = typer.Typer(help="The topics of this installation.\n\nExample: clout topics check", no_args_is_help=True)
 
 
 def register(app: typer.Typer) -> None:

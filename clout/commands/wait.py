@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from clout.commands.common import connected
+from clout.commands.common import connected_to_lanes
 from clout.commands.durations import seconds_of
 from clout.commands.tables import conservation_table
 from clout.config import Settings
@@ -38,7 +38,7 @@ def command(
     Example: clout wait --timeout 5m
     """
     timeout_seconds = seconds_of(timeout)
-    settings = connected(context)
+    settings = connected_to_lanes(context)
     console = Console(stderr=True)
     with console.status("waiting") as status:
         say = status.update if console.is_terminal else _Plain(console)

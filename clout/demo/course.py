@@ -229,7 +229,7 @@ class _Demonstration:
                 self._take(consumer, LOOK_SECONDS)
             sums = conservation(reading)
         console.print()
-        console.print(view.top_table(self._board.top(TOP), tuple(self._settings.networks)))
+        console.print(view.TopTable(self._board.top(TOP), tuple(self._settings.networks)))
         console.print()
         for reason in list(self._board.recent)[:5]:
             console.print(view.sentence(reason), highlight=False)
@@ -259,7 +259,8 @@ class _Screen(_Show):
         self._live, self._networks = live, networks
 
     def __call__(self, moment: view.Moment, board: Board) -> None:
-        self._live.update(view.screen(moment, board, self._networks, self._live.console.height), refresh=True)
+        width, height = self._live.console.size
+        self._live.update(view.screen(moment, board, self._networks, width, height), refresh=True)
 
 
 class _Lines(_Show):

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rich import box
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.layout import Layout
+from rich.measure import Measurement
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
@@ -14,8 +15,11 @@ from clout.demo.board import Board, Reason, Standing
 from clout.demo.health import Health
 from schemas.times import format_ms
 
-FRAME_LINES = 9
-"""Lines of a screen that are not rows of its two lists."""
+FRAME_LINES = 7
+"""Lines of a screen that are neither rows of its two lists nor text above and below them."""
+WIDE_COLUMNS = 130
+"""From this width on, the text above and below the lists takes one line each, else two."""
+UNLIMITED_COLUMNS = 1_000
 ROWS_MIN = 5
 
 
@@ -35,30 +39,50 @@ class Moment:
     health: Health
 
 
-def screen(moment: Moment, board: Board, networks: Sequence[str], height: int) -> Layout:
+def screen(moment: Moment, board: Board, networks: Sequence[str], width: int, height: int) -> Layout:
     """Lay out the whole screen."""
-    rows = max(ROWS_MIN, height - FRAME_LINES)
+    text_lines = 1 if width >= WIDE_COLUMNS else 2
+    rows = max(ROWS_MIN, height - FRAME_LINES - 2 * text_lines)
     layout = Layout()
     layout.split_column(
-        Layout(_heading(moment, board), size=3), Layout(name="lists"), Layout(_machinery(moment), size=3)
+        Layout(_heading(moment, board), size=2 + text_lines),
+        Layout(name="lists"),
+        Layout(_machinery(moment), size=2 + text_lines),
     )
     layout["lists"].split_row(
-        Layout(Panel(top_table(board.top(rows), networks), title="most influential", box=box.ROUNDED), ratio=5),
+        Layout(Panel(TopTable(board.top(rows), networks), title="most influential", box=box.ROUNDED), ratio=5),
         Layout(Panel(_reasons(list(board.recent)[:rows]), title="what moved", box=box.ROUNDED), ratio=4),
     )
     return layout
 
 
-def top_table(standings: Sequence[Standing], networks: Sequence[str]) -> Table:
-    """Make the table of the top users."""
-    table = Table(box=None, pad_edge=False, expand=True, header_style="dim")
-    table.add_column("", justify="right", style="dim")
-    table.add_column("")
-    table.add_column("user", overflow="ellipsis", no_wrap=True)
-    table.add_column("score", justify="right", style="bold")
-    table.add_column("", justify="right")
+@dataclass(frozen=True, slots=True)
+class TopTable:
+    """The table of the top users, with the scores of as many networks as there is room for."""
+
+    standings: Sequence[Standing]
+    networks: Sequence[str]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Give up the last networks first; rank, user, score and movement always stay."""
+        without_limit = options.update(width=UNLIMITED_COLUMNS)
+        for count in range(len(self.networks), -1, -1):
+            table = _top_table(self.standings, self.networks[:count])
+            if count == 0 or Measurement.get(console, without_limit, table).maximum <= options.max_width:
+                table.expand = True
+                yield table
+                return
+
+
+def _top_table(standings: Sequence[Standing], networks: Sequence[str]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("", justify="right", style="dim", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    table.add_column("user", overflow="ellipsis", no_wrap=True, ratio=1)
+    table.add_column("score", justify="right", style="bold", no_wrap=True)
+    table.add_column("", justify="right", no_wrap=True)
     for network in networks:
-        table.add_column(network, justify="right", style="dim", overflow="ellipsis", no_wrap=True)
+        table.add_column(network, justify="right", style="dim", no_wrap=True)
     for of in standings:
         parts = (f"{of.networks[name]:.1f}" if name in of.networks else "-" for name in networks)
         table.add_row(str(of.rank), _arrow(of), of.user, f"{of.score:.1f}", _moved(of.moved), *parts)
@@ -116,12 +140,12 @@ def _machinery(moment: Moment) -> RenderableType:
 
 
 def _reasons(reasons: Sequence[Reason]) -> RenderableType:
-    lines = []
+    lines = Table.grid(padding=(0, 1))
     for reason in reasons:
         change = reason.change
         rose = change.previous is None or (change.score or 0.0) >= change.previous
-        lines.append(Text(sentence(reason), style="green" if rose else "red", no_wrap=True, overflow="ellipsis"))
-    return Group(*lines)
+        lines.add_row("▲" if rose else "▼", sentence(reason), style="green" if rose else "red")
+    return lines
 
 
 def _arrow(of: Standing) -> Text:

@@ -43,7 +43,16 @@ def test_failure_is_1_with_error_detail_and_hint(capsys: pytest.CaptureFixture[s
     assert [line.partition(":")[0] for line in err.splitlines()] == ["error", "detail", "hint"]
 
 
-@pytest.mark.parametrize("arguments", [["brokr"], ["broker", "status", "--adress"], ["config", "show", "--prefix"]])
+WRONG = [
+    ["brokr"],
+    ["broker", "status", "--adress"],
+    ["config", "show", "--prefix"],
+    ["status", "--broker", "nonsense"],
+]
+WRONG += [["replay", "f", "--network", "foo", "--format", "snap"], ["dlq", "list", "--network", "foo"]]
+
+
+@pytest.mark.parametrize("arguments", WRONG)
 def test_wrong_use_is_2(arguments: list[str]) -> None:
     assert exit_code(*arguments) == 2
 
@@ -79,6 +88,34 @@ def test_topics_are_created_and_checked(kafka_settings: KafkaSettings, capsys: p
     assert "clout topics create" in capsys.readouterr().err
 
 
+LANE_READERS = [["status"], ["wait"], ["export"], ["show", "twitter:1"], ["tail", "--limit", "1"]]
+
+
+def test_commands_refuse_a_partition_count_that_the_topics_do_not_have(
+    kafka_settings: KafkaSettings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    where = ["--broker", kafka_settings.broker, "--prefix", kafka_settings.prefix]
+    exit_code("topics", "create", *where)
+    monkeypatch.setenv("CLOUT_LANES__PARTITIONS", "8")
+    for command in LANE_READERS:
+        capsys.readouterr()
+        assert exit_code(*command, *where) == 1
+        assert "set lanes.partitions to the count that the topics were made with" in capsys.readouterr().err
+
+
+def test_a_line_that_was_not_sent_is_told_and_the_exit_code_is_1(
+    kafka_settings: KafkaSettings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    where = ["--broker", kafka_settings.broker, "--prefix", kafka_settings.prefix]
+    exit_code("topics", "create", *where)
+    Path("events").write_bytes(b"{}\n" + b"x" * 1_200_000 + b"\n{}\n")
+    capsys.readouterr()
+    assert exit_code("replay", "events", "--network", "twitter", "--format", "native", *where) == 1
+    out, err = capsys.readouterr()
+    assert "read 3 lines, left out 1 too large, sent 2 records" in out
+    assert "line 2 has 1,200,000 bytes" in err
+
+
 def test_a_second_model_beside_the_first_gets_its_own_topics(
     kafka_settings: KafkaSettings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -100,6 +137,12 @@ def test_a_second_model_beside_the_first_gets_its_own_topics(
 
 COMMANDS = ["broker up", "broker down", "broker status", "topics create", "topics check", "config show"]
 COMMANDS += ["demo", "up", "ingest", "score", "replay", "wait", "status", "tail", "show", "export", "dlq list"]
+
+
+@pytest.mark.parametrize("group", ["broker", "topics", "dlq", "config"])
+def test_every_group_has_an_example(group: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert exit_code(group, "--help") == 0
+    assert f"Example: clout {group}" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("command", COMMANDS)

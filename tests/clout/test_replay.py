@@ -1,14 +1,16 @@
 import gzip
 import json
-from collections.abc import Callable
+import secrets
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
 from confluent_kafka import TopicPartition
 
 from clout.replay import NativeEvents, Pace, check_first_line, events_of, opened_lines, replay
-from clout.sender import RAW_PRODUCER_OPTIONS
-from streams import clients
+from clout.sender import PAYLOAD_BYTES_MAX, RAW_PRODUCER_OPTIONS
+from clout.snap import RawEvent
+from streams import clients, topics
 from streams.errors import CloutError
 from streams.settings import KafkaSettings
 
@@ -24,7 +26,6 @@ def test_native_lines_are_keyed_by_actor_and_timed() -> None:
 def test_a_malformed_native_line_comes_unchanged_and_without_a_key(line: bytes) -> None:
     reader = NativeEvents()
     assert list(reader.events([line])) == [(None, line, None)]
-    assert reader.counts.malformed == 1
 
 
 def test_an_array_is_one_record_keyed_by_its_first_actor() -> None:
@@ -32,7 +33,6 @@ def test_an_array_is_one_record_keyed_by_its_first_actor() -> None:
     [(key, value, _)] = reader.events([b"[" + EVENT + b"," + EVENT + b"]"])
     assert key == b"x:1"
     assert value.count(b"share") == 2
-    assert reader.counts.malformed == 0
 
 
 def test_empty_native_lines_are_skipped() -> None:
@@ -109,9 +109,56 @@ def test_a_replay_keeps_the_order_of_each_actor(
     assert len(last) == 7
 
 
+def written(topic: str, kafka_settings: KafkaSettings) -> int:
+    consumer = clients.consumer(kafka_settings, {"group.id": f"{kafka_settings.prefix}reader"})
+    _, end = consumer.get_watermark_offsets(TopicPartition(topic, 0), timeout=10)
+    consumer.close()
+    return end
+
+
+@pytest.fixture
+def topic(kafka_settings: KafkaSettings, make_topic: Callable[..., str]) -> str:
+    return make_topic(f"{kafka_settings.prefix}raw", **{"max.message.bytes": str(topics.RECORD_BYTES_MAX)})
+
+
+def test_a_line_too_large_for_kafka_is_left_out_and_named(
+    tmp_path: Path, kafka_settings: KafkaSettings, topic: str
+) -> None:
+    path = tmp_path / "events.json"
+    path.write_bytes(b"\n".join([EVENT] * 20 + [b"x" * (PAYLOAD_BYTES_MAX + 1)] + [EVENT] * 30))
+    producer = clients.producer(kafka_settings, RAW_PRODUCER_OPTIONS)
+    summary = replay(path, NativeEvents(), producer, topic)
+    assert summary.too_large == [(21, PAYLOAD_BYTES_MAX + 1)]
+    assert summary.sent == written(topic, kafka_settings) == 50
+
+
+def test_the_largest_line_is_taken(tmp_path: Path, kafka_settings: KafkaSettings, topic: str) -> None:
+    path = tmp_path / "events.json"
+    incompressible = secrets.token_bytes(PAYLOAD_BYTES_MAX - 2).replace(b"\n", b"x")
+    path.write_bytes(b"x" + incompressible + b"x")
+    replay(path, NativeEvents(), clients.producer(kafka_settings, RAW_PRODUCER_OPTIONS), topic)
+    assert written(topic, kafka_settings) == 1
+
+
+class Interrupted(NativeEvents):
+    def events(self, lines: Iterable[bytes]) -> Iterator[RawEvent]:
+        yield from super().events(lines)
+        raise KeyboardInterrupt
+
+
+def test_what_was_sent_before_an_interruption_arrives_and_is_counted(
+    tmp_path: Path, kafka_settings: KafkaSettings, topic: str
+) -> None:
+    path = tmp_path / "events.json"
+    path.write_bytes((EVENT + b"\n") * 20)
+    summary = replay(path, Interrupted(), clients.producer(kafka_settings, RAW_PRODUCER_OPTIONS), topic)
+    assert summary.interrupted
+    assert summary.sent == written(topic, kafka_settings) == 20
+
+
 def test_a_record_that_kafka_does_not_take_is_an_error(kafka_settings: KafkaSettings, tmp_path: Path) -> None:
     path = tmp_path / "events.json"
     path.write_bytes(EVENT)
     producer = clients.producer(kafka_settings, {**RAW_PRODUCER_OPTIONS, "message.timeout.ms": 1_500})
-    with pytest.raises(CloutError, match="not taken"):
+    with pytest.raises(CloutError, match="1 of 1 records were not taken"):
         replay(path, NativeEvents(), producer, f"{kafka_settings.prefix}no-such-topic")

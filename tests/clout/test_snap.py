@@ -50,7 +50,16 @@ def test_lines_without_a_kind_have_the_one_that_is_given() -> None:
 
 
 @pytest.mark.parametrize(
-    "line", [b"1 2 100\n", b"1 2 now RT\n", b"1 2 100 XX\n", b"1 2 100 RT more\n", b"\xff 2 100 RT\n", b'{"id": 1}\n']
+    "line",
+    [
+        b"1 2 100\n",
+        b"1 2 now RT\n",
+        b"1 2 100 XX\n",
+        b"1 2 100 RT more\n",
+        b"\xff 2 100 RT\n",
+        b'{"id": 1}\n',
+        b"1" * 5000 + b" 2 100 RT\n",
+    ],
 )
 def test_a_malformed_line_comes_unchanged_and_without_a_key(line: bytes) -> None:
     reader = SnapEvents("net", prefix="p")
