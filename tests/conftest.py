@@ -10,6 +10,7 @@ import pytest
 from hypothesis import settings
 
 from clout.broker import LocalBroker
+from clout.leash import leash
 from streams.clients import admin
 from streams.settings import KafkaSettings
 from streams.topics import TopicSpec, make
@@ -26,10 +27,14 @@ def broker() -> Iterator[str]:
     """HOST:PORT of a Kafka of this test run's own."""
     with tempfile.TemporaryDirectory(prefix="clout-test-") as directory:
         local = LocalBroker(Path(directory), port=None, heap_mb=512)
+        address = local.up().address
+        # A run that is killed cannot stop it: then its leash does.
+        tied = leash(local)
         try:
-            yield local.up().address
+            yield address
         finally:
             local.down()
+            tied.communicate()
 
 
 @pytest.fixture
