@@ -7,7 +7,10 @@ On the wire a packed record is one MessagePack array:
 `networks`, `labels` (collectors' names, or references of adjustments), `actors` and `targets` are lists of distinct
 values (user ids as UTF-8 bytes); `columns` are little-endian arrays of `rows` elements each, in the order of
 `COLUMNS[kind]`; columns of indices point into those lists. An account column may be empty, which says that every
-account named is the user it resolves to.
+account named is the user it resolves to; any other of `OPTIONAL` may be, which says that it is zero in every row.
+
+A retraction travels among interactions, so that it keeps its place after what it takes back: its kind is
+`schemas.interaction.RETRACT_CODE`, its event hash that of the event taken back, its target its own actor.
 
 The Kafka key says who wrote the record and the how-manieth it is for this lane partition, as `twitter/3:17` (raw
 partition 3 of twitter) or `actors/2:5` (the actors stage of partition 2), so that a reader sees any gap or repeat,
@@ -30,6 +33,13 @@ ROWS_MAX: Final = 65_535
 INTERACTIONS: Final = "interactions"
 CREDITS: Final = "credits"
 ADJUSTMENTS: Final = "adjustments"
+COMMANDS: Final = "commands"
+LEDGER: Final = "ledger"
+
+FORGET: Final = 1
+UNFORGET: Final = 2
+COMMAND_CODES: Final = {"forget": FORGET, "unforget": UNFORGET}
+"""Number of each command that travels in a lane."""
 
 _WHO: Final = {"actor": "<u2", "actor_account": "<u2", "target": "<u2", "target_account": "<u2"}
 _WHAT: Final = {
@@ -59,9 +69,28 @@ COLUMNS: Final[dict[str, dict[str, np.dtype[Any]]]] = {
             "time": "<i8",
         }
         | _GRANT,
+        # What somebody who may decided; label is the command's id, epoch its offset in the control topic.
+        COMMANDS: {"target": "<u2", "label": "<u2", "command": "u1", "time": "<i8", "epoch": "<u8"},
+        # Never in a lane: what the actors stage keeps of the events it has taken in (`streams.ledger`).
+        LEDGER: {
+            "actor": "<u2",
+            "target": "<u2",
+            "network": "u1",
+            "kind": "u1",
+            "label": "<u2",
+            "time": "<i8",
+            "event_hash": "<u8",
+        }
+        | _GRANT
+        | {"rate_time": "<i8", "former_target": "<u8", "former_x": "<f8", "former_time": "<i8"},
     }.items()
 }
 """Column names and types of each kind of record, in wire order; times in ms UTC."""
+
+OPTIONAL: Final = frozenset(
+    {"actor_account", "target_account", "rate_time", "former_target", "former_x", "former_time"}
+)
+"""Columns that may be empty."""
 
 _LIST_OF: Final = {
     "actor": "actors",
@@ -113,6 +142,13 @@ class _Version(msgspec.Struct, array_like=True, gc=False):
 
 class _Head(msgspec.Struct, array_like=True, gc=False):
     version: int
+    kind: str
+    rows: int
+
+
+class Peek(NamedTuple):
+    """What a record says of itself."""
+
     kind: str
     rows: int
 
@@ -192,20 +228,21 @@ def decode(value: bytes) -> Record:
     )
 
 
-def peek_rows(value: bytes) -> int:
-    """Return how many rows a record says that it has, without reading them; 1 when that cannot be told.
+def peek(value: bytes) -> Peek:
+    """Return what a record says that it is, without reading its rows; no kind and one row when that cannot be told.
 
-    >>> peek_rows(b"?")
-    1
+    >>> peek(b"?")
+    Peek(kind='', rows=1)
     """
     try:
-        return max(1, _decode_head(value).rows)
+        head = _decode_head(value)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        return 1
+        return Peek("", 1)
+    return Peek(head.kind, max(1, head.rows))
 
 
 def _column(name: str, kind: np.dtype[Any], content: bytes, wire: _Wire) -> NDArray[Any]:
-    if not content and name.endswith("_account"):
+    if not content and name in OPTIONAL:
         return np.empty(0, kind)
     if len(content) != wire.rows * kind.itemsize:
         raise PackedError(f"column {name} has {len(content)} bytes; {wire.rows} rows need {wire.rows * kind.itemsize}")

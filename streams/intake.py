@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Final
 
-from schemas.packed import PackedError, Stamp, decode_key, peek_rows
+from schemas.packed import COMMANDS, PackedError, Stamp, decode_key, peek
 from streams.task_state import ACTORS, LANES, TARGETS, TaskState
 
 _CLOSED: Final = -1
@@ -33,8 +33,9 @@ class Accepted:
     offset: int
     stamp: Stamp | None
     """None when the key could not be read: the record goes to dead letters."""
+    kind: str
     rows: int
-    """Rows that it says it has; it is read at the commit, in a thread."""
+    """Kind that it says it is of, and rows that it says it has; it is read at the commit, in a thread."""
     key: bytes | None
     value: bytes
     event: Any
@@ -82,7 +83,7 @@ class Intake:
         if not self.takes(lane, offset, generation):
             return Verdict.STALE
         key, value = message
-        accepted = Accepted(lane, offset, None, peek_rows(value), key, value, event)
+        accepted = Accepted(lane, offset, None, *peek(value), key, value, event)
         with suppress(PackedError):
             accepted.stamp = decode_key(key)
         if accepted.stamp is not None:
@@ -104,6 +105,8 @@ class Intake:
     def take(self, state: TaskState, own_source: str, *, rows_max: int, own_in_flight_max: int) -> list[Accepted]:
         """Return the next batch, targets first; at most `rows_max` rows a lane, but at least one record.
 
+        A lane's part is commands alone or no commands, so that those are obeyed exactly where they stand.
+
         Actor records are left while more than `own_in_flight_max` of the task's own credits are not yet folded, so
         that the stage that makes work does not run away from the one that does it.
         """
@@ -119,6 +122,8 @@ class Intake:
     def _take(self, lane: str, rows_max: int) -> list[Accepted]:
         waiting, rows, count = self.waiting[lane], 0, 0
         while count < len(waiting) and (count == 0 or rows + waiting[count].rows <= rows_max):
+            if (waiting[count].kind == COMMANDS) != (waiting[0].kind == COMMANDS):
+                break
             rows += waiting[count].rows
             count += 1
         self.waiting[lane] = waiting[count:]

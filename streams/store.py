@@ -1,24 +1,32 @@
-"""The RocksDB of one partition: two tables of rows by key, and the position that they stand for.
+"""The RocksDB of one partition: tables of rows by key, and the position that they stand for.
 
-Column families: `targets` (key: user id), `actors` (key: user id, NUL, network name) and the default one, which
-holds the task's own record (`META_KEY`) and, in this copy only, the changelog offset that it has reached. User ids
-hold no control characters, so a changelog key says by itself which table it belongs to.
+Column families, each with the keys that its rows have in the changelog too:
+
+    targets     user id
+    actors      user id, NUL, network name
+    ledger      LEDGER_KEY, then the number of the block's first row (u8, big-endian)
+    forgotten   FORGOTTEN_KEY, then the keyed hash of a user id
+    default     META_KEY: the task's own record; and, in this copy only, the changelog offset that it has reached
+
+User ids hold no control characters, so a changelog key says by itself which table it belongs to.
 
 The write-ahead log is off: the changelog is the durability, and `atomic_flush` keeps the families in step, so that
 after a crash the store is at some committed batch and restore reads on from there.
 """
 
 import shutil
-from collections.abc import Callable, Iterable, Sequence
-from itertools import islice
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain, islice
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final, NamedTuple, cast
 
 import msgspec
 from rocksdict import BlockBasedOptions, Cache, Options, Rdict, WriteBatch, WriteOptions
 
 META_KEY: Final = b"\0meta"
 """Key of the task's record, in the changelog and here; written last in every batch."""
+LEDGER_KEY: Final = b"\0ledger"
+FORGOTTEN_KEY: Final = b"\0forgotten"
 _LOCAL_KEY: Final = b"\0local"
 _WRITE_BUFFER_BYTES: Final = 64 << 20
 """Of all tables of a partition together, before they are flushed."""
@@ -26,6 +34,39 @@ _BLOOM_BITS_PER_KEY: Final = 10
 
 Row = tuple[bytes, bytes | None]
 """Key and value; None deletes."""
+
+
+class Rows(NamedTuple):
+    """Rows to write, by table."""
+
+    actors: Sequence[Row] = ()
+    targets: Sequence[Row] = ()
+    ledger: Sequence[Row] = ()
+    forgotten: Sequence[Row] = ()
+
+    def all(self) -> Iterator[Row]:
+        """Yield the rows of all tables, as they go to the changelog."""
+        return chain.from_iterable(self)
+
+    def __bool__(self) -> bool:
+        """Return whether there is any row."""
+        return any(self)
+
+
+def table_of(key: bytes) -> str:
+    r"""Return the table that a changelog key belongs to; the task's own record is in none.
+
+    >>> table_of(b"twitter:7"), table_of(b"twitter:7\0twitter"), table_of(META_KEY)
+    ('targets', 'actors', '')
+    """
+    if b"\0" not in key:
+        return "targets"
+    if key[0]:
+        return "actors"
+    if key.startswith(LEDGER_KEY):
+        return "ledger"
+    return "forgotten" if key.startswith(FORGOTTEN_KEY) else ""
+
 
 _HIT_SHARE_MIN: Final = 1 / 8
 """Share of rows found below which holding rows costs more than it saves."""
@@ -107,16 +148,14 @@ class Store:
         """Open the store at `path`, made when missing."""
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
-        families = {name: _options(cache) for name in ("actors", "targets")}
+        families = {name: _options(cache) for name in Rows._fields}
         self._db = Rdict(str(path), _options(cache), column_families=families)
         self._write_options = WriteOptions()
         self._write_options.disable_wal = True  # type: ignore[method-assign,assignment]
         self._db.set_write_options(self._write_options)
-        self.actors: Rdict = self._db.get_column_family("actors")
-        self.targets: Rdict = self._db.get_column_family("targets")
+        self._tables: dict[str, Rdict] = {name: self._db.get_column_family(name) for name in families}
+        self._handles = {name: self._db.get_column_family_handle(name) for name in families}
         self._recent_actors, self._recent_targets = RecentRows(recent_rows_max), RecentRows(recent_rows_max)
-        self._actors_handle = self._db.get_column_family_handle("actors")
-        self._targets_handle = self._db.get_column_family_handle("targets")
 
     def meta(self) -> bytes | None:
         """Return the task's record."""
@@ -130,23 +169,34 @@ class Store:
 
     def read_actors(self, keys: list[bytes]) -> list[bytes | None]:
         """Return the actors' rows, None where there is none; for the writer alone."""
-        return self._recent_actors.get(keys, _reader(self.actors))
+        return self._recent_actors.get(keys, _reader(self._tables["actors"]))
 
     def read_targets(self, users: list[bytes]) -> list[bytes | None]:
         """Return the targets' rows, None where there is none; for the writer alone."""
-        return self._recent_targets.get(users, _reader(self.targets))
+        return self._recent_targets.get(users, _reader(self._tables["targets"]))
 
     def target(self, user: bytes) -> bytes | None:
         """Return one target's row, for any reader."""
-        row: bytes | None = self.targets.get(user)
+        row: bytes | None = self._tables["targets"].get(user)
         return row
 
-    def write(self, actors: Sequence[Row], targets: Sequence[Row], meta: bytes | None, local: Local) -> None:
+    def ledger_block(self, key: bytes) -> bytes | None:
+        """Return one block of the ledger."""
+        block: bytes | None = self._tables["ledger"].get(key)
+        return block
+
+    def scan(self, table: str) -> Iterator[tuple[bytes, bytes]]:
+        """Yield all rows of a table in key order; for the writer alone."""
+        rows: Any = self._tables[table].items()
+        return iter(rows)
+
+    def write(self, rows: Rows, meta: bytes | None, local: Local) -> None:
         """Write rows, the task's record and the changelog offset reached, as one batch."""
         batch = WriteBatch(raw_mode=True)
-        for rows, handle in ((actors, self._actors_handle), (targets, self._targets_handle)):
-            put, delete = batch.put, batch.delete
-            for key, value in rows:
+        put, delete = batch.put, batch.delete
+        for table, theirs in zip(Rows._fields, rows, strict=True):
+            handle = self._handles[table]
+            for key, value in theirs:
                 if value is None:
                     delete(key, handle)
                 else:
@@ -155,29 +205,27 @@ class Store:
             batch.put(META_KEY, meta)
         batch.put(_LOCAL_KEY, msgspec.msgpack.encode(local))
         self._db.write(batch, self._write_options)
-        self._recent_actors.put(actors)
-        self._recent_targets.put(targets)
+        self._recent_actors.put(rows.actors)
+        self._recent_targets.put(rows.targets)
 
     def write_changelog(self, records: Sequence[Row], local: Local) -> None:
         """Write records as they stand in the changelog, and the offset after them."""
         meta: bytes | None = None
-        actors: list[Row] = []
-        targets: list[Row] = []
+        rows: dict[str, list[Row]] = {name: [] for name in Rows._fields}
         for key, value in records:
-            if key == META_KEY:
+            table = table_of(key)
+            if table:
+                rows[table].append((key, value))
+            elif key == META_KEY:
                 meta = value
-            elif b"\0" in key:
-                actors.append((key, value))
-            else:
-                targets.append((key, value))
-        self.write(actors, targets, meta, local)
+        self.write(Rows(**rows), meta, local)
 
     def scan_targets(self, after: bytes, rows_max: int) -> list[tuple[bytes, bytes]]:
         """Return up to `rows_max` users and rows that follow the key `after`, in key order.
 
         A bounded piece at a time, so that no reader keeps an iterator open while the partition moves.
         """
-        rows: Any = self.targets.items(from_key=after + b"\0")
+        rows: Any = self._tables["targets"].items(from_key=after + b"\0")
         return list(islice(rows, rows_max))
 
     def close(self) -> None:
@@ -192,8 +240,8 @@ class Store:
 
     def _release(self) -> None:
         # A handle keeps the database, and so its lock, alive after close().
-        del self._actors_handle, self._targets_handle
-        for family in (self.actors, self.targets, self._db):
+        self._handles.clear()
+        for family in (*self._tables.values(), self._db):
             family.close()
 
 

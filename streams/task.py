@@ -21,7 +21,7 @@ from streams.packing import cut, groups_of
 from streams.publish import NO_CHANGES, Changes, changes
 from streams.stages import actors as actors_stage
 from streams.stages import targets as targets_stage
-from streams.store import META_KEY, Local, Row, Store
+from streams.store import META_KEY, Local, Row, Rows, Store
 from streams.task_state import ACTORS, LANES, TARGETS, TaskState, encode
 
 _log = structlog.get_logger(__name__)
@@ -126,7 +126,7 @@ class Task:
         # Before the rows: who asks meanwhile must know every network that a row may have.
         before, self.state = self.state, proposal.state
         local = Local(opened.changelog_topic_id, self._changelog_end, self.shared.clock())
-        opened.store.write(proposal.actors, proposal.targets, encode(proposal.state), local)
+        opened.store.write(Rows(proposal.actors, proposal.targets), encode(proposal.state), local)
         self._count(before, proposal)
 
     def _propose(self, batch: Sequence[Accepted], store: Store) -> Proposal:

@@ -17,7 +17,7 @@ from scorer.target_state import ENTRY, HEAD, encode_targets
 from streams.http import RoleServer
 from streams.queries import routes
 from streams.settings import HttpSettings
-from streams.store import Local, Store
+from streams.store import Local, Rows, Store
 from streams.task_state import TaskState
 
 PARTITIONS = 4
@@ -49,7 +49,7 @@ def row(events: int) -> bytes:
 def task(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     store = Store(tmp_path_factory.mktemp("store") / "0", Cache(1 << 20))
     users = [user_here(number).encode() for number in range(MANY)]
-    store.write([], [(user, row(1 + at)) for at, user in enumerate(users)], b"", Local("", 0, 0.0))
+    store.write(Rows([], [(user, row(1 + at)) for at, user in enumerate(users)]), b"", Local("", 0, 0.0))
     yield SimpleNamespace(partition=HERE, store=store, state=TaskState(model="1", model_hash="", networks=["a", "b"]))
     store.close()
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rocksdict import Cache
 
-from streams.store import META_KEY, Local, Store, actor_key
+from streams.store import META_KEY, Local, Rows, Store, actor_key
 
 LOCAL = Local("id", 17, 1.5)
 USERS = st.text(st.characters(min_codepoint=0x20, exclude_categories=["Cs"]), min_size=1, max_size=20)
@@ -27,29 +27,29 @@ def test_a_new_store_knows_nothing(store: Store) -> None:
 
 
 def test_what_was_written_is_read_by_key_in_the_order_asked(store: Store) -> None:
-    store.write([(b"a\0n", b"actor")], [(b"a", b"A"), (b"b", b"B")], b"meta", LOCAL)
+    store.write(Rows([(b"a\0n", b"actor")], [(b"a", b"A"), (b"b", b"B")]), b"meta", LOCAL)
     assert store.read_targets([b"b", b"c", b"a", b"b"]) == [b"B", None, b"A", b"B"]
     assert store.read_actors([b"a\0n"]) == [b"actor"]
     assert (store.meta(), store.local()) == (b"meta", LOCAL)
 
 
 def test_a_row_written_again_is_the_newer_one(store: Store) -> None:
-    store.write([(b"a\0n", b"1")], [(b"a", b"1")], b"1", LOCAL)
+    store.write(Rows([(b"a\0n", b"1")], [(b"a", b"1")]), b"1", LOCAL)
     store.read_targets([b"a"])
-    store.write([(b"a\0n", b"2")], [(b"a", b"2")], b"2", LOCAL)
+    store.write(Rows([(b"a\0n", b"2")], [(b"a", b"2")]), b"2", LOCAL)
     assert (store.read_targets([b"a"]), store.read_actors([b"a\0n"]), store.meta()) == ([b"2"], [b"2"], b"2")
 
 
 def test_none_deletes_a_row(store: Store) -> None:
-    store.write([(b"a\0n", b"1")], [(b"a", b"1")], None, LOCAL)
+    store.write(Rows([(b"a\0n", b"1")], [(b"a", b"1")]), None, LOCAL)
     store.read_targets([b"a"])
-    store.write([(b"a\0n", None)], [(b"a", None)], None, LOCAL)
+    store.write(Rows([(b"a\0n", None)], [(b"a", None)]), None, LOCAL)
     assert (store.read_targets([b"a"]), store.read_actors([b"a\0n"])) == ([None], [None])
 
 
 def test_all_is_there_after_it_was_closed_and_opened(tmp_path: Path) -> None:
     store = Store(tmp_path / "0", Cache(1 << 20))
-    store.write([(b"a\0n", b"actor")], [(b"a", b"A")], b"meta", LOCAL)
+    store.write(Rows([(b"a\0n", b"actor")], [(b"a", b"A")]), b"meta", LOCAL)
     store.close()
     again = Store(tmp_path / "0", Cache(1 << 20))
     assert (again.read_targets([b"a"]), again.read_actors([b"a\0n"])) == ([b"A"], [b"actor"])
@@ -59,7 +59,7 @@ def test_all_is_there_after_it_was_closed_and_opened(tmp_path: Path) -> None:
 
 def test_a_destroyed_store_leaves_nothing_and_its_place_can_be_used(tmp_path: Path) -> None:
     store = Store(tmp_path / "0", Cache(1 << 20))
-    store.write([], [(b"a", b"A")], b"meta", LOCAL)
+    store.write(Rows([], [(b"a", b"A")]), b"meta", LOCAL)
     store.destroy()
     assert not (tmp_path / "0").exists()
     again = Store(tmp_path / "0", Cache(1 << 20))
@@ -88,7 +88,7 @@ def test_a_scan_in_pieces_gives_every_user_once_in_key_order(
 ) -> None:
     store = Store(tmp_path_factory.mktemp("scan") / "0", Cache(1 << 20))
     users = [name.encode() for name in names]
-    store.write([(actor_key(user, b"n"), b"x") for user in users], [(user, user) for user in users], b"m", LOCAL)
+    store.write(Rows([(actor_key(user, b"n"), b"x") for user in users], [(user, user) for user in users]), b"m", LOCAL)
     found: list[bytes] = []
     while rows := store.scan_targets(found[-1] if found else b"", rows_max):
         assert len(rows) <= rows_max
@@ -98,5 +98,5 @@ def test_a_scan_in_pieces_gives_every_user_once_in_key_order(
 
 
 def test_a_user_whose_id_begins_with_anothers_is_not_passed_over(store: Store) -> None:
-    store.write([], [(b"a", b"1"), (b"a!", b"2"), (b"a b", b"3"), (b"ab", b"4")], None, LOCAL)
+    store.write(Rows([], [(b"a", b"1"), (b"a!", b"2"), (b"a b", b"3"), (b"ab", b"4")]), None, LOCAL)
     assert [user for user, _ in store.scan_targets(b"a", 10)] == [b"a b", b"a!", b"ab"]

@@ -17,7 +17,7 @@ from streams.feed_position import FeedPosition
 from streams.queries import user_states
 from streams.settings import KafkaSettings
 from streams.stages import targets as targets_stage
-from streams.store import Store
+from streams.store import Rows, Store
 from streams.task import Task, TaskLostError
 from streams.task_state import ACTORS, TARGETS
 from tests.checks import broken_chains, changes_of, committed, users_of, wrong_sums
@@ -43,7 +43,7 @@ def lanes(kafka_settings: KafkaSettings) -> Lanes:
 def rows_of(store: Store | None) -> dict[bytes, Any]:
     """Everything a store holds, but what only this copy knows about itself."""
     assert store is not None
-    rows: dict[Any, Any] = {key: row for table in (store.actors, store.targets) for key, row in table.items()}
+    rows: dict[bytes, Any] = {key: row for table in Rows._fields for key, row in store.scan(table)}
     return rows | {b"meta": store.meta()}
 
 
@@ -275,7 +275,7 @@ def test_a_local_copy_that_is_too_old_is_rebuilt(lanes: Lanes, tmp_path: Path) -
         assert local is not None
         assert task.store is not None
         # As if the changelog had held this user's deletion, which compaction took away meanwhile.
-        task.store.write([], [(b"gone", b"x" * 8)], None, local)
+        task.store.write(Rows([], [(b"gone", b"x" * 8)]), None, local)
     with lanes.task(tmp_path, clock=lambda: time.time() + 4 * DAY_SECONDS) as again:
         assert rows_of(again.store) == rows
 
