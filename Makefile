@@ -5,7 +5,7 @@ SHELL := bash
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
 BIN := .venv/bin
-.PHONY: help setup demo test lint bench chaos lock
+.PHONY: help setup demo test lint bench chaos fuzz lock
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
@@ -28,6 +28,10 @@ bench: setup ## measure the stages on the local broker, print a table and JSON
 
 chaos: setup ## long drills: workers killed, stopped and joined under load
 	@$(BIN)/pytest -m drill tests/drills $(ARGS)
+
+fuzz: setup ## damaged bytes into every reader: decoders, packed records, state (INPUTS=1000000 SEED=…)
+	@NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=.pytest_cache/d/fuzz-kernels $(BIN)/python -m tests.fuzz \
+		$(if $(INPUTS),--inputs $(INPUTS)) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 lock: .venv/.ready ## pin all dependencies anew, with hashes
 	@$(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --no-emit-index-url --no-annotate \

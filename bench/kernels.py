@@ -75,7 +75,7 @@ def run(draw: Callable[[], Ints], costs: Costs, *, rounds: int) -> None:
             states = decode_actors(rows)
         influence = np.full(len(states), 0.1)
         with costs.of("fold actors, an event", EVENTS):
-            grants = fold_actors(
+            grants, _ = fold_actors(
                 states,
                 index=index,
                 targets=hashes,
@@ -111,6 +111,7 @@ def run(draw: Callable[[], Ints], costs: Costs, *, rounds: int) -> None:
             networks=networks,
             times=times,
             grants=grants,
+            takes_back=np.zeros(EVENTS, np.bool_),
             scored=scored,
             published=published,
             rows_in=EVENTS,

@@ -24,10 +24,14 @@ from clout.layers import (
     settings_file,
     tree,
 )
+from schemas.limits import KEY_NAME_BYTES_MAX, NETWORK_BYTES_MAX, NETWORKS_MAX
 from scorer.model import Model
 from streams.decoders import decoder_names
 from streams.names import Names
 from streams.settings import (
+    CONTROL_KEYS_MAX,
+    SECRET_LENGTH_MIN,
+    ControlSettings,
     HttpSettings,
     IngestSettings,
     KafkaSettings,
@@ -36,11 +40,11 @@ from streams.settings import (
     WorkerSettings,
 )
 
-NetworkName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")]
+NetworkName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=NETWORK_BYTES_MAX)]
 
 _TOPIC_PART: Final = re.compile(r"[A-Za-z0-9._-]*")
 _ADDRESSES: Final = re.compile(r"([^\s,]+:\d{1,5}(,[^\s,]+:\d{1,5})*)?")
-_SECRET: Final = re.compile(r"password|secret|\.pem$")
+_SECRET: Final = re.compile(r"password|secret|\.pem$|^control\.(hash_key$|keys(?!.*\.may\b))")
 _MASK: Final = "********"
 
 
@@ -64,10 +68,13 @@ class Settings(BaseSettings):
     log_format: Literal["auto", "text", "json"] = "auto"
     kafka: KafkaSettings = Field(default_factory=KafkaSettings)
     lanes: LaneSettings = Field(default_factory=LaneSettings)
-    networks: dict[NetworkName, NetworkSettings] = Field(default_factory=_default_networks, min_length=1)
+    networks: dict[NetworkName, NetworkSettings] = Field(
+        default_factory=_default_networks, min_length=1, max_length=NETWORKS_MAX
+    )
     model: Model = Field(default_factory=Model)
     ingest: IngestSettings = Field(default_factory=IngestSettings)
     worker: WorkerSettings = Field(default_factory=WorkerSettings)
+    control: ControlSettings = Field(default_factory=ControlSettings)
     http: HttpSettings = Field(default_factory=HttpSettings)
 
     @property
@@ -108,6 +115,7 @@ def load(flags: Mapping[str, str | None], file: Path | None = None) -> Loaded:
         path = tuple(str(part) for part in first["loc"] if part != "[key]")
         raise _unusable(path, first["msg"], first["input"], layer) from error
     _check_names(settings, layer)
+    _check_control(settings.control, layer)
     return Loaded(settings.model_copy(update={"data_dir": _absolute(settings.data_dir, file, layer)}), layer)
 
 
@@ -125,6 +133,24 @@ def _check_names(settings: Settings, layer: Layer) -> None:
         if of_network.format not in formats:
             message = f"It must be one of {', '.join(formats)}"
             raise _unusable(("networks", network, "format"), message, of_network.format, layer)
+
+
+def _check_control(control: ControlSettings, layer: Layer) -> None:
+    """Refuse secrets that are easily guessed, and a key of the command line that is none."""
+    if len(control.keys) > CONTROL_KEYS_MAX:
+        message = f"There can be at most {CONTROL_KEYS_MAX} keys"
+        raise _unusable(("control", "keys"), message, {}, layer)
+    secrets = {("control", "keys", name, "secret"): key.secret for name, key in control.keys.items()}
+    if control.hash_key:
+        secrets["control", "hash_key"] = control.hash_key
+    for path, secret in secrets.items():
+        if len(secret) < SECRET_LENGTH_MIN:
+            raise _unusable(path, f"It must have at least {SECRET_LENGTH_MIN} characters", secret, layer)
+    for name in control.keys:
+        if len(name.encode()) > KEY_NAME_BYTES_MAX:
+            raise _unusable(("control", "keys", name), f"Its name must have 1 to {KEY_NAME_BYTES_MAX} bytes", {}, layer)
+    if control.key and control.key not in control.keys:
+        raise _unusable(("control", "key"), "It must be one of control.keys", control.key, layer)
 
 
 def _absolute(data_dir: Path, file: Path | None, layer: Layer) -> Path:

@@ -10,7 +10,8 @@ import httpx
 from confluent_kafka.admin import AdminClient
 
 from clout.config import Settings
-from schemas.users import USER_BYTES_MAX, partition_of
+from schemas.limits import USER_BYTES_MAX
+from schemas.users import partition_of
 from streams import clients
 from streams.discovery import members
 from streams.errors import CloutError

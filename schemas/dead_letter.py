@@ -1,10 +1,14 @@
 """What could not be taken in: the original bytes as the value, and why in the headers.
 
 All header values are UTF-8 text. `source_index` is there only when the letter is one element of an array; its value
-is then that element's bytes.
+is then that element's bytes. Where the network's format reads headers, the record's own follow with `original:` before
+their names, so that it can be sent again as it was.
+
+A letter that was sent again has a mark behind it in the same partition: a record without a value whose one header,
+`replayed_offset`, is the letter's offset. Retention deletes from the old end, so a mark outlives its letter.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final, Literal
 
 import msgspec
@@ -14,7 +18,9 @@ from schemas.limits import (
     ARRAY_EVENTS_MAX,
     DETAIL_LENGTH_MAX,
     ID_BYTES_MAX,
+    NESTING_MAX,
     OBJECT_BYTES_MAX,
+    RECIPIENTS_MAX,
     RECORD_BYTES_MAX,
     SOURCE_BYTES_MAX,
     TIME_AHEAD_MS_MAX,
@@ -37,10 +43,11 @@ Reason = Literal[
     "too_many_events",
     "record_too_large",
     "not_understood",
+    "not_a_packed_record",
 ]
 
 REASONS: Final[dict[Reason, str]] = {
-    "broken_json": "The bytes are not JSON, or nested too deeply to be read.",
+    "broken_json": f"The bytes are not JSON, or nested more than {NESTING_MAX} levels deep.",
     "wrong_type": "A field has another type than the format says.",
     "missing_field": "A field that this kind needs is absent or empty.",
     "unknown_kind": "The kind is none of those that count.",
@@ -52,11 +59,20 @@ REASONS: Final[dict[Reason, str]] = {
     "time_invalid": "The time is not RFC 3339 with an offset, nor milliseconds, or lies outside 1970 to 2099.",
     "time_in_future": f"The event claims to be more than {TIME_AHEAD_MS_MAX // 60_000} minutes later than its arrival.",
     "empty_array": "The record is an array without events.",
-    "too_many_events": f"The record holds more than {ARRAY_EVENTS_MAX} events.",
+    "too_many_events": f"The record holds more than {ARRAY_EVENTS_MAX} events, or one activity of it speaks to more "
+    f"than {RECIPIENTS_MAX} people.",
     "record_too_large": f"The record has more than {RECORD_BYTES_MAX} bytes.",
     "not_understood": "The record is well formed but its format gives it no meaning here.",
+    "not_a_packed_record": "A record of a lane is damaged, or of a format that the worker does not know.",
 }
 """Every reason that a dead letter can have, and what it means."""
+
+
+Header = tuple[str, bytes | str | None]
+"""A header as the Kafka client gives it."""
+
+_ORIGINAL: Final = "original:"
+_REPLAYED: Final = "replayed_offset"
 
 
 class DeadLetter(Struct, frozen=True, kw_only=True):
@@ -73,8 +89,8 @@ class DeadLetter(Struct, frozen=True, kw_only=True):
     """Its place in the record's array; None when the letter is the whole record."""
 
 
-def encode_headers(letter: DeadLetter) -> list[tuple[str, bytes]]:
-    """Write a dead letter's headers.
+def encode_headers(letter: DeadLetter, original: Sequence[Header] = ()) -> list[Header]:
+    """Write a dead letter's headers; `original` are those of the record that it is, or comes from.
 
     >>> letter = DeadLetter(reason="empty_array", detail="no events", source_topic="interactions.twitter.v1",
     ...                     source_partition=3, source_offset=17, source_time=1_340_000_000_000)
@@ -83,7 +99,7 @@ def encode_headers(letter: DeadLetter) -> list[tuple[str, bytes]]:
     >>> decode_headers(encode_headers(letter)) == letter
     True
     """
-    headers = [
+    headers: list[Header] = [
         ("reason", letter.reason.encode()),
         ("detail", letter.detail[:DETAIL_LENGTH_MAX].encode(errors="replace")),
         ("source_topic", letter.source_topic.encode()),
@@ -93,10 +109,35 @@ def encode_headers(letter: DeadLetter) -> list[tuple[str, bytes]]:
     ]
     if letter.source_index is not None:
         headers.append(("source_index", b"%d" % letter.source_index))
-    return headers
+    return [*headers, *((_ORIGINAL + name, value) for name, value in original)]
 
 
-def decode_headers(headers: Iterable[tuple[str, bytes]]) -> DeadLetter:
+def decode_headers(headers: Iterable[Header]) -> DeadLetter:
     """Read a dead letter's headers; a ValueError if they are not such."""
-    found = {name: value.decode() for name, value in headers}
+    found = {
+        name: value.decode() for name, value in headers if isinstance(value, bytes) and not name.startswith(_ORIGINAL)
+    }
     return msgspec.convert(found, DeadLetter, strict=False)
+
+
+def original_headers(headers: Iterable[Header]) -> list[Header]:
+    """Return the headers that the record had before it became a dead letter.
+
+    >>> original_headers([("reason", b"wrong_type"), ("original:ce_id", b"7")])
+    [('ce_id', b'7')]
+    """
+    return [(name.removeprefix(_ORIGINAL), value) for name, value in headers if name.startswith(_ORIGINAL)]
+
+
+def encode_mark(offset: int) -> list[Header]:
+    """Write the headers that say that the letter at `offset` of the same partition was sent again."""
+    return [(_REPLAYED, b"%d" % offset)]
+
+
+def decode_mark(headers: Iterable[Header]) -> int | None:
+    """Return the offset of the letter that was sent again; None where the headers are no mark. A ValueError if broken.
+
+    >>> decode_mark(encode_mark(17)), decode_mark([("reason", b"wrong_type")])
+    (17, None)
+    """
+    return next((int(value or b"") for name, value in headers if name == _REPLAYED), None)

@@ -12,10 +12,12 @@ import msgspec
 from msgspec import Meta
 
 from schemas.change import CHANGE_TYPE, ScoreChange, Subscores, change_headers, encode_change
+from schemas.control import WHYS, Command, CommandRecord, encode_command, encode_record, record_of, sign
 from schemas.dead_letter import REASONS, DeadLetter, encode_headers
 from schemas.export import UserState
 from schemas.interaction import REQUIRED, Interaction, encode
 from schemas.limits import ARRAY_EVENTS_MAX
+from schemas.users import keyed_hash
 
 Json = dict[str, Any]
 
@@ -27,6 +29,8 @@ _FILES: Final[dict[str, tuple[Any, str]]] = {
     "json/interactions.json": (InteractionRecord, "A record of interactions.NETWORK.v1 in the native format"),
     "json/changes.json": (ScoreChange, "A record of scores.changes.v1"),
     "json/export.json": (UserState, "A line of clout export"),
+    "json/commands.json": (Command, "A record of control.v1"),
+    "json/command_records.json": (CommandRecord, "A record of control.record.v1"),
     "json/dead_letter_headers.json": (DeadLetter, "Headers of a record of interactions.NETWORK.dlq.v1, as text"),
 }
 
@@ -55,6 +59,9 @@ def _components(roots: list[Any], ref_template: str) -> tuple[list[Json], dict[s
         _say_what_each_kind_needs(components["Interaction"])
     if "DeadLetter" in components:
         _make_text(components["DeadLetter"])
+    if "CommandRecord" in components:
+        meanings = [{"const": why, "description": meaning} for why, meaning in WHYS.items()]
+        components["CommandRecord"]["properties"]["why"] |= {"anyOf": [{"type": "null"}, {"oneOf": meanings}]}
     return list(schemas), dict(sorted(components.items()))
 
 
@@ -83,7 +90,8 @@ def _make_text(dead_letter: Json) -> None:
 
 
 def _asyncapi() -> Json:
-    _, schemas = _components([Interaction, ScoreChange, DeadLetter], "#/components/schemas/{name}")
+    roots = [Interaction, ScoreChange, DeadLetter, Command, CommandRecord]
+    _, schemas = _components(roots, "#/components/schemas/{name}")
     (record,), _ = _components([InteractionRecord], "#/components/schemas/{name}")
     schemas["InteractionRecord"] = record
     schemas["CloudEventHeaders"] = _cloud_event_headers()
@@ -106,6 +114,8 @@ def _asyncapi() -> Json:
                 "activity": _activity_message(),
                 "deadLetter": _dead_letter_message(),
                 "change": _change_message(),
+                "command": _command_message(),
+                "commandRecord": _command_record_message(),
             },
             "schemas": dict(sorted(schemas.items())),
         },
@@ -141,6 +151,25 @@ def _channels() -> Json:
             "Every change of a score, keyed by user. Compacted, with at least 7 days of full history. "
             "Read it with isolation.level=read_committed.",
         ),
+        "control": _channel(
+            "{prefix}control.v1",
+            ["prefix"],
+            ["command"],
+            "Signed commands of operators. They name users, so they are kept for a day.",
+        ),
+        "controlRecord": _channel(
+            "{prefix}control.record.v1",
+            ["prefix"],
+            ["commandRecord"],
+            "What became of each command that could be read, without the user's name. "
+            "Read it with isolation.level=read_committed.",
+        ),
+        "controlDeadLetters": _channel(
+            "{prefix}control.dlq.v1",
+            ["prefix"],
+            ["deadLetter"],
+            "What came as a command and is none, in its original bytes.",
+        ),
     }
 
 
@@ -158,6 +187,9 @@ def _operations() -> Json:
         "takeIn": {"action": "receive", "channel": {"$ref": "#/channels/interactions"}},
         "setAside": {"action": "send", "channel": {"$ref": "#/channels/deadLetters"}},
         "publishChange": {"action": "send", "channel": {"$ref": "#/channels/changes"}},
+        "obey": {"action": "receive", "channel": {"$ref": "#/channels/control"}},
+        "recordCommand": {"action": "send", "channel": {"$ref": "#/channels/controlRecord"}},
+        "setCommandAside": {"action": "send", "channel": {"$ref": "#/channels/controlDeadLetters"}},
     }
 
 
@@ -187,7 +219,7 @@ def _interaction_message() -> Json:
 def _activity_message() -> Json:
     return {
         "title": "Activity, CloudEvents with ActivityStreams 2.0",
-        "summary": "Announce, Like, Create with inReplyTo or Mention, Follow, Undo; one or a batch.",
+        "summary": "Announce, Like, Create with inReplyTo or Mention, Follow, Undo, Delete; one or a batch.",
         "contentType": "application/activity+json",
         "headers": {"$ref": "#/components/schemas/CloudEventHeaders"},
         "payload": {"type": "object"},
@@ -243,6 +275,43 @@ def _change_message() -> Json:
             }
             for name, sequence, payload in (("first", 1, first), ("forgotten", 2, forgotten))
         ],
+    }
+
+
+_FORGET: Final = sign(
+    Command(
+        id="018c2f7e",
+        command="forget",
+        user="twitter:813",
+        reason="request 77 of the data protection officer",
+        key="operators",
+        issued="2012-07-01T00:10:00.000Z",
+    ),
+    b"an example",
+)
+
+
+def _command_message() -> Json:
+    return {
+        "title": "Command",
+        "summary": "An order about one user, signed with HMAC-SHA256.",
+        "contentType": "application/json",
+        "payload": {"$ref": "#/components/schemas/Command"},
+        "bindings": _key("Any."),
+        "examples": [{"name": "forget", "payload": json.loads(encode_command(_FORGET))}],
+    }
+
+
+def _command_record_message() -> Json:
+    subject = keyed_hash(_FORGET.user.encode(), b"an example")
+    record = record_of(_FORGET, subject=subject, received="2012-07-01T00:10:00.025Z", epoch=4, why=None)
+    return {
+        "title": "Command record",
+        "summary": "What became of a command.",
+        "contentType": "application/json",
+        "payload": {"$ref": "#/components/schemas/CommandRecord"},
+        "bindings": _key("The command's id."),
+        "examples": [{"name": "accepted", "payload": json.loads(encode_record(record))}],
     }
 
 

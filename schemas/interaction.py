@@ -26,7 +26,7 @@ RETRACT_CODE: Final = 254
 HEARTBEAT_CODE: Final = 255
 
 CODES: Final[dict[str, int]] = {**KIND_CODES, RETRACT: RETRACT_CODE, HEARTBEAT: HEARTBEAT_CODE}
-"""Number of every kind that may come in; the last two never appear in a lane as kinds."""
+"""Number of every kind that may come in; a lane carries all but heartbeats."""
 
 REQUIRED: Final[dict[str, tuple[str, ...]]] = {
     **dict.fromkeys(KINDS, ("id", "kind", "actor", "target", "time")),

@@ -1,21 +1,38 @@
-"""How large anything that comes in may be; every limit is stated here and nowhere else."""
+"""How large anything that comes in may be; every limit is stated here and nowhere else.
+
+What an operator may set (rows a batch, rows a record) is in `streams.settings`. `docs/LIMITS.md` lists both, with
+what becomes of what is larger.
+"""
 
 from typing import Final
 
-from schemas.users import USER_BYTES_MAX
-
 __all__ = [
     "ARRAY_EVENTS_MAX",
+    "COMMAND_BYTES_MAX",
+    "COMMAND_ID_BYTES_MAX",
     "DETAIL_LENGTH_MAX",
     "ID_BYTES_MAX",
+    "KEY_NAME_BYTES_MAX",
+    "LANE_RECORD_BYTES_MAX",
+    "LANE_RECORD_ROWS_MAX",
+    "LANE_SOURCE_BYTES_MAX",
+    "NESTING_MAX",
+    "NETWORKS_MAX",
+    "NETWORK_BYTES_MAX",
     "OBJECT_BYTES_MAX",
+    "REASON_BYTES_MAX",
+    "RECIPIENTS_MAX",
     "RECORD_BYTES_MAX",
+    "SEQUENCE_MAX",
     "SOURCE_BYTES_MAX",
     "TIME_AHEAD_MS_MAX",
     "TIME_MS_MAX",
     "TIME_MS_MIN",
     "USER_BYTES_MAX",
 ]
+
+USER_BYTES_MAX: Final = 256
+"""UTF-8 bytes of a user id."""
 
 ID_BYTES_MAX: Final = 256
 """UTF-8 bytes of an event's id."""
@@ -29,8 +46,44 @@ SOURCE_BYTES_MAX: Final = 256
 ARRAY_EVENTS_MAX: Final = 10_000
 """Events in one record."""
 
+RECIPIENTS_MAX: Final = 16
+"""People whom one activity may reply to or mention: a Delete that names only a post takes back as many ids."""
+
+COMMAND_BYTES_MAX: Final = 16_384
+"""Bytes of a record that holds a control command."""
+
+COMMAND_ID_BYTES_MAX: Final = 64
+"""UTF-8 bytes of a control command's id."""
+
+KEY_NAME_BYTES_MAX: Final = 64
+"""UTF-8 bytes of the name of a key that signs control commands, and of the time that a command gives itself."""
+
+REASON_BYTES_MAX: Final = 1000
+"""UTF-8 bytes of the reason that a control command gives."""
+
 RECORD_BYTES_MAX: Final = 900_000
 """Bytes of one record; leaves room for a dead letter's headers under Kafka's default of 1 MiB."""
+
+NESTING_MAX: Final = 128
+"""Levels of arrays and objects in one JSON text: the outermost is the first. Far below what a parser's stack takes."""
+
+NETWORKS_MAX: Final = 64
+"""Networks of an installation, and that a partition can know; their codes are stored in every row."""
+
+NETWORK_BYTES_MAX: Final = 32
+"""Characters, all ASCII, of a network's name."""
+
+LANE_RECORD_BYTES_MAX: Final = 900_000
+"""Bytes of one packed record; a writer splits its rows until each record fits."""
+
+LANE_RECORD_ROWS_MAX: Final = 65_535
+"""Rows of one packed record, and entries of each of its lists: an index is two bytes."""
+
+LANE_SOURCE_BYTES_MAX: Final = 256
+"""UTF-8 bytes of the name under which a lane record's writer numbers its records."""
+
+SEQUENCE_MAX: Final = 2**64 - 1
+"""Largest number that a lane record's key can carry; what MessagePack can store of it."""
 
 TIME_MS_MIN: Final = 0
 """1970-01-01, the earliest event time."""

@@ -24,11 +24,20 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from schemas.change import CAUSES
+from schemas.interaction import RETRACT_CODE
+from schemas.kinds import KIND_CODES
+from schemas.limits import (
+    LANE_RECORD_BYTES_MAX,
+    LANE_RECORD_ROWS_MAX,
+    LANE_SOURCE_BYTES_MAX,
+    NETWORKS_MAX,
+    SEQUENCE_MAX,
+    TIME_MS_MAX,
+    TIME_MS_MIN,
+)
+
 VERSION: Final = 1
-RECORD_BYTES_MAX: Final = 900_000
-"""Largest packed record; a writer splits its rows until each record fits."""
-ROWS_MAX: Final = 65_535
-"""Rows a record may have, and entries of each of its lists (an index is two bytes)."""
 
 INTERACTIONS: Final = "interactions"
 CREDITS: Final = "credits"
@@ -82,15 +91,17 @@ COLUMNS: Final[dict[str, dict[str, np.dtype[Any]]]] = {
             "event_hash": "<u8",
         }
         | _GRANT
-        | {"rate_time": "<i8", "former_target": "<u8", "former_x": "<f8", "former_time": "<i8"},
+        | {"rate_lead": "<i8", "former_target": "<u8", "former_x": "<f8", "former_time": "<i8"},
     }.items()
 }
 """Column names and types of each kind of record, in wire order; times in ms UTC."""
 
 OPTIONAL: Final = frozenset(
-    {"actor_account", "target_account", "rate_time", "former_target", "former_x", "former_time"}
+    {"actor_account", "target_account", "rate_lead", "former_target", "former_x", "former_time"}
 )
 """Columns that may be empty."""
+
+_SEQUENCE_DIGITS_MAX: Final = len(str(SEQUENCE_MAX))
 
 _LIST_OF: Final = {
     "actor": "actors",
@@ -177,9 +188,17 @@ def decode_key(key: bytes | None) -> Stamp:
     """
     source, colon, sequence = (key or b"").rpartition(b":")
     if not (source and colon and sequence.isdigit()):
-        raise PackedError(f"the key {key!r} does not name a source and its sequence")
+        raise PackedError(f"the key {_shown(key)} does not name a source and its sequence")
+    if len(source) > LANE_SOURCE_BYTES_MAX:
+        raise PackedError(f"the key names a source of {len(source)} bytes, at most {LANE_SOURCE_BYTES_MAX}")
+    # Before it is read: Python refuses to read very long numbers, with another error.
+    if len(sequence) > _SEQUENCE_DIGITS_MAX or int(sequence) > SEQUENCE_MAX:
+        raise PackedError(f"the key {_shown(key)} has a sequence of more than {SEQUENCE_MAX}")
     return Stamp(source.decode(errors="replace"), int(sequence))
 
+
+_UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What decoders raise: for broken MessagePack, text that is none, and nesting beyond the stack."""
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(_Wire).decode
@@ -199,18 +218,21 @@ def encode(record: Record) -> bytes:
 
 
 def decode(value: bytes) -> Record:
-    """Read a record; raise `PackedError` for an unknown version, a wrong length or an index past its list."""
+    """Read a record; raise `PackedError` for an unknown version, a wrong length, or a value that no writer writes."""
+    if len(value) > LANE_RECORD_BYTES_MAX:
+        raise PackedError(f"a packed record of {len(value)} bytes, at most {LANE_RECORD_BYTES_MAX}")
     try:
         wire = _decode(value)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except _UNREADABLE as error:
         raise PackedError(_why_unreadable(value, str(error))) from error
     if wire.version != VERSION:
         raise PackedError(_unknown_version(wire.version))
     types = COLUMNS.get(wire.kind)
     if types is None:
         raise PackedError(f"unknown kind of packed record {wire.kind!r}; known are {', '.join(COLUMNS)}")
-    if not 0 <= wire.rows <= ROWS_MAX:
-        raise PackedError(f"{wire.rows} rows; a record has 0 to {ROWS_MAX}")
+    if not 0 <= wire.rows <= LANE_RECORD_ROWS_MAX:
+        raise PackedError(f"{wire.rows} rows; a record has 0 to {LANE_RECORD_ROWS_MAX}")
+    _check_lists(wire)
     if len(wire.columns) != len(types):
         raise PackedError(f"{len(wire.columns)} columns; {wire.kind} have {len(types)}")
     columns = {
@@ -231,14 +253,16 @@ def decode(value: bytes) -> Record:
 def peek(value: bytes) -> Peek:
     """Return what a record says that it is, without reading its rows; no kind and one row when that cannot be told.
 
+    The rows are at least one and at most the limit, whatever a damaged record says: flow is measured by them.
+
     >>> peek(b"?")
     Peek(kind='', rows=1)
     """
     try:
         head = _decode_head(value)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except _UNREADABLE:
         return Peek("", 1)
-    return Peek(head.kind, max(1, head.rows))
+    return Peek(head.kind, min(max(1, head.rows), LANE_RECORD_ROWS_MAX))
 
 
 def _column(name: str, kind: np.dtype[Any], content: bytes, wire: _Wire) -> NDArray[Any]:
@@ -250,14 +274,53 @@ def _column(name: str, kind: np.dtype[Any], content: bytes, wire: _Wire) -> NDAr
     listed: Sequence[object] | None = getattr(wire, _LIST_OF[name]) if name in _LIST_OF else None
     if listed is not None and wire.rows and int(column.max()) >= len(listed):
         raise PackedError(f"column {name} points at entry {int(column.max())} of a list of {len(listed)}")
+    _check_values(name, column, wire.kind)
     return column
+
+
+def _check_lists(wire: _Wire) -> None:
+    longest = max(map(len, (wire.labels, wire.actors, wire.targets)))
+    if longest > LANE_RECORD_ROWS_MAX:
+        raise PackedError(f"a list of {longest} entries, at most {LANE_RECORD_ROWS_MAX}")
+    if len(wire.networks) > NETWORKS_MAX:
+        raise PackedError(f"{len(wire.networks)} networks, at most {NETWORKS_MAX}")
+
+
+def _check_values(name: str, column: NDArray[Any], kind: str) -> None:
+    """Refuse codes that kernels would look up past a table's end, and times that would carry a clock away."""
+    known = _KNOWN_CODES.get((kind, name))
+    if known is not None and not known[column].all():
+        raise PackedError(f"column {name} holds the unknown code {int(column[~known[column]][0])}")
+    if name == "time" and kind != LEDGER and len(column):
+        for time in (int(column.min()), int(column.max())):
+            if not TIME_MS_MIN <= time < TIME_MS_MAX:
+                raise PackedError(f"column time holds {time} ms, outside 1970 to 2099")
+
+
+def _table(*codes: int) -> NDArray[np.bool_]:
+    known = np.zeros(256, np.bool_)
+    known[list(codes)] = True
+    return known
+
+
+_KNOWN_CODES: Final = {
+    (INTERACTIONS, "kind"): _table(*KIND_CODES.values(), RETRACT_CODE),
+    (CREDITS, "kind"): _table(*KIND_CODES.values()),
+    (ADJUSTMENTS, "cause"): _table(*range(len(CAUSES))),
+    (COMMANDS, "command"): _table(*COMMAND_CODES.values()),
+}
+"""For each column of codes, whether each of the 256 is one."""
+
+
+def _shown(key: bytes | None) -> str:
+    return repr(key if key is None else key[:80])
 
 
 def _why_unreadable(value: bytes, text: str) -> str:
     """Tell a record of another version, whose fields may differ, from one that is broken."""
     try:
         version = _decode_version(value).version
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except _UNREADABLE:
         return f"not a packed record: {text}"
     return _unknown_version(version) if version != VERSION else f"not a packed record: {text}"
 

@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 
 from scorer.actors import Grants
-from scorer.compiled import Bools, Floats, Ints, Records, column, kernel
+from scorer.compiled import Bools, Floats, Ints, Records, column, kernel, shared
 from scorer.decay import decay
 from scorer.model import Parameters
 from scorer.scale import SCORE_MAX, SCORE_MIN, combined, scaled
@@ -44,10 +44,12 @@ class Batch:
     entries_after: Records
     clocks_after: Ints
     users: Ints
-    """Of each row applied, the index of the user credited."""
+    """Of each row applied, the index of the user credited, or whose credit is taken back."""
     networks: Ints
     times: Ints
     grants: Grants
+    takes_back: Bools
+    """Which rows take their grant back."""
     scored: Scored
     published: Published
     rows_in: int
@@ -119,6 +121,13 @@ def evaluate(entries: Records, clocks: Ints, parameters: Parameters) -> Evaluati
     return evaluation
 
 
+def taken_from(batch: Batch) -> Bools:
+    """Users that something is taken back from."""
+    taken = np.zeros(len(batch.heads_after), np.bool_)
+    taken[batch.users[batch.takes_back]] = True
+    return taken
+
+
 def score_in_range(batch: Batch) -> Ints:
     """Law 1: every score is finite and within 1…100."""
     known = np.any(batch.entries_after["events"] > 0, axis=1)
@@ -132,7 +141,10 @@ def score_in_range(batch: Batch) -> Ints:
 
 
 def only_decay_lowers_strength(batch: Batch, before: Evaluation, after: Evaluation, parameters: Parameters) -> Ints:
-    """Law 2: S_new ≥ S_old·2^(-Δ/h), Δ being the largest shift of any of the user's evaluation times."""
+    """Law 2: S_new ≥ S_old·2^(-Δ/h), Δ being the largest shift of any of the user's evaluation times.
+
+    Unless something is taken back from the user.
+    """
     broken = np.empty(len(batch.heads_after), np.bool_)
     _strength_lost(
         batch.entries_before,
@@ -144,20 +156,26 @@ def only_decay_lowers_strength(batch: Batch, before: Evaluation, after: Evaluati
         parameters.half_life_ms,
         broken,
     )
-    return np.flatnonzero(broken)
+    return np.flatnonzero(broken & ~taken_from(batch))
 
 
 def no_interaction_lowers_a_sum(batch: Batch, parameters: Parameters) -> Ints:
     """Law 3: after decay, no interaction lowers R, A or N of anyone."""
     broken = np.empty(len(batch.heads_after), np.bool_)
     _sum_lowered(batch.entries_before, batch.entries_after, parameters.half_life_ms, broken)
-    return np.flatnonzero(broken)
+    return np.flatnonzero(broken & ~taken_from(batch))
 
 
 def sums_rise_by_grants(batch: Batch, parameters: Parameters) -> Ints:
-    """Law 4: after decay, R, A, N rise by exactly what the batch's rows grant, and refer to the latest event."""
+    """Law 4: after decay, R, A, N rise by exactly what the batch's rows grant, and refer to the latest event.
+
+    What a row takes back lowers them as exactly: to 1e-9 of all that is added up, and never below zero. Nothing is left
+    where as many events were taken back as there were.
+    """
     shape = batch.entries_after.shape
     expected = np.zeros((*shape, 3))
+    taken = np.zeros((*shape, 3))
+    events = batch.entries_before["events"].astype(np.int64)
     times = np.where(batch.entries_before["events"] > 0, batch.entries_before["time"], NO_CLOCK)
     broken = np.zeros(len(batch.heads_after), np.bool_)
     _grants_missed(
@@ -169,8 +187,12 @@ def sums_rise_by_grants(batch: Batch, parameters: Parameters) -> Ints:
         column(batch.grants.reach, np.float64),
         column(batch.grants.amplification, np.float64),
         column(batch.grants.network, np.float64),
+        column(batch.takes_back, np.bool_),
         parameters.half_life_ms,
         expected,
+        taken,
+        events,
+        np.zeros(shape, np.bool_),
         times,
         broken,
     )
@@ -207,8 +229,9 @@ def sequence_and_previous_chain(batch: Batch) -> Ints:
     chained = (
         (published.sequence == after["sequence"][index])
         & (published.previous_tenths == before["score_tenths"][index])
-        & ((published.previous_tenths == 0) == (published.sequence == 1))
-        & (np.rint(published.score * 10.0) == after["score_tenths"][index])
+        & ((published.previous_tenths == 0) | (published.sequence > 1))
+        & (np.rint(np.nan_to_num(published.score) * 10.0) == after["score_tenths"][index])
+        & (np.isnan(published.score) == (after["score_tenths"][index] == 0))
         & (published.as_of >= np.where(before["sequence"] > 0, before["as_of"], NO_CLOCK)[index])
     )
     broken[index[~chained]] = True
@@ -217,7 +240,8 @@ def sequence_and_previous_chain(batch: Batch) -> Ints:
 
 def rows_conserved(batch: Batch) -> str:
     """Law 7: rows in = rows applied + duplicates + skipped; what is wrong, or nothing."""
-    applied = int(batch.entries_after["events"].sum()) - int(batch.entries_before["events"].sum())
+    taken = int(np.count_nonzero(batch.takes_back))
+    applied = int(batch.entries_after["events"].sum()) - int(batch.entries_before["events"].sum()) + 2 * taken
     if applied == len(batch.users) and batch.rows_in == applied + batch.duplicates + batch.skipped:
         return ""
     return (
@@ -227,9 +251,10 @@ def rows_conserved(batch: Batch) -> str:
 
 
 def emitted_only_with_state(batch: Batch) -> Ints:
-    """Law 8: nothing is emitted for a user without state."""
+    """Law 8: nothing but the loss of a score is emitted for a user without state."""
     index = batch.published.index
-    return np.unique(index[~np.any(batch.entries_after["events"][index] > 0, axis=1)])
+    without = ~np.any(batch.entries_after["events"][index] > 0, axis=1)
+    return np.unique(index[without & ~np.isnan(batch.published.score)])
 
 
 @kernel
@@ -297,6 +322,11 @@ def _sum_lowered(before: Records, after: Records, half_life_ms: float, broken: B
             broken[user] = broken[user] or not kept
 
 
+@shared
+def _adds_up(found: float, granted: float, taken: float) -> bool:
+    return bool(abs(found - max(0.0, granted - taken)) <= TOLERANCE * abs(granted) + NOTHING)
+
+
 @kernel
 def _grants_missed(
     before: Records,
@@ -307,8 +337,12 @@ def _grants_missed(
     reach: Floats,
     amplification: Floats,
     network: Floats,
+    takes_back: Bools,
     half_life_ms: float,
     expected: Floats,
+    taken: Floats,
+    events: Ints,
+    gone: Bools,
     latest: Ints,
     broken: Bools,
 ) -> None:
@@ -316,6 +350,19 @@ def _grants_missed(
         user = users[row]
         code = networks[row]
         left = decay(after[user, code]["time"] - times[row], half_life_ms)
+        if takes_back[row]:
+            events[user, code] -= 1
+            taken[user, code, 0] += reach[row] * left
+            taken[user, code, 1] += amplification[row] * left
+            taken[user, code, 2] += network[row] * left
+            if events[user, code] == 0:
+                gone[user, code] = True
+                expected[user, code] = 0.0
+                taken[user, code] = 0.0
+            continue
+        if events[user, code] == 0:
+            latest[user, code] = times[row]
+        events[user, code] += 1
         expected[user, code, 0] += reach[row] * left
         expected[user, code, 1] += amplification[row] * left
         expected[user, code, 2] += network[row] * left
@@ -324,22 +371,18 @@ def _grants_missed(
         for code in range(before.shape[1]):
             old = before[user, code]
             new = after[user, code]
-            if latest[user, code] == NO_CLOCK:
-                if new["events"]:
-                    broken[user] = True
-                continue
-            left = decay(new["time"] - old["time"], half_life_ms) if old["events"] else 0.0
-            r = old["reach"] * left + expected[user, code, 0]
-            a = old["amplification"] * left + expected[user, code, 1]
-            n = old["network"] * left + expected[user, code, 2]
+            kept = old["events"] > 0 and not gone[user, code]
+            left = decay(new["time"] - old["time"], half_life_ms) if kept else 0.0
             exact = (
                 new["time"] == latest[user, code]
-                and abs(new["reach"] - r) <= TOLERANCE * abs(r) + NOTHING
-                and abs(new["amplification"] - a) <= TOLERANCE * abs(a) + NOTHING
-                and abs(new["network"] - n) <= TOLERANCE * abs(n) + NOTHING
+                and _adds_up(new["reach"], old["reach"] * left + expected[user, code, 0], taken[user, code, 0])
+                and _adds_up(
+                    new["amplification"], old["amplification"] * left + expected[user, code, 1], taken[user, code, 1]
+                )
+                and _adds_up(new["network"], old["network"] * left + expected[user, code, 2], taken[user, code, 2])
             )
-            if not exact:
-                broken[user] = True
+            nobody = latest[user, code] == NO_CLOCK and new["events"] == 0
+            broken[user] = broken[user] or not (nobody or exact)
 
 
 @kernel

@@ -1,7 +1,7 @@
 """The score in slow, obvious plain Python: what every kernel must equal.
 
 One partition, one event after another. Nothing here is shared with the kernels but the model's parameters, the sizes
-of the pair memory and the hash of a user.
+and thresholds of the pair memory and the hash of a user.
 """
 
 import math
@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from schemas.users import user_hash
+from scorer.actors import FORGOTTEN_ACTS
 from scorer.model import FILTER_BITS, PAIRS, Model
 
 
@@ -43,6 +44,19 @@ class Pair:
     time: int
 
 
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What the ledger keeps of an event: enough to take it back."""
+
+    event: Event
+    grant: Grant
+    rate_time: int
+    former: Pair | None
+    """What the pair's slot held before."""
+    met: Pair | None
+    """The pair that the event built on, maybe taken over; None when the target was new to the actor."""
+
+
 @dataclass(slots=True)
 class ActorState:
     """An actor on one network."""
@@ -50,6 +64,7 @@ class ActorState:
     rate: float
     time: int
     epoch: int
+    events: int = 0
     pairs: list[Pair | None] = field(default_factory=lambda: [None] * PAIRS)
     current: set[int] = field(default_factory=set)
     former: set[int] = field(default_factory=set)
@@ -84,7 +99,8 @@ class Change:
     user: str
     sequence: int
     previous: int | None
-    scores: Scores
+    scores: Scores | None
+    """None when everything was taken back."""
     as_of: int
 
 
@@ -99,6 +115,10 @@ class Actors:
 
     def grant(self, event: Event, influence: float) -> Grant:
         """Take an event in and say what it is worth."""
+        return self.take(event, influence).grant
+
+    def take(self, event: Event, influence: float) -> Entry:
+        """Take an event in; the entry says what it is worth, and can be taken back."""
         model = self.model
         state = self.states.get((event.actor, event.network))
         if state is None:
@@ -110,47 +130,86 @@ class Actors:
         selectivity = 1.0 / (1.0 + rate / model.rate_reference)
         state.rate = rate + 1.0
         state.time = max(event.time, state.time)
+        state.events += 1
 
         while event.time - state.epoch >= model.half_life_ms // 2:
             state.former = state.current
             state.current = set()
             state.epoch += model.half_life_ms // 2
 
-        pair = self.pair(state, event)
-        if pair is None:
+        slot, held, met = self.slot(state, event)
+        if met is None:
             novelty = 1.0
             x = 0.0
         else:
-            since = max(0, event.time - pair.time)
+            since = max(0, event.time - met.time)
             novelty = 1.0 - 2.0 ** (-since / model.half_life_ms)
-            x = pair.x * 2.0 ** (-since / (model.alpha * model.half_life_ms))
-        latest = event.time if pair is None else max(event.time, pair.time)
-        self.store(state, Pair(event.target, x + 1.0, latest))
+            x = met.x * 2.0 ** (-since / (model.alpha * model.half_life_ms))
+        latest = event.time if met is None else max(event.time, met.time)
+        state.pairs[slot] = Pair(event.target, x + 1.0, latest)
 
         repetition = (x + 1.0) ** model.alpha - x**model.alpha
         worth = getattr(model.weights, event.kind) * selectivity * repetition
-        return Grant(novelty, worth, worth * influence)
+        return Entry(event, Grant(novelty, worth, worth * influence), state.time, held, met)
 
-    def pair(self, state: ActorState, event: Event) -> Pair | None:
-        """The target's pair, one it takes over, or none; makes room for it where it is absent."""
-        for pair in state.pairs:
+    def slot(self, state: ActorState, event: Event) -> tuple[int, Pair | None, Pair | None]:
+        """The slot for an event's target, what it holds now, and the pair to build on: its own or one taken over."""
+        for slot, pair in enumerate(state.pairs):
             if pair is not None and pair.target == event.target:
-                return pair
-        if None in state.pairs:
-            return None
+                return slot, pair, pair
         bits = self.bits_of(event.target)
         recognised = bits <= state.current or bits <= state.former
-        evicted = min((pair for pair in state.pairs if pair is not None), key=lambda pair: pair.time)
-        state.pairs[state.pairs.index(evicted)] = None
-        state.current |= self.bits_of(evicted.target)
-        return evicted if recognised else None
+        oldest = min((pair for pair in state.pairs if pair is not None), key=lambda pair: pair.time, default=None)
+        built_on = oldest if recognised else None
+        if oldest is None or None in state.pairs:
+            return state.pairs.index(None), None, built_on
+        state.current |= self.bits_of(oldest.target)
+        return state.pairs.index(oldest), oldest, built_on
 
-    def store(self, state: ActorState, pair: Pair) -> None:
-        """Put a pair in the place of its target, or in the free one."""
-        for slot, other in enumerate(state.pairs):
-            if other is None or other.target == pair.target:
-                state.pairs[slot] = pair
-                return
+    def take_back(self, entry: Entry) -> None:
+        """Take an event out of its actor's rate and pair memory."""
+        model, event, met = self.model, entry.event, entry.met
+        state = self.states[event.actor, event.network]
+        count = 2.0 ** (-max(0, state.time - entry.rate_time) / model.rate_half_life_ms)
+        state.rate = max(0.0, state.rate - count)
+        pair = next((pair for pair in state.pairs if pair is not None and pair.target == event.target), None)
+        if pair is None:
+            return
+        slot = state.pairs.index(pair)
+        half_life = model.alpha * model.half_life_ms
+        since = 0 if met is None else max(0, event.time - met.time)
+        left = Pair(
+            event.target,
+            1.0 if met is None else met.x * 2.0 ** (-since / half_life) + 1.0,
+            event.time if met is None else max(event.time, met.time),
+        )
+        if pair == left:
+            former = entry.former
+            back = (
+                former is not None
+                and former.target != event.target
+                and any(other is not None and other.target == former.target for other in state.pairs)
+            )
+            if former is None or back:
+                self.drop(state, slot)
+            else:
+                state.pairs[slot] = former
+            return
+        x = pair.x - 2.0 ** (-max(0, pair.time - left.time) / half_life)
+        time = pair.time
+        if x < FORGOTTEN_ACTS:
+            self.drop(state, slot)
+            return
+        if time == left.time and met is not None:
+            x = min(x * 2.0 ** (since / half_life), float(state.events))
+            time = met.time
+        state.pairs[slot] = Pair(event.target, x, time)
+
+    def drop(self, state: ActorState, slot: int) -> None:
+        """Free a slot; the last one takes its place."""
+        last = len([pair for pair in state.pairs if pair is not None]) - 1
+        state.pairs[slot] = state.pairs[last]
+        state.pairs[last] = None
 
     def bits_of(self, target: str) -> set[int]:
         """The bits of a target in a filter."""
@@ -178,6 +237,19 @@ def add(sums: dict[tuple[str, str], Sums], event: Event, grant: Grant, model: Mo
     have.events += 1
 
 
+def subtract(sums: dict[tuple[str, str], Sums], entry: Entry, model: Model) -> None:
+    """Take a grant out of the sums again; nothing is left of the last one."""
+    event, grant = entry.event, entry.grant
+    have = sums[event.target, event.network]
+    worth = 2.0 ** (-(have.time - event.time) / model.half_life_ms)
+    have.reach = max(0.0, have.reach - grant.reach * worth)
+    have.amplification = max(0.0, have.amplification - grant.amplification * worth)
+    have.network = max(0.0, have.network - grant.network * worth)
+    have.events -= 1
+    if have.events == 0:
+        del sums[event.target, event.network]
+
+
 def sums_of(events: Iterable[Event], model: Model) -> dict[tuple[str, str], Sums]:
     """Reach and amplification of every (user, network) of a log, and network as if nobody had a score.
 
@@ -194,8 +266,8 @@ def sums_of(events: Iterable[Event], model: Model) -> dict[tuple[str, str], Sums
 class Reference:
     """Both stages, one event a batch: each action counts with the actor's last published score of that moment.
 
-    The clock of a network is the largest event time seen on it; self-interactions never reach the targets stage and
-    do not move it.
+    An event that comes twice counts once; `retract` takes one back, also before it comes. The clock of a network is the
+    largest event time seen on it; self-interactions never reach the targets stage and do not move it.
 
     >>> reference = Reference(Model())
     >>> grant = reference.apply(Event("twitter", "1", "share", "ann", "bob", 0))
@@ -213,22 +285,59 @@ class Reference:
         self.changes: list[Change] = []
         self.counters: Counter[str] = Counter()
         self.networks: dict[str, list[str]] = {}
+        self.ledger: dict[tuple[str, str, str], Entry | None] = {}
+        """By network, actor and id; None for what was taken back, or grants nothing."""
+        self.held: set[tuple[str, str, str]] = set()
+        """Retractions that came before their event."""
+        self.taken: set[tuple[str, str, str]] = set()
 
     def apply(self, event: Event) -> Grant | None:
-        """Take one event in; a self-interaction is counted and grants nothing."""
+        """Take one event in; a self-interaction is counted and grants nothing, nor does what came before or is gone."""
+        identity = event.network, event.actor, event.id
+        if identity in self.ledger:
+            self.counters["duplicate"] += 1
+            return None
+        self.ledger[identity] = None
+        if identity in self.held:
+            self.counters["withheld"] += 1
+            return None
         if event.actor == event.target:
             self.counters["self"] += 1
             return None
         self.counters["applied"] += 1
-        score = self.last[event.actor].scores.score / 10 if event.actor in self.last else 1.0
+        last = self.last.get(event.actor)
+        score = last.scores.score / 10 if last is not None and last.scores is not None else 1.0
         floor = self.model.influence_floor
-        grant = self.actors.grant(event, floor + (1 - floor) * (score - 1) / 99)
-        add(self.sums, event, grant, self.model)
+        entry = self.actors.take(event, floor + (1 - floor) * (score - 1) / 99)
+        self.ledger[identity] = entry
+        add(self.sums, event, entry.grant, self.model)
         if event.network not in self.networks.setdefault(event.target, []):
             self.networks[event.target].append(event.network)
         self.clocks[event.network] = max(event.time, self.clocks.get(event.network, event.time))
         self.publish(event.target)
-        return grant
+        return entry.grant
+
+    def retract(self, network: str, actor: str, id_: str) -> None:
+        """Take an event back; before it comes, it will grant nothing; a second time, nothing happens."""
+        identity = network, actor, id_
+        if identity not in self.ledger:
+            self.counters["repeated" if identity in self.held else "unmatched"] += 1
+            self.held.add(identity)
+            return
+        entry, self.ledger[identity] = self.ledger[identity], None
+        if entry is None:
+            own = identity not in self.held and identity not in self.taken
+            self.counters["retracted" if own else "repeated"] += 1
+            self.taken.add(identity)
+            return
+        self.taken.add(identity)
+        self.counters["retracted"] += 1
+        self.actors.take_back(entry)
+        subtract(self.sums, entry, self.model)
+        target = entry.event.target
+        if (target, network) not in self.sums:
+            self.networks[target].remove(network)
+        self.publish(target)
 
     def points(self, strength: float) -> float:
         """The scale."""
@@ -259,24 +368,32 @@ class Reference:
         return scores, max(times)
 
     def publish(self, user: str) -> None:
-        """Emit a change if it shows."""
-        scores, as_of = self.scores_of(user)
+        """Emit a change if it shows; who has nothing left has no score."""
         last = self.last.get(user)
-        if last is not None:
-            same = (
-                scores.score == last.scores.score
-                and in_points(scores.reach) == in_points(last.scores.reach)
-                and in_points(scores.amplification) == in_points(last.scores.amplification)
-                and in_points(scores.network) == in_points(last.scores.network)
-                and {name: in_points(value) for name, value in scores.networks.items()}
-                == {name: in_points(value) for name, value in last.scores.networks.items()}
-            )
-            if same:
-                return
-        sequence, previous = (last.sequence + 1, last.scores.score) if last is not None else (1, None)
-        change = Change(user, sequence, previous, scores, as_of)
+        scores, as_of = self.scores_of(user) if self.networks[user] else (None, 0)
+        if not shows(None if last is None else last.scores, scores):
+            return
+        if last is None:
+            change = Change(user, 1, None, scores, as_of)
+        else:
+            previous = None if last.scores is None else last.scores.score
+            change = Change(user, last.sequence + 1, previous, scores, max(as_of, last.as_of))
         self.last[user] = change
         self.changes.append(change)
+
+
+def shows(before: Scores | None, now: Scores | None) -> bool:
+    """Whether a reader would see the difference."""
+    if before is None or now is None:
+        return before is not now
+    return (
+        now.score != before.score
+        or in_points(now.reach) != in_points(before.reach)
+        or in_points(now.amplification) != in_points(before.amplification)
+        or in_points(now.network) != in_points(before.network)
+        or {name: in_points(value) for name, value in now.networks.items()}
+        != {name: in_points(value) for name, value in before.networks.items()}
+    )
 
 
 def in_tenths(score: float) -> int:

@@ -43,6 +43,7 @@ class Published:
     previous_tenths: npt.NDArray[np.uint16]
     """The score before in tenths; 0 = none."""
     score: Floats
+    """NaN for who has no score any more."""
     reach: Floats
     amplification: Floats
     network: Floats
@@ -70,8 +71,11 @@ def fold_targets(
     times: npt.ArrayLike,
     grants: Grants,
     parameters: Parameters,
+    takes_back: npt.ArrayLike | None = None,
 ) -> None:
     """Fold what m events grant into the sums of those they credit; a late event adds its decayed worth.
+
+    A row that takes back subtracts what its event granted, decayed alike; of the last event nothing is left.
 
     Args:
         entries: ENTRY[n, networks]; changed in place.
@@ -80,6 +84,7 @@ def fold_targets(
         times: Event times in ms.
         grants: What each grants.
         parameters: The model's.
+        takes_back: Which rows take a former event of that time and grant back; None: no row does.
     """
     _fold(
         entries,
@@ -89,6 +94,7 @@ def fold_targets(
         column(grants.reach, np.float64),
         column(grants.amplification, np.float64),
         column(grants.network, np.float64),
+        np.zeros(len(np.asarray(users)), np.bool_) if takes_back is None else column(takes_back, np.bool_),
         parameters.half_life_ms,
     )
 
@@ -120,7 +126,7 @@ def publish(heads: Records, entries: Records, scored: Scored) -> Published:
     """Decide which users' changes show, take them as published in heads and entries, and return them.
 
     A change shows when the score differs in tenths, or a sub-score or network score as an integer, from what was
-    last published; a first score always does.
+    last published; a first score always does, and so does having none any more.
     """
     changed = np.zeros(len(heads), np.bool_)
     previous = np.empty(len(heads), np.uint16)
@@ -139,17 +145,37 @@ def publish(heads: Records, entries: Records, scored: Scored) -> Published:
     index = np.flatnonzero(changed)
     now = heads[index]
     networks = entries["score_tenths"][index]
+    scoreless = now["score_tenths"] == 0
     return Published(
         index=index,
         sequence=now["sequence"].copy(),
         previous_tenths=previous[index],
-        score=now["score_tenths"] / 10.0,
-        reach=now["reach_tenths"] / 10.0,
-        amplification=now["amplification_tenths"] / 10.0,
-        network=now["network_tenths"] / 10.0,
+        score=np.where(scoreless, np.nan, now["score_tenths"] / 10.0),
+        reach=np.where(scoreless, np.nan, now["reach_tenths"] / 10.0),
+        amplification=np.where(scoreless, np.nan, now["amplification_tenths"] / 10.0),
+        network=np.where(scoreless, np.nan, now["network_tenths"] / 10.0),
         networks=np.where(networks == 0, np.nan, networks / 10.0),
         as_of=now["as_of"].copy(),
     )
+
+
+@shared
+def _take_back(
+    entry: np.void, time: np.int64, reach: float, amplification: float, network: float, half_life_ms: float
+) -> None:
+    """Subtract what an event granted; sums refer to the latest event, so none is later than they."""
+    entry["events"] -= np.uint64(1)
+    worth = decay(entry["time"] - time, half_life_ms) if entry["events"] else 0.0
+    if worth == 0.0:
+        # The last one, or so faded that nothing of it is left in the sums.
+        if entry["events"] == 0:
+            entry["reach"] = 0.0
+            entry["amplification"] = 0.0
+            entry["network"] = 0.0
+        return
+    entry["reach"] = max(0.0, entry["reach"] - reach * worth)
+    entry["amplification"] = max(0.0, entry["amplification"] - amplification * worth)
+    entry["network"] = max(0.0, entry["network"] - network * worth)
 
 
 @kernel
@@ -161,11 +187,16 @@ def _fold(
     reach: Floats,
     amplification: Floats,
     network: Floats,
+    takes_back: Bools,
     half_life_ms: float,
 ) -> None:
     for event in range(len(users)):
         entry = entries[users[event], networks[event]]
         time = times[event]
+        if takes_back[event]:
+            if entry["events"]:
+                _take_back(entry, time, reach[event], amplification[event], network[event], half_life_ms)
+            continue
         if entry["events"] == 0:
             entry["time"] = time
         elapsed = time - entry["time"]
@@ -259,12 +290,14 @@ def _publish(
                 known = True
                 now = tenths(networks[user, code])
                 shows = shows or whole(now) != whole(np.int64(entry["score_tenths"]))
-        if not known:
+            elif entry["score_tenths"]:
+                shows = True
+        if not known and head["score_tenths"] == 0:
             continue
-        score_now = tenths(score[user])
-        reach_now = tenths(reach[user])
-        amplification_now = tenths(amplification[user])
-        network_now = tenths(network[user])
+        score_now = tenths(score[user]) if known else 0
+        reach_now = tenths(reach[user]) if known else 0
+        amplification_now = tenths(amplification[user]) if known else 0
+        network_now = tenths(network[user]) if known else 0
         if not shows and not _shows(head, score_now, reach_now, amplification_now, network_now):
             continue
         changed[user] = True
@@ -277,5 +310,4 @@ def _publish(
         head["as_of"] = as_of[user]
         for code in range(entries.shape[1]):
             entry = entries[user, code]
-            if entry["events"]:
-                entry["score_tenths"] = tenths(networks[user, code])
+            entry["score_tenths"] = tenths(networks[user, code]) if entry["events"] else 0

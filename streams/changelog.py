@@ -11,7 +11,7 @@ from typing import Final
 
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
-from streams import clients
+from streams.clients import KAFKA, Connect
 from streams.errors import CloutError
 from streams.settings import KafkaSettings
 from streams.store import Local, Row, Store
@@ -84,9 +84,9 @@ def judge(facts: Facts) -> bool:
     return usable
 
 
-def watermarks(kafka: KafkaSettings, topic: str, partition: int) -> tuple[int, int]:
+def watermarks(kafka: KafkaSettings, topic: str, partition: int, connect: Connect = KAFKA) -> tuple[int, int]:
     """Return the first offset and the offset after the last record."""
-    consumer = clients.consumer(kafka, {"group.id": "clout-watermarks"})
+    consumer = connect.consumer(kafka, {"group.id": "clout-watermarks"})
     try:
         low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=WATERMARK_SECONDS)
     finally:
@@ -101,11 +101,12 @@ def restore(
     *,
     stop: threading.Event,
     clock: Callable[[], float],
+    connect: Connect = KAFKA,
 ) -> int | None:
     """Read the changelog from where the store stands to its end; return the records read, None when stopped."""
     start = facts.local.changelog_end if facts.local is not None else facts.begin
     count, done = 0, start >= facts.end
-    consumer = clients.consumer(
+    consumer = connect.consumer(
         kafka,
         {
             "group.id": "clout-restore",

@@ -5,6 +5,7 @@ Settings carry security properties under librdkafka's names, so they are passed 
 
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from confluent_kafka import Consumer, KafkaException, Producer
@@ -55,3 +56,15 @@ def _open(kind: Callable[[Options], Client], options: Options) -> Client:
             detail=error.args[0].str(),
             hint="correct [kafka.options] in clout.toml or CLOUT_KAFKA__OPTIONS; `clout config show` says what is set",
         ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Connect:
+    """How clients are made; a simulation gives clients of a log in memory instead."""
+
+    producer: Callable[[KafkaSettings, Options], Producer] = producer
+    consumer: Callable[[KafkaSettings, Options], Consumer] = consumer
+    admin: Callable[[KafkaSettings], AdminClient] = admin
+
+
+KAFKA: Final = Connect()

@@ -1,4 +1,4 @@
-"""The ingest role: raw interactions in, packed lane records out, exactly once; it has no state of its own.
+"""The ingest role: raw interactions and commands in, packed lane records out, exactly once; without own state.
 
 What it must remember (sequences and counters of each raw partition) travels in the metadata of the offsets that it
 commits, in the same transaction as the records. Fetching, decoding and packing of the next batch overlap with the
@@ -21,12 +21,15 @@ import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from schemas.packed import Stamp, encode_key
-from streams import clients, topics
+from streams import topics
+from streams.clients import KAFKA, Connect
+from streams.control import RawCommand, decide
+from streams.control_secrets import ControlSecrets
 from streams.decoders import Decoder, decoder
 from streams.errors import CloutError
-from streams.feed_position import FeedPosition, decode, encode, source_of
+from streams.feed_position import COMMAND_OUTCOMES, CONTROL, COUNTERS, FeedPosition, decode, encode, source_of
 from streams.http import RoleServer
-from streams.ingest_batch import Prepared, Raw, prepare
+from streams.ingest_batch import Letter, Prepared, Raw, prepare
 from streams.metrics import IngestMetrics
 from streams.names import Names
 from streams.process import set_up_garbage_collection
@@ -71,8 +74,10 @@ class Work:
 
     lane: list[tuple[int, bytes, bytes]]
     """Lane partition, key, value."""
-    letters: list[tuple[str, Any]]
+    letters: list[tuple[str, Letter]]
     """Topic and dead letter."""
+    records: list[tuple[bytes, bytes]]
+    """Key and value of public records of commands."""
     offsets: list[TopicPartition]
     group: Any
     counts: list[tuple[str, str, int]]
@@ -89,16 +94,20 @@ class Ingest:
         networks: Mapping[str, NetworkSettings],
         model: str,
         settings: IngestSettings,
+        secrets: ControlSecrets,
         http: HttpSettings,
         slot: int,
         version: str,
+        connect: Connect = KAFKA,
     ) -> None:
         """Check topics and formats and put everything together; `run` starts it."""
-        self.kafka, self.settings, self.slot, self.version = kafka, settings, slot, version
+        self.kafka, self.settings, self.slot, self.version, self.connect = kafka, settings, slot, version, connect
+        self.secrets = secrets
         self.names = Names(kafka.prefix, model)
-        topics.require(kafka, topics.specification(self.names, lanes, dict(networks)))
+        topics.require(kafka, topics.specification(self.names, lanes, dict(networks)), connect)
         self.lane_partitions = lanes.partitions
         self.network_of = {self.names.interactions(network): network for network in networks}
+        self.network_of[self.names.control] = CONTROL
         self.decoders: dict[str, Decoder] = {name: decoder(settings.format) for name, settings in networks.items()}
         self.metrics = IngestMetrics(networks)
         self.feeds: dict[Partition, Feed] = {}
@@ -142,7 +151,7 @@ class Ingest:
     # A session: from joining the group to leaving it ---------------------------------------------------------------
 
     def _session(self) -> None:
-        self._producer = clients.producer(
+        self._producer = self.connect.producer(
             self.kafka,
             {
                 "transactional.id": self.names.ingest_transactional_id(self.slot),
@@ -153,7 +162,7 @@ class Ingest:
             },
         )
         self._producer.init_transactions(_REQUEST_SECONDS)
-        consumer = clients.consumer(
+        consumer = self.connect.consumer(
             self.kafka,
             {
                 "group.id": self.names.ingest_group,
@@ -199,7 +208,7 @@ class Ingest:
         if time.monotonic() < self._next_look:
             return
         self._next_look = time.monotonic() + _LAG_SECONDS
-        lag = dict.fromkeys(self.decoders, 0)
+        lag = dict.fromkeys(self.network_of.values(), 0)
         for (topic, partition), feed in self.feeds.items():
             _, end = consumer.get_watermark_offsets(TopicPartition(topic, partition), cached=True)
             feed.end = max(feed.end, end)
@@ -220,7 +229,8 @@ class Ingest:
             if position.error is not None:
                 raise KafkaException(position.error)
             try:
-                state = decode(position.metadata, self.lane_partitions)
+                outcomes = COMMAND_OUTCOMES if position.topic == self.names.control else COUNTERS
+                state = decode(position.metadata, self.lane_partitions, outcomes)
             except ValueError as error:
                 raise CloutError(
                     f"the committed offset of {position.topic} [{position.partition}] cannot be used",
@@ -228,6 +238,14 @@ class Ingest:
                     hint="only ingest may commit offsets of its group; use another kafka.prefix to begin anew",
                 ) from error
             offset = max(position.offset, 0)
+            _, end = consumer.get_watermark_offsets(position, timeout=_REQUEST_SECONDS)
+            if offset > end:
+                raise CloutError(
+                    f"{position.topic} [{position.partition}] ends before what ingest has already read",
+                    detail=f"it ends at offset {end}, the next would be {offset}: it was truncated, or deleted and "
+                    "created again",
+                    hint="bring its records back from a replica or backup, or start anew under another kafka.prefix",
+                )
             self.feeds[position.topic, position.partition] = Feed(self.network_of[position.topic], offset, state)
             position.offset = offset
         consumer.assign([TopicPartition(p.topic, p.partition, p.offset) for p in committed])
@@ -252,13 +270,14 @@ class Ingest:
     # A batch -------------------------------------------------------------------------------------------------------
 
     def _prepare(self, messages: list[Message], consumer: Consumer) -> Work | None:
-        work = Work([], [], [], consumer.consumer_group_metadata(), [])
+        work = Work([], [], [], [], consumer.consumer_group_metadata(), [])
         good = messages
         if any(map(Message.error, messages)):
             good = [message for message in messages if message.error() is None]
         moved: set[Partition] = set()
         for topic, theirs in self._by_topic(good).items():
-            moved |= self._prepare_topic(topic, theirs, work)
+            prepare_topic = self._prepare_commands if topic == self.names.control else self._prepare_topic
+            moved |= prepare_topic(topic, theirs, work)
         if len(good) < len(messages):
             moved |= self._reach_ends(message for message in messages if message.error() is not None)
         for topic, partition in moved:
@@ -286,8 +305,9 @@ class Ingest:
         return moved
 
     def _by_topic(self, messages: list[Message]) -> dict[str, list[Message]]:
-        if len(self.network_of) == 1 or not messages:
-            return {next(iter(self.network_of)): messages} if messages else {}
+        topics_met = set(map(Message.topic, messages))
+        if len(topics_met) == 1:
+            return {topics_met.pop() or "": messages}
         groups: dict[str, list[Message]] = {}
         for topic, message in zip(map(Message.topic, messages), messages, strict=True):
             groups.setdefault(topic or "", []).append(message)
@@ -320,6 +340,25 @@ class Ingest:
         self._events_per_record += (max(1.0, events / len(messages)) - self._events_per_record) / 2
         return moved
 
+    def _prepare_commands(self, topic: str, messages: list[Message], work: Work) -> set[Partition]:
+        """Judge what came as commands into `work`; every partition of the actors lane gets those accepted."""
+        feed = self.feeds.get((topic, 0))
+        if feed is None:
+            return set()
+        raw = [RawCommand(of.value(), of.offset() or 0, of.timestamp()[1]) for of in messages]
+        raw = [command for command in raw if command.offset >= feed.position]
+        if not raw:
+            return set()
+        decided = decide(raw, topic, self.secrets, feed.state.issued_ms)
+        for value in decided.lane:
+            for lane in range(self.lane_partitions):
+                work.lane.append((lane, self._next_key(CONTROL, 0, feed, lane), value))
+        work.records.extend(decided.records)
+        work.letters.extend((self.names.control_dead_letters, letter) for letter in decided.letters)
+        self._count(feed, decided.counts, work)
+        feed.position = raw[-1].offset + 1
+        return {(topic, 0)}
+
     def _current(self, topic: str, partition: Any, offset: Any) -> Any:
         """Return which records belong to partitions held now and were not taken before."""
         keep = np.zeros(len(partition), np.bool_)
@@ -332,15 +371,20 @@ class Ingest:
     def _stamp(self, topic: str, network: str, prepared: Prepared, work: Work) -> None:
         """Number the records by source and lane partition, and add everything to the batch."""
         for raw_partition, lane, value in prepared.lane:
-            sent = self.feeds[topic, raw_partition].state.sent
-            sent[lane] += 1
-            work.lane.append((lane, encode_key(Stamp(source_of(network, raw_partition), sent[lane])), value))
+            feed = self.feeds[topic, raw_partition]
+            work.lane.append((lane, self._next_key(network, raw_partition, feed, lane), value))
         work.letters.extend((self.names.dead_letters(network), letter) for letter in prepared.letters)
         for raw_partition, counts in prepared.counts.items():
-            counters = self.feeds[topic, raw_partition].state.counters
-            for outcome, events in counts.items():
-                counters[outcome] += events
-                work.counts.append((network, outcome, events))
+            self._count(self.feeds[topic, raw_partition], counts, work)
+
+    def _next_key(self, network: str, raw_partition: int, feed: Feed, lane: int) -> bytes:
+        feed.state.sent[lane] += 1
+        return encode_key(Stamp(source_of(network, raw_partition), feed.state.sent[lane]))
+
+    def _count(self, feed: Feed, counts: Mapping[str, int], work: Work) -> None:
+        for outcome, events in counts.items():
+            feed.state.counters[outcome] += events
+            work.counts.append((feed.network, outcome, events))
 
     def _write(self, work: Work) -> None:
         """Commit a batch: lane records, dead letters and offsets in one transaction. Runs in the commit thread."""
@@ -350,6 +394,8 @@ class Ingest:
             producer.produce(self.names.actors_lane, value, key, partition=lane)
         for topic, letter in work.letters:
             producer.produce(topic, letter.value, headers=letter.headers)
+        for public_key, record in work.records:
+            producer.produce(self.names.control_record, record, public_key)
         producer.send_offsets_to_transaction(work.offsets, work.group, _COMMIT_SECONDS)
         for attempt in range(_COMMIT_RETRIES_MAX + 1):
             try:
@@ -360,7 +406,7 @@ class Ingest:
                     raise
         self.metrics.commit_seconds.observe(time.perf_counter() - begun)
         for network, outcome, events in work.counts:
-            self.metrics.events.labels(network, outcome).inc(events)
+            self.metrics.count(network, outcome, events)
 
     # What others ask -----------------------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.dead_letter import DeadLetter, encode_headers
+from schemas.dead_letter import DeadLetter, Header, encode_headers
 from schemas.identity import event_hashes
 from schemas.interaction import HEARTBEAT_CODE, RETRACT_CODE
 from schemas.packed import INTERACTIONS
@@ -42,7 +42,7 @@ class Letter(NamedTuple):
     """A dead letter: the original bytes, and why."""
 
     value: bytes | None
-    headers: list[tuple[str, bytes]]
+    headers: list[Header]
 
 
 class Prepared(NamedTuple):
@@ -60,13 +60,18 @@ def prepare(raw: Raw, network: str, decoder: Decoder, lane_partitions: int, rows
     counts: dict[int, Counter[str]] = {int(partition): Counter() for partition in np.unique(raw.partition)}
     letters = _letters(raw, columns, counts)
     _count(counts, "read", raw.partition[columns.record])
-    for code, outcome in ((RETRACT_CODE, "retracting"), (HEARTBEAT_CODE, "heartbeat")):
-        chosen = columns.kind == code
-        if chosen.any():
-            _count(counts, outcome, raw.partition[columns.record[chosen]])
-            columns.keep(~chosen)
+    heartbeats = columns.kind == HEARTBEAT_CODE
+    if heartbeats.any():
+        _count(counts, "heartbeat", raw.partition[columns.record[heartbeats]])
+        columns.keep(~heartbeats)
     from_partition = raw.partition[columns.record]
-    _count(counts, "passed", from_partition)
+    retractions = columns.kind == RETRACT_CODE
+    if retractions.any():
+        _count(counts, "retracting", from_partition[retractions])
+        _count(counts, "passed", from_partition[~retractions])
+        _address_to_themselves(columns, np.flatnonzero(retractions))
+    else:
+        _count(counts, "passed", from_partition)
     if not columns.ids:
         return Prepared([], letters, counts)
     rows, lane = _rows(raw, columns, network, lane_partitions)
@@ -75,8 +80,14 @@ def prepare(raw: Raw, network: str, decoder: Decoder, lane_partitions: int, rows
     return Prepared([LaneRecord(*divmod(at, lane_partitions), value) for at, value in records], letters, counts)
 
 
+def _address_to_themselves(columns: Columns, rows: NDArray[np.intp]) -> None:
+    """Give retractions their own actor as target: whom the event credited is known where it was valued."""
+    for row in rows.tolist():
+        columns.targets[row] = columns.actors[row]
+
+
 def _rows(raw: Raw, columns: Columns, network: str, lane_partitions: int) -> tuple[Rows, NDArray[np.int64]]:
-    """Return the interactions as rows, and the lane partition of each."""
+    """Return interactions and retractions as rows, and the lane partition of each."""
     actors, actor = _numbered(columns.actors)
     targets, target = _numbered(columns.targets)
     labels, label = _labels(columns.sources)
@@ -111,12 +122,12 @@ def _numbered(names: list[str]) -> tuple[list[bytes], NDArray[np.uint32]]:
     return [name.encode() for name in number], numbers
 
 
-def _labels(sources: list[str | None]) -> tuple[list[str], NDArray[np.uint16]]:
+def _labels(sources: list[str | None]) -> tuple[list[str], NDArray[np.uint32]]:
     names = list(dict.fromkeys(sources))
     if len(names) == 1:
-        return [names[0] or ""], np.zeros(len(sources), np.uint16)
+        return [names[0] or ""], np.zeros(len(sources), np.uint32)
     number = {name: at for at, name in enumerate(names)}
-    return [name or "" for name in names], np.fromiter(map(number.__getitem__, sources), np.uint16, len(sources))
+    return [name or "" for name in names], np.fromiter(map(number.__getitem__, sources), np.uint32, len(sources))
 
 
 def _letters(raw: Raw, columns: Columns, counts: dict[int, Counter[str]]) -> list[Letter]:
@@ -135,7 +146,8 @@ def _letters(raw: Raw, columns: Columns, counts: dict[int, Counter[str]]) -> lis
             source_time=int(raw.arrival_ms[at]),
             source_index=None if rejection.index == WHOLE else rejection.index,
         )
-        letters.append(Letter(original, encode_headers(letter)))
+        theirs = None if raw.headers is None else raw.headers[at]
+        letters.append(Letter(original, encode_headers(letter, theirs or ())))
     return letters
 
 

@@ -12,7 +12,9 @@ from typing import Final
 from confluent_kafka import Consumer, TopicPartition
 
 from schemas.packed import PackedError, decode_key
-from streams import clients, feed_position, task_state
+from streams import feed_position, task_state
+from streams.clients import KAFKA, Connect
+from streams.feed_position import CONTROL
 from streams.names import Names
 from streams.settings import KafkaSettings, NetworkSettings
 from streams.store import META_KEY
@@ -31,14 +33,15 @@ def lost_records(
     partition: int,
     lane: str,
     state: TaskState,
+    connect: Connect = KAFKA,
 ) -> str:
     """Return which records of a lane partition are gone unread, in words; empty when none is."""
     topic = names.actors_lane if lane == ACTORS else names.targets_lane
     if lane == ACTORS:
-        sent = _sent_by_ingest(kafka, names, networks, partition)
+        sent = _sent_by_ingest(kafka, names, networks, partition, connect)
     else:
-        sent = _sent_by_tasks(kafka, names, partition)
-    present = _first_sequences(kafka, topic, partition)
+        sent = _sent_by_tasks(kafka, names, partition, connect)
+    present = _first_sequences(kafka, topic, partition, connect)
     for source, last in sent.items():
         seen = state.seen[lane].get(source, 0)
         first = present.get(source, last + 1)
@@ -48,17 +51,17 @@ def lost_records(
 
 
 def _sent_by_ingest(
-    kafka: KafkaSettings, names: Names, networks: Mapping[str, NetworkSettings], partition: int
+    kafka: KafkaSettings, names: Names, networks: Mapping[str, NetworkSettings], partition: int, connect: Connect
 ) -> dict[str, int]:
     """Return each raw partition's last sequence for a lane partition."""
     sent = {}
-    group = clients.consumer(kafka, {"group.id": names.ingest_group})
+    group = connect.consumer(kafka, {"group.id": names.ingest_group})
     try:
         lane_partitions = len(
             group.list_topics(names.actors_lane, timeout=_REQUEST_SECONDS).topics[names.actors_lane].partitions
         )
-        for network in networks:
-            topic = names.interactions(network)
+        feeds = {names.interactions(network): network for network in networks} | {names.control: CONTROL}
+        for topic, network in feeds.items():
             partitions = group.list_topics(topic, timeout=_REQUEST_SECONDS).topics[topic].partitions
             positions = [TopicPartition(topic, number) for number in partitions]
             for position in group.committed(positions, timeout=_REQUEST_SECONDS):
@@ -70,10 +73,10 @@ def _sent_by_ingest(
     return sent
 
 
-def _sent_by_tasks(kafka: KafkaSettings, names: Names, partition: int) -> dict[str, int]:
+def _sent_by_tasks(kafka: KafkaSettings, names: Names, partition: int, connect: Connect) -> dict[str, int]:
     """Return each task's last sequence for a lane partition."""
     sent = {}
-    reader = clients.consumer(kafka, {"group.id": "clout-lane-check", "enable.partition.eof": True})
+    reader = connect.consumer(kafka, {"group.id": "clout-lane-check", "enable.partition.eof": True})
     try:
         for number in reader.list_topics(names.state, timeout=_REQUEST_SECONDS).topics[names.state].partitions:
             value = _last_task_record(reader, names.state, number)
@@ -99,10 +102,10 @@ def _last_task_record(reader: Consumer, topic: str, partition: int) -> bytes | N
         step *= 10
 
 
-def _first_sequences(kafka: KafkaSettings, topic: str, partition: int) -> dict[str, int]:
+def _first_sequences(kafka: KafkaSettings, topic: str, partition: int, connect: Connect) -> dict[str, int]:
     """Return the first sequence of each source that a lane partition still has."""
     first: dict[str, int] = {}
-    reader = clients.consumer(kafka, {"group.id": "clout-lane-check", "enable.partition.eof": True})
+    reader = connect.consumer(kafka, {"group.id": "clout-lane-check", "enable.partition.eof": True})
     try:
         begin, _ = reader.get_watermark_offsets(TopicPartition(topic, partition), timeout=_REQUEST_SECONDS)
         for key, _ in _keys_and_values(reader, topic, partition, begin):

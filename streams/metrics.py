@@ -16,8 +16,9 @@ from prometheus_client.registry import Collector
 
 from schemas.change import Cause
 from scorer.laws import LAWS
+from streams.feed_position import COMMAND_OUTCOMES, CONTROL
 from streams.feed_position import COUNTERS as FEED_OUTCOMES
-from streams.task_state import LANES
+from streams.task_state import COUNTERS, LANES
 
 SECONDS_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 LATENCY_BUCKETS = (0.025, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 1.5, 2.5, 5.0, 10.0, 60.0, 600.0)
@@ -69,6 +70,11 @@ class IngestMetrics:
         for network in networks:
             for outcome in FEED_OUTCOMES:
                 self.events.labels(network, outcome)
+        self.commands = Counter(
+            "clout_commands", "Control commands, by what became of them.", ("outcome",), registry=self.registry
+        )
+        for outcome in COMMAND_OUTCOMES:
+            self.commands.labels(outcome)
         self.batch_seconds = Histogram(
             "clout_ingest_batch_seconds",
             "Time to decode and pack a batch.",
@@ -84,9 +90,16 @@ class IngestMetrics:
             ("network",),
             registry=self.registry,
         )
-        for network in networks:
+        for network in (*networks, CONTROL):
             self.lag.labels(network)
         self.aborts = Counter("clout_ingest_aborts", "Transactions given up and read again.", registry=self.registry)
+
+    def count(self, network: str, outcome: str, events: int) -> None:
+        """Count what became of a network's events, or of commands."""
+        if network == CONTROL:
+            self.commands.labels(outcome).inc(events)
+        else:
+            self.events.labels(network, outcome).inc(events)
 
 
 class WorkerMetrics:
@@ -99,7 +112,7 @@ class WorkerMetrics:
             "clout_events", "Events by network and what became of them.", ("network", "outcome"), registry=registry
         )
         for network in networks:
-            for outcome in ("credited", "self", "applied"):
+            for outcome in COUNTERS:
                 self.events.labels(network, outcome)
         self.rows = Counter("clout_rows", "Rows folded, by stage.", ("stage",), registry=registry)
         self.batch_seconds = Histogram(
@@ -130,7 +143,21 @@ class WorkerMetrics:
             ("partition", "state"),
             registry=registry,
         )
+        self.ledger_rows = Gauge(
+            "clout_ledger_rows",
+            "Events and retractions that a partition recognises.",
+            ("partition",),
+            registry=registry,
+        )
+        self.ledger_window_seconds = Gauge(
+            "clout_ledger_window_seconds",
+            "Arrival time between the oldest and the newest of them: the effective window.",
+            ("partition",),
+            registry=registry,
+        )
         for partition in map(str, range(partitions)):
+            self.ledger_rows.labels(partition)
+            self.ledger_window_seconds.labels(partition)
             for lane in LANES:
                 self.lag.labels(lane, partition)
             for state in PARTITION_STATES:

@@ -33,6 +33,21 @@ class Names:
         return f"{self.prefix}interactions.{network}.dlq.v1"
 
     @property
+    def control(self) -> str:
+        """Signed commands of operators."""
+        return f"{self.prefix}control.v1"
+
+    @property
+    def control_record(self) -> str:
+        """What became of each command, for everyone to read."""
+        return f"{self.prefix}control.record.v1"
+
+    @property
+    def control_dead_letters(self) -> str:
+        """What came as a command and is none, in its original bytes."""
+        return f"{self.prefix}control.dlq.v1"
+
+    @property
     def lane_dead_letters(self) -> str:
         """Packed records that no worker could read, in their original bytes."""
         return self._of_model("lanes.dlq")
@@ -71,6 +86,11 @@ class Names:
     def ingest_transactional_id(self, slot: int) -> str:
         """One stable id a process slot, so that a restarted process fences its former self."""
         return f"{self.ingest_group}-{slot}"
+
+    @property
+    def dead_letter_transactional_id(self) -> str:
+        """One id for whoever sends dead letters again, so that a second one fences the first."""
+        return f"{self.ingest_group}-dlq-replay"
 
     def task_transactional_id(self, partition: int) -> str:
         """One id a partition, so that a new owner fences the former one."""

@@ -1,5 +1,6 @@
 """Open a partition: fence the former owner, restore the store, and check that lanes, changelog and model fit it."""
 
+import shutil
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -9,15 +10,20 @@ from typing import Final
 
 import structlog
 from confluent_kafka import Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
 from rocksdict import Cache
 
 from scorer.model import Model
-from streams import changelog, clients, lane_check, topics
+from streams import changelog, lane_check, topics
+from streams.clients import KAFKA, Connect
+from streams.damage import Trouble, trouble_of
 from streams.errors import CloutError
+from streams.forgotten import Forgotten
+from streams.ledger import Ledger
 from streams.metrics import WorkerMetrics
 from streams.names import Names
 from streams.settings import KafkaSettings, NetworkSettings, WorkerSettings
-from streams.store import Store
+from streams.store import Local, Store
 from streams.task_state import ACTORS, TARGETS, TaskState, TaskStateError, decode
 
 _log = structlog.get_logger(__name__)
@@ -39,8 +45,12 @@ class Shared:
     directory: Path
     cache: Cache
     metrics: WorkerMetrics
+    hash_key: bytes
+    """Of `schemas.users.keyed_hash`, by which users who were forgotten are known."""
     clock: Callable[[], float] = time.time
     """Wall clock in seconds, for latencies and the age of local state; scores never see it."""
+    connect: Connect = KAFKA
+    open_store: Callable[[Path, Cache], Store] = Store
 
     def new_state(self) -> TaskState:
         """Return the record of a task that has done nothing yet."""
@@ -54,6 +64,8 @@ class Opened:
     producer: Producer
     store: Store
     state: TaskState
+    ledger: Ledger
+    forgotten: Forgotten
     changelog_topic_id: str
     changelog_end: int
     restored_records: int
@@ -62,35 +74,55 @@ class Opened:
 def open_partition(shared: Shared, partition: int, stop: threading.Event) -> Opened | None:
     """Open a partition; return None when `stop` was set meanwhile.
 
-    Raise `CloutError` when it must not be worked on, `KafkaException` when Kafka cannot be used now.
+    A local copy that is damaged is rebuilt from the changelog. Raise `CloutError` when the partition must not be
+    worked on, `KafkaException` when Kafka cannot be used now, what RocksDB raises when its files cannot be written.
     """
     producer = _fenced_producer(shared, partition)
-    admin = clients.admin(shared.kafka)
+    admin = shared.connect.admin(shared.kafka)
     topic_id = topics.topic_id(admin, shared.names.state)
-    store = Store(shared.directory / str(partition), shared.cache)
     try:
-        facts = _facts(shared, partition, topic_id, store)
+        return _open(shared, partition, stop, producer, admin, topic_id)
+    except Exception as error:
+        if trouble_of(error) is not Trouble.DAMAGED:
+            raise
+        reason = str(error)
+    # Before the copy is deleted: a changelog that cannot replace it is refused, and the files stay for a rescue.
+    changelog.judge(_facts(shared, partition, topic_id, None))
+    _log.warning("local state is damaged and will be rebuilt from the changelog", partition=partition, reason=reason)
+    shutil.rmtree(_path(shared, partition), ignore_errors=True)
+    return _open(shared, partition, stop, producer, admin, topic_id)
+
+
+def _open(
+    shared: Shared, partition: int, stop: threading.Event, producer: Producer, admin: AdminClient, topic_id: str
+) -> Opened | None:
+    """Restore the store and check that everything fits."""
+    store = shared.open_store(_path(shared, partition), shared.cache)
+    try:
+        facts = _facts(shared, partition, topic_id, store.local())
         if not changelog.judge(facts) and facts.local is not None:
             _log.warning("local state is too old and will be rebuilt", partition=partition)
             store.destroy()
-            store = Store(shared.directory / str(partition), shared.cache)
-            facts = _facts(shared, partition, topic_id, store)
-        restored = changelog.restore(shared.kafka, store, facts, stop=stop, clock=shared.clock)
+            store = shared.open_store(_path(shared, partition), shared.cache)
+            facts = _facts(shared, partition, topic_id, store.local())
+        restored = changelog.restore(shared.kafka, store, facts, stop=stop, clock=shared.clock, connect=shared.connect)
         if restored is None or stop.wait(shared.settings.restore_delay_seconds):
             store.close()
             return None
         state = _load(shared, partition, store)
+        ledger = Ledger(state.ledger, store.scan("ledger"), store.ledger_block)
+        forgotten = Forgotten(shared.hash_key, store.scan("forgotten"))
         for lane, topic in ((ACTORS, shared.names.actors_lane), (TARGETS, shared.names.targets_lane)):
             _check_lane(shared, partition, state, lane, topic, topics.topic_id(admin, topic))
     except BaseException:
         store.close()
         raise
-    return Opened(producer, store, state, topic_id, facts.end, restored)
+    return Opened(producer, store, state, ledger, forgotten, topic_id, facts.end, restored)
 
 
 def _fenced_producer(shared: Shared, partition: int) -> Producer:
     """Return the partition's producer; what the former owner left open is aborted, and it can commit no more."""
-    producer = clients.producer(
+    producer = shared.connect.producer(
         shared.kafka,
         {
             "transactional.id": shared.names.task_transactional_id(partition),
@@ -106,10 +138,15 @@ def _fenced_producer(shared: Shared, partition: int) -> Producer:
     return producer
 
 
-def _facts(shared: Shared, partition: int, topic_id: str, store: Store) -> changelog.Facts:
+def _path(shared: Shared, partition: int) -> Path:
+    """Return where the partition's store lies."""
+    return shared.directory / str(partition)
+
+
+def _facts(shared: Shared, partition: int, topic_id: str, local: Local | None) -> changelog.Facts:
     names = shared.names
-    begin, end = changelog.watermarks(shared.kafka, names.state, partition)
-    group = clients.consumer(shared.kafka, {"group.id": names.app_id})
+    begin, end = changelog.watermarks(shared.kafka, names.state, partition, shared.connect)
+    group = shared.connect.consumer(shared.kafka, {"group.id": names.app_id})
     try:
         lanes = [TopicPartition(topic, partition) for topic in (names.actors_lane, names.targets_lane)]
         committed = group.committed(lanes, timeout=_REQUEST_SECONDS)
@@ -121,7 +158,7 @@ def _facts(shared: Shared, partition: int, topic_id: str, store: Store) -> chang
         topic_id=topic_id,
         begin=begin,
         end=end,
-        local=store.local(),
+        local=local,
         group_has_positions=any(position.offset > 0 for position in committed),
         now_seconds=shared.clock(),
     )
@@ -157,7 +194,7 @@ def _check_lane(shared: Shared, partition: int, state: TaskState, lane: str, top
             detail=f"topic id {topic_id} now, {known} before: it was deleted and created again",
             hint=way_out,
         )
-    begin, end = changelog.watermarks(shared.kafka, topic, partition)
+    begin, end = changelog.watermarks(shared.kafka, topic, partition, shared.connect)
     if end <= position:
         raise CloutError(
             f"the lane {where} ends before what this partition has already read",
@@ -167,7 +204,7 @@ def _check_lane(shared: Shared, partition: int, state: TaskState, lane: str, top
     if begin <= position + 1:
         return
     # Control records take offsets too, so what retention deleted may all have been read: ask the writers.
-    lost = lane_check.lost_records(shared.kafka, shared.names, shared.networks, partition, lane, state)
+    lost = lane_check.lost_records(shared.kafka, shared.names, shared.networks, partition, lane, state, shared.connect)
     if lost:
         raise CloutError(
             f"the lane {where} begins after the next record to read",

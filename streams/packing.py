@@ -2,15 +2,20 @@
 
 from collections.abc import Sequence
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.packed import RECORD_BYTES_MAX, ROWS_MAX, Columns, Record, encode
+from schemas.limits import LANE_RECORD_BYTES_MAX, LANE_RECORD_ROWS_MAX
+from schemas.packed import Columns, Record, encode
 
 Index = NDArray[np.uint32]
+T = TypeVar("T")
+
+_FRAME_BYTES_MAX: Final = 50_000
+"""Of a record, all but users, labels and columns: the names of networks, and what MessagePack adds."""
 
 
 class Rows(NamedTuple):
@@ -46,19 +51,19 @@ def _renumber(index: Any, slots: Any, kept: Any, renumbered: Any) -> int:
     return count
 
 
-class _Renumberer:
-    """Distinct users of a selection of rows, with scratch space for one batch."""
+class _Renumberer(Generic[T]):
+    """Distinct users, or labels, of a selection of rows, with scratch space for one batch."""
 
-    def __init__(self, users: list[bytes]) -> None:
-        self.users = users
-        self.slots = np.zeros(len(users), np.uint32)
-        self.kept = np.empty(len(users), np.uint32)
+    def __init__(self, entries: list[T]) -> None:
+        self.entries = entries
+        self.slots = np.zeros(len(entries), np.uint32)
+        self.kept = np.empty(len(entries), np.uint32)
 
-    def __call__(self, index: Index) -> tuple[list[bytes], NDArray[np.uint16]]:
+    def __call__(self, index: Index) -> tuple[list[T], NDArray[np.uint16]]:
         renumbered = np.empty(len(index), np.uint16)
         count = _renumber(index, self.slots, self.kept, renumbered)
-        users = self.users
-        return [users[at] for at in self.kept[:count].tolist()], renumbered
+        entries = self.entries
+        return [entries[at] for at in self.kept[:count].tolist()], renumbered
 
 
 def cut(
@@ -67,7 +72,7 @@ def cut(
     rows_max: int,
 ) -> list[tuple[int, bytes]]:
     """Return `(group, record bytes)` for groups of row numbers, in order, each record within the limits."""
-    actors, targets = _Renumberer(rows.actors), _Renumberer(rows.targets)
+    actors, targets, labels = _Renumberer(rows.actors), _Renumberer(rows.targets), _Renumberer(rows.labels)
     out: list[tuple[int, bytes]] = []
 
     def write(group: int, chosen: NDArray[np.intp]) -> None:
@@ -78,10 +83,15 @@ def cut(
         target_list, columns["target"], columns["target_account"] = _users_and_accounts(
             targets, columns["target"], columns["target_account"]
         )
-        users_bytes = sum(map(len, actor_list)) + sum(map(len, target_list))
+        label_list = rows.labels
+        if len(label_list) > 1:
+            # Collectors may have a name an event: all of a batch in each of its records would burst them.
+            label_list, columns["label"] = labels(columns["label"])
+        texts_bytes = sum(map(len, actor_list)) + sum(map(len, target_list)) + sum(map(_text_bytes, label_list))
+        texts = len(actor_list) + len(target_list) + len(label_list)
         width = sum(column.itemsize for column in columns.values())
         # MessagePack adds at most five bytes an element and a few for the frame.
-        if users_bytes + 5 * (len(actor_list) + len(target_list)) + width * len(chosen) > RECORD_BYTES_MAX - 50_000:
+        if texts_bytes + 5 * texts + width * len(chosen) > LANE_RECORD_BYTES_MAX - _FRAME_BYTES_MAX:
             half = len(chosen) // 2
             write(group, chosen[:half])
             write(group, chosen[half:])
@@ -90,21 +100,26 @@ def cut(
             rows.kind,
             len(chosen),
             rows.networks,
-            rows.labels,
+            label_list,
             actor_list,
             target_list,
             columns,
         )
         out.append((group, encode(record)))
 
+    step = min(rows_max, LANE_RECORD_ROWS_MAX // 2)
     for group, chosen in groups:
-        for start in range(0, len(chosen), min(rows_max, ROWS_MAX // 2)):
-            write(group, chosen[start : start + min(rows_max, ROWS_MAX // 2)])
+        for start in range(0, len(chosen), step):
+            write(group, chosen[start : start + step])
     return out
 
 
+def _text_bytes(text: str) -> int:
+    return len(text.encode())
+
+
 def _users_and_accounts(
-    renumber: _Renumberer, users: Index, accounts: Index
+    renumber: _Renumberer[bytes], users: Index, accounts: Index
 ) -> tuple[list[bytes], NDArray[np.uint16], NDArray[np.uint16]]:
     if not len(accounts):
         kept, renumbered = renumber(users)

@@ -17,6 +17,7 @@ import structlog
 from confluent_kafka import KafkaException
 from faust.types import TP
 
+from streams.damage import Trouble, trouble_of
 from streams.errors import CloutError
 from streams.flow import Flow
 from streams.intake import Accepted
@@ -221,7 +222,8 @@ class Partitions:
                 await self._lose(task, f"the consumer could not seek: {error}")
 
     def _could_not_open(self, partition: int, problem: Exception) -> None:
-        if isinstance(problem, KafkaException) or isinstance(problem.__cause__, KafkaException):
+        kafka = isinstance(problem, KafkaException) or isinstance(problem.__cause__, KafkaException)
+        if kafka or trouble_of(problem) is not None:
             _log.warning("partition could not open, will try again", partition=partition, reason=str(problem))
             self._reopen_later(partition)
             return
@@ -276,19 +278,29 @@ class Partitions:
         except TaskLostError as error:
             await self._lose(task, str(error))
         except Exception as error:  # noqa: BLE001  whatever a fold raises must stop this partition, not the worker
-            self.stop(task, error)
+            trouble = trouble_of(error)
+            if trouble is None:
+                self.stop(task, error)
+            else:
+                # The results may be in Kafka already and not in the files: only a restore tells.
+                await self._lose(task, f"local state is {trouble.value}: {error}", trouble)
         else:
             return True
         return False
 
-    async def _lose(self, task: Task, reason: str) -> None:
-        """Drop the task's memory; come back through restore if the partition is still ours, but not at once."""
+    async def _lose(self, task: Task, reason: str, trouble: Trouble | None = None) -> None:
+        """Drop the task's memory; come back through restore if the partition is still ours, but not at once.
+
+        A damaged copy is deleted: the restore makes it anew.
+        """
         positions = task.state.positions
         _log.warning("task lost, will begin again", partition=task.partition, positions=positions, reason=reason)
         self.shared.metrics.lost.inc()
         self.tasks.pop(task.partition, None)
         task.intake.close()
         self._flow.stop(task.partition)
+        if trouble is Trouble.DAMAGED and task.store is not None:
+            await self._in_thread(task.store.destroy)
         await self._in_thread(task.close)
         self._reopen_later(task.partition)
 

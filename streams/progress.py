@@ -9,7 +9,7 @@ much came in meanwhile.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from streams.feed_position import FeedPosition, source_of
+from streams.feed_position import CONTROL, FeedPosition, source_of
 from streams.status import TaskStatus
 
 RUNNING = "running"
@@ -55,16 +55,39 @@ class Conservation:
 
     network: str
     read: int
-    applied: int
-    self_: int
-    dead_lettered: int
-    heartbeat: int
-    retracting: int
+    applied: int = 0
+    self_: int = 0
+    dead_lettered: int = 0
+    heartbeat: int = 0
+    duplicate: int = 0
+    """Events that had been taken in before."""
+    retracting: int = 0
+    withheld: int = 0
+    """Events that were taken back before they were credited; they grant nothing."""
+    forgotten: int = 0
+    """Events that would have credited a user who was forgotten."""
+    retracted: int = 0
+    """Retractions, so each one of `retracting`, that took an event back."""
+    repeated: int = 0
+    """Retractions of what had been taken back before."""
+    unmatched: int = 0
+    """Retractions whose event is not known: they wait for it."""
 
     @property
     def missing(self) -> int:
         """Events read and not accounted for: 0 when idle, positive while some are under way."""
-        return self.read - self.applied - self.self_ - self.dead_lettered - self.heartbeat - self.retracting
+        return self.read - sum(
+            (
+                self.applied,
+                self.self_,
+                self.dead_lettered,
+                self.heartbeat,
+                self.duplicate,
+                self.retracting,
+                self.withheld,
+                self.forgotten,
+            )
+        )
 
     def as_dict(self) -> dict[str, int | str | bool]:
         """Return the public form."""
@@ -75,7 +98,13 @@ class Conservation:
             "self": self.self_,
             "dead_lettered": self.dead_lettered,
             "heartbeat": self.heartbeat,
+            "duplicate": self.duplicate,
             "retracting": self.retracting,
+            "withheld": self.withheld,
+            "forgotten": self.forgotten,
+            "retracted": self.retracted,
+            "repeated": self.repeated,
+            "unmatched": self.unmatched,
             "missing": self.missing,
             "holds": self.missing == 0,
         }
@@ -131,7 +160,7 @@ def conservation(reading: Reading) -> list[Conservation]:
 
     The counters are kept in the transactions, so the sums hold over restarts of any role.
     """
-    networks = dict.fromkeys(feed.network for feed in reading.feeds)
+    networks = dict.fromkeys(feed.network for feed in reading.feeds if feed.network != CONTROL)
     return [_conservation_of(reading, network) for network in networks]
 
 
@@ -149,5 +178,12 @@ def _conservation_of(reading: Reading, network: str) -> Conservation:
         self_=of_tasks("self"),
         dead_lettered=of_ingest("dead_lettered"),
         heartbeat=of_ingest("heartbeat"),
+        duplicate=of_tasks("duplicate"),
         retracting=of_ingest("retracting"),
+        withheld=of_tasks("withheld"),
+        # What either stage left out: an event that the actors stage knew of, a credit already under way.
+        forgotten=of_tasks("forgotten") + of_tasks("dropped"),
+        retracted=of_tasks("retracted"),
+        repeated=of_tasks("repeated"),
+        unmatched=of_tasks("unmatched"),
     )

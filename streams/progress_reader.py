@@ -12,7 +12,7 @@ from confluent_kafka.admin._listoffsets import OffsetSpec
 from streams import clients
 from streams.discovery import RoleMember, members
 from streams.errors import CloutError
-from streams.feed_position import FeedPosition, decode
+from streams.feed_position import CONTROL, FeedPosition, decode
 from streams.names import Names
 from streams.progress import RUNNING, Feed, Reading
 from streams.settings import KafkaSettings
@@ -45,7 +45,10 @@ class ProgressReader:
         return Reading(feeds=feeds, actors=actors, targets=targets, lane_partitions=self._lane_partitions)
 
     def feeds(self) -> list[Feed]:
-        """Read the ends of the raw partitions, then what ingest committed of them; in the order of the networks."""
+        """Read the ends of the raw partitions, then what ingest committed of them.
+
+        In the order of the networks; the control topic, which ingest reads too, comes last as `CONTROL`.
+        """
         places = self._raw_partitions()
         begins = self._offsets([topic for topics in places.values() for topic in topics], OffsetSpec.earliest())  # type: ignore[no-untyped-call]
         ends = self._offsets(list(begins), OffsetSpec.latest())  # type: ignore[no-untyped-call]
@@ -92,8 +95,8 @@ class ProgressReader:
         except KafkaException as error:
             raise _unreachable(error) from error
         found = {}
-        for network in self._networks:
-            name = self._names.interactions(network)
+        names = {network: self._names.interactions(network) for network in self._networks}
+        for network, name in (names | {CONTROL: self._names.control}).items():
             if name not in topics:
                 raise CloutError(f"topic {name} is missing", hint="run `clout topics create`")
             found[network] = [(name, partition) for partition in sorted(topics[name].partitions)]

@@ -13,7 +13,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.change import Cause, Headers, Subscores, common_headers, encode_change
+from schemas.change import CAUSES, Cause, Headers, Subscores, change_headers, common_headers, encode_change
 from scorer.targets import Published
 
 _NUMBER_BYTES_MAX: Final = 20
@@ -30,8 +30,13 @@ class Changes(NamedTuple):
     """Records of the change topic: keys, values and headers side by side, one each a change."""
 
     keys: list[bytes]
-    values: list[bytes]
+    values: list[bytes | None]
+    """None is Kafka's tombstone: compaction then leaves nothing of the key."""
     headers: list[Headers]
+
+    def followed_by(self, others: "Changes") -> "Changes":
+        """Return these and then the others."""
+        return Changes(self.keys + others.keys, self.values + others.values, self.headers + others.headers)
 
 
 NO_CHANGES: Final = Changes([], [], [])
@@ -42,28 +47,44 @@ def changes(
     users: Sequence[bytes],
     networks: Sequence[str],
     *,
-    cause: Cause,
+    causes: NDArray[np.uint8],
     model: str,
     source: bytes,
 ) -> Changes:
-    """Return the change of every user that `published` names; `users` are those of the batch."""
+    """Return the change of every user that `published` names; `users` are those of the batch.
+
+    `causes` are the numbers of the changes' causes in `schemas.change.CAUSES`.
+    """
     keys = [users[at] for at in published.index.tolist()]
     blob = np.frombuffer(b"".join(keys), np.uint8)
     special = (blob == _QUOTE) | (blob == _BACKSLASH) | (blob < _FIRST_PRINTABLE)
-    if special.any():
-        values = _one_by_one(published, keys, networks, cause, model)
+    if special.any() or causes.any() or np.isnan(published.score).any():
+        values = _one_by_one(published, keys, networks, causes, model)
     else:
-        values = _together(published, keys, blob, networks, cause, model)
+        values = _together(published, keys, blob, networks, CAUSES[0], model)
     common = common_headers(source)
-    headers: list[Headers] = [
+    return Changes(keys, list(values), _headers(keys, published, common))
+
+
+def _headers(keys: Sequence[bytes], published: Published, common: Headers) -> list[Headers]:
+    return [
         [*common, ("ce_id", b"%b:%d" % (key, sequence))]
         for key, sequence in zip(keys, published.sequence.tolist(), strict=True)
     ]
-    return Changes(keys, values, headers)
+
+
+def forgetting(
+    user: bytes, sequence: int, previous_tenths: int, as_of_ms: int, *, model: str, source: bytes, reference: str
+) -> Changes:
+    """Return the last change of a user who is forgotten, and the tombstone after it."""
+    name = user.decode()
+    previous = previous_tenths / 10.0 if previous_tenths else None
+    value = encode_change(name, sequence, None, previous, None, {}, as_of_ms, "forget", model, reference)
+    return Changes([user, user], [value, None], [change_headers(name, sequence, source), []])
 
 
 def _one_by_one(
-    published: Published, keys: Sequence[bytes], networks: Sequence[str], cause: Cause, model: str
+    published: Published, keys: Sequence[bytes], networks: Sequence[str], causes: NDArray[np.uint8], model: str
 ) -> list[bytes]:
     columns = zip(
         keys,
@@ -75,21 +96,22 @@ def _one_by_one(
         published.network.tolist(),
         published.networks.tolist(),
         published.as_of.tolist(),
+        causes.tolist(),
         strict=True,
     )
     return [
         encode_change(
             key.decode(),
             sequence,
-            score,
+            None if math.isnan(score) else score,
             previous / 10.0 if previous else None,
-            Subscores(reach, amplification, network),
+            None if math.isnan(score) else Subscores(reach, amplification, network),
             {name: part for name, part in zip(networks, parts, strict=True) if not math.isnan(part)},
             as_of,
-            cause,
+            CAUSES[cause],
             model,
         )
-        for key, sequence, previous, score, reach, amplification, network, parts, as_of in columns
+        for key, sequence, previous, score, reach, amplification, network, parts, as_of, cause in columns
     ]
 
 

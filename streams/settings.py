@@ -9,6 +9,13 @@ from typing import Annotated
 
 from annotated_types import Ge, Le
 
+from schemas.control import COMMAND_NAMES, CommandName
+
+CONTROL_KEYS_MAX = 16
+"""Keys that may sign commands; ingest remembers when each last did, and has little room for it."""
+SECRET_LENGTH_MIN = 16
+"""Characters of a configured secret."""
+
 Positive = Annotated[int, Ge(1)]
 
 
@@ -45,6 +52,28 @@ class NetworkSettings:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ControlKeySettings:
+    """A key that may sign commands."""
+
+    secret: str = field(default="", repr=False)
+    """What it signs with; it must be set."""
+    may: tuple[CommandName, ...] = COMMAND_NAMES
+    """Commands that it may issue."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ControlSettings:
+    """Who may issue commands; secrets that are not set are made once, in the data directory."""
+
+    keys: dict[str, ControlKeySettings] = field(default_factory=dict)
+    """Keys by name."""
+    key: str = ""
+    """Name of the key that the command line signs with; empty takes the only one there is."""
+    hash_key: str = field(default="", repr=False)
+    """Secret of the hashes by which forgotten users are known; the same for all processes, for ever."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class IngestSettings:
     """The ingest role."""
 
@@ -69,6 +98,12 @@ class WorkerSettings:
     """Records sent to the task's own targets lane and not yet folded, beyond which no actor rows are taken.
 
     With 0, one lane partition and one row a batch and record, events are scored strictly one after the other."""
+    ledger_window_seconds: Positive = 86_400
+    """How long, by arrival, an event is recognised when it comes again, and can be taken back."""
+    ledger_rows_max: Annotated[int, Ge(1), Le(1 << 29)] = 2_000_000
+    """Events and retractions that a partition's ledger holds; more than that come in a window make it shorter.
+
+    About 100 bytes each on disk and 24 in memory."""
     cache_bytes: Positive = 256 << 20
     """RocksDB's block cache, shared by all partitions of a worker."""
     session_timeout_seconds: Positive = 10

@@ -3,6 +3,15 @@
 import msgspec
 
 
+class LedgerStatus(msgspec.Struct, kw_only=True):
+    """What a partition recognises when it comes again."""
+
+    rows: int = 0
+    """Events and retractions."""
+    window_seconds: float = 0.0
+    """Arrival time between the oldest and the newest: the effective window."""
+
+
 class TaskStatus(msgspec.Struct, kw_only=True):
     """One owned partition of a worker."""
 
@@ -23,6 +32,7 @@ class TaskStatus(msgspec.Struct, kw_only=True):
     """Rows by network and outcome."""
     clocks: dict[str, int] = {}
     """Clock of each network in milliseconds."""
+    ledger: LedgerStatus = msgspec.field(default_factory=LedgerStatus)
 
 
 class WorkerStatus(msgspec.Struct, kw_only=True):

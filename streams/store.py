@@ -6,27 +6,37 @@ Column families, each with the keys that its rows have in the changelog too:
     actors      user id, NUL, network name
     ledger      LEDGER_KEY, then the number of the block's first row (u8, big-endian)
     forgotten   FORGOTTEN_KEY, then the keyed hash of a user id
-    default     META_KEY: the task's own record; and, in this copy only, the changelog offset that it has reached
+    default     META_KEY: the task's own record
+    every one   in this copy only, _LOCAL_KEY: the changelog offset that the family has reached
 
 User ids hold no control characters, so a changelog key says by itself which table it belongs to.
 
-The write-ahead log is off: the changelog is the durability, and `atomic_flush` keeps the families in step, so that
-after a crash the store is at some committed batch and restore reads on from there.
+The write-ahead log is off: the changelog is the durability, and `atomic_flush` keeps the families in step while the
+store is open. Closing flushes one family after the other, and a crash or a full disk may come between: so each family
+says how far it has come, and restore reads on from the oldest.
 """
 
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, Final, NamedTuple, cast
+from typing import Final, NamedTuple, cast
 
 import msgspec
-from rocksdict import BlockBasedOptions, Cache, Options, Rdict, WriteBatch, WriteOptions
+import structlog
+from rocksdict import BlockBasedOptions, Cache, DbClosedError, Options, Rdict, WriteBatch, WriteOptions
+
+from streams.damage import DamagedError
+from streams.errors import CloutError
+
+_log = structlog.get_logger(__name__)
 
 META_KEY: Final = b"\0meta"
 """Key of the task's record, in the changelog and here; written last in every batch."""
 LEDGER_KEY: Final = b"\0ledger"
 FORGOTTEN_KEY: Final = b"\0forgotten"
+LOCAL_VERSION: Final = 1
+"""Of how the tables of a local copy are laid out."""
 _LOCAL_KEY: Final = b"\0local"
 _WRITE_BUFFER_BYTES: Final = 64 << 20
 """Of all tables of a partition together, before they are flushed."""
@@ -74,6 +84,10 @@ _ABSENT: Final[bytes] = bytes(bytearray(b"absent"))
 """Stands for a row that is not held, which is not the same as one that does not exist; known by identity."""
 
 
+class _LocalVersion(msgspec.Struct):
+    version: int = LOCAL_VERSION
+
+
 class Local(msgspec.Struct, frozen=True):
     """What only this copy knows about itself."""
 
@@ -82,6 +96,8 @@ class Local(msgspec.Struct, frozen=True):
     """Offset after the last changelog record that is in this store."""
     written_at_seconds: float
     """Wall clock of the last write; tells whether compacted deletions may have been missed."""
+    version: int = LOCAL_VERSION
+    """Of the copy as a whole; the first ones did not say it."""
 
 
 def actor_key(user: bytes, network: bytes) -> bytes:
@@ -163,9 +179,30 @@ class Store:
         return value
 
     def local(self) -> Local | None:
-        """Return what this copy knows about itself; None in a new one."""
-        value: bytes | None = self._db.get(_LOCAL_KEY)
-        return None if value is None else msgspec.msgpack.decode(value, type=Local)
+        """Return what this copy knows about itself, as of the table that is least far; None in a new one.
+
+        Raise `DamagedError` when some tables know and others do not: files are missing; `CloutError` when the copy was
+        written by a release that this one does not know.
+        """
+        values: list[bytes | None] = [family.get(_LOCAL_KEY) for family in (self._db, *self._tables.values())]
+        told = [self._read_local(value) for value in values if value is not None]
+        if 0 < len(told) < len(values):
+            raise DamagedError("some tables do not say how far they have come, and others do")
+        return min(told, key=lambda local: local.changelog_end, default=None)
+
+    def _read_local(self, value: bytes) -> Local:
+        try:
+            # Before the rest: the fields of another version may differ.
+            version = msgspec.msgpack.decode(value, type=_LocalVersion).version
+            if version != LOCAL_VERSION:
+                raise CloutError(
+                    f"the local state has format version {version}",
+                    detail=f"{self.path}; this program reads version {LOCAL_VERSION}",
+                    hint="use the release that wrote it, or delete that directory: it is made anew from the changelog",
+                )
+            return msgspec.msgpack.decode(value, type=Local)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise DamagedError(f"how far this copy has come cannot be read: {error}") from error
 
     def read_actors(self, keys: list[bytes]) -> list[bytes | None]:
         """Return the actors' rows, None where there is none; for the writer alone."""
@@ -187,8 +224,7 @@ class Store:
 
     def scan(self, table: str) -> Iterator[tuple[bytes, bytes]]:
         """Yield all rows of a table in key order; for the writer alone."""
-        rows: Any = self._tables[table].items()
-        return iter(rows)
+        return _rows_from(self._tables[table], b"")
 
     def write(self, rows: Rows, meta: bytes | None, local: Local) -> None:
         """Write rows, the task's record and the changelog offset reached, as one batch."""
@@ -203,7 +239,10 @@ class Store:
                     put(key, value, handle)
         if meta is not None:
             batch.put(META_KEY, meta)
-        batch.put(_LOCAL_KEY, msgspec.msgpack.encode(local))
+        reached = msgspec.msgpack.encode(local)
+        batch.put(_LOCAL_KEY, reached)
+        for handle in self._handles.values():
+            batch.put(_LOCAL_KEY, reached, handle)
         self._db.write(batch, self._write_options)
         self._recent_actors.put(rows.actors)
         self._recent_targets.put(rows.targets)
@@ -225,24 +264,43 @@ class Store:
 
         A bounded piece at a time, so that no reader keeps an iterator open while the partition moves.
         """
-        rows: Any = self._tables["targets"].items(from_key=after + b"\0")
-        return list(islice(rows, rows_max))
+        return list(islice(_rows_from(self._tables["targets"], after + b"\0"), rows_max))
 
     def close(self) -> None:
-        """Flush what is in memory and close."""
-        self._db.flush()
-        self._release()
+        """Flush what is in memory and close; what cannot be flushed, the changelog has. Closed twice is closed."""
+        for problem in self._release():
+            _log.warning("local state was not flushed, the changelog has it", path=str(self.path), reason=problem)
 
     def destroy(self) -> None:
         """Close and delete the local copy; the changelog has all of it."""
         self._release()
         shutil.rmtree(self.path, ignore_errors=True)
 
-    def _release(self) -> None:
+    def _release(self) -> list[str]:
+        """Close all families, each of which is flushed by that; return what went wrong."""
         # A handle keeps the database, and so its lock, alive after close().
         self._handles.clear()
+        problems = []
         for family in (*self._tables.values(), self._db):
-            family.close()
+            try:
+                family.close()
+            except DbClosedError:
+                pass
+            except Exception as error:  # noqa: BLE001  RocksDB's errors have no type of their own
+                problems.append(str(error))
+        return problems
+
+
+def _rows_from(table: Rdict, key: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Yield the rows from `key` on. Rdict.items() would end at a damaged block as if it were the table's end."""
+    rows = table.iter()
+    rows.seek(key)
+    while rows.valid():
+        found: bytes = rows.key()
+        if found != _LOCAL_KEY:
+            yield found, rows.value()
+        rows.next()
+    rows.status()
 
 
 def _reader(table: Rdict) -> Callable[[list[bytes]], list[bytes | None]]:
@@ -255,6 +313,7 @@ def _options(cache: Cache) -> Options:
     options.create_if_missing(True)
     options.create_missing_column_families(True)
     options.set_atomic_flush(True)
+    options.set_paranoid_checks(True)
     options.set_write_buffer_size(_WRITE_BUFFER_BYTES)
     options.set_db_write_buffer_size(_WRITE_BUFFER_BYTES)
     # Most keys of a batch of new users are in no file: a filter on the memtable answers those without a search.

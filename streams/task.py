@@ -10,18 +10,20 @@ import numpy as np
 import structlog
 from confluent_kafka import KafkaException, Producer
 
-from schemas.change import Headers
-from schemas.packed import PackedError, Record, Stamp, decode, decode_key, encode_key
+from schemas.change import CAUSES, Headers
+from schemas.packed import COMMANDS, PackedError, Record, Stamp, decode, decode_key, encode_key
 from scorer.laws import Batch, audit
 from scorer.target_state import published_scores
 from streams.errors import CloutError
 from streams.intake import Accepted, Intake
+from streams.ledger import Entered, LedgerLimits
 from streams.opening import Opened, Shared, open_partition
 from streams.packing import cut, groups_of
 from streams.publish import NO_CHANGES, Changes, changes
 from streams.stages import actors as actors_stage
+from streams.stages import commands
 from streams.stages import targets as targets_stage
-from streams.store import META_KEY, Local, Row, Rows, Store
+from streams.store import META_KEY, Local, Rows, Store
 from streams.task_state import ACTORS, LANES, TARGETS, TaskState, encode
 
 _log = structlog.get_logger(__name__)
@@ -41,16 +43,18 @@ class Proposal:
     """What a batch comes to, before anything is written."""
 
     state: TaskState
-    lane: Sequence[tuple[int, bytes]]
+    lane: list[tuple[int, bytes]]
     """Records for partitions of the targets lane."""
     changes: Changes
-    dead: Sequence[tuple[Accepted, str]]
+    dead: list[tuple[Accepted, str]]
     """Records that cannot be read, and why."""
-    targets: list[Row]
-    actors: list[Row]
+    rows: Rows
+    """Rows of the tables."""
     outcome: targets_stage.TargetsOutcome | None
+    entered: Entered | None
+    """What the ledger takes in."""
     credits_in: int
-    """Rows that came on the targets lane."""
+    """Credits and adjustments that came on the targets lane."""
     newest_arrival_ms: int | None
     """When the last of the events came to Kafka."""
 
@@ -118,7 +122,7 @@ class Task:
         opened, metrics = self._opened, self.shared.metrics
         if opened is None:
             raise TaskLostError("the partition was closed")
-        proposal = self._propose(batch, opened.store)
+        proposal = self._propose(batch, opened)
         self._audit(proposal)
         begun = time.perf_counter()
         self._write_transaction(proposal, opened.producer)
@@ -126,56 +130,108 @@ class Task:
         # Before the rows: who asks meanwhile must know every network that a row may have.
         before, self.state = self.state, proposal.state
         local = Local(opened.changelog_topic_id, self._changelog_end, self.shared.clock())
-        opened.store.write(Rows(proposal.actors, proposal.targets), encode(proposal.state), local)
+        opened.store.write(proposal.rows, encode(proposal.state), local)
+        if proposal.entered is not None:
+            opened.ledger.apply(proposal.entered)
         self._count(before, proposal)
 
-    def _propose(self, batch: Sequence[Accepted], store: Store) -> Proposal:
-        """Read and fold; the task's own state stays as it is."""
-        shared = self.shared
+    def _propose(self, batch: Sequence[Accepted], opened: Opened) -> Proposal:
+        """Read and fold; the task's own state stays as it is, but for `opened.forgotten`, which goes with the task."""
         state = self.state.copy()
         records: dict[str, list[Record]] = {lane: [] for lane in LANES}
-        dead = []
+        sources: dict[str, list[str]] = {lane: [] for lane in LANES}
+        proposal = Proposal(state, [], NO_CHANGES, [], Rows(), None, None, 0, None)
         for accepted in batch:
             state.positions[accepted.lane] = accepted.offset
             try:
                 source, sequence = decode_key(accepted.key)
                 state.seen[accepted.lane][source] = sequence
-                records[accepted.lane].append(decode(accepted.value))
+                record = decode(accepted.value)
             except PackedError as error:
-                dead.append((accepted, error.reason))
-        rows_in = sum(record.rows for record in records[TARGETS])
+                proposal.dead.append((accepted, error.reason))
+                continue
+            records[accepted.lane].append(record)
+            sources[accepted.lane].append(source)
         last = [lane[-1].columns.get("arrival", _NONE)[-1:] for lane in records.values() if lane]
-        newest = max((int(arrival[0]) for arrival in last if len(arrival)), default=None)
-        proposal = Proposal(state, [], NO_CHANGES, dead, [], [], None, rows_in, newest)
+        proposal.newest_arrival_ms = max((int(arrival[0]) for arrival in last if len(arrival)), default=None)
         if records[TARGETS]:
-            with shared.metrics.batch_seconds.labels(TARGETS).time():
-                outcome = targets_stage.fold(
-                    records[TARGETS], state, read=store.read_targets, parameters=self._parameters
-                )
-                proposal.outcome, proposal.targets = outcome, outcome.rows
-                proposal.changes = changes(
-                    outcome.published,
-                    outcome.users,
-                    state.networks,
-                    cause="interaction",
-                    model=shared.model.name,
-                    source=self._changes_source,
-                )
+            with self.shared.metrics.batch_seconds.labels(TARGETS).time():
+                self._propose_targets(records[TARGETS], sources[TARGETS], opened, proposal)
         if records[ACTORS]:
-            with shared.metrics.batch_seconds.labels(ACTORS).time():
-                credited = actors_stage.fold(
-                    records[ACTORS],
-                    state,
-                    read_states=store.read_actors,
-                    read_scores=lambda users: published_scores(_newest(users, dict(proposal.targets), store)),
-                    parameters=self._parameters,
-                    partitions=shared.partitions,
-                )
-                proposal.actors = credited.states
-                proposal.lane = cut(
-                    credited.credits, groups_of(credited.partitions, shared.partitions), _RECORD_ROWS_MAX
-                )
+            with self.shared.metrics.batch_seconds.labels(ACTORS).time():
+                self._propose_actors(records[ACTORS], opened, proposal)
         return proposal
+
+    def _propose_targets(self, records: list[Record], sources: list[str], opened: Opened, proposal: Proposal) -> None:
+        store, model = opened.store, self.shared.model.name
+        if records[0].kind == COMMANDS:
+            obeyed = commands.obey_targets(
+                records,
+                sources,
+                proposal.state,
+                store=store,
+                forgotten=opened.forgotten,
+                model=model,
+                changes_source=self._changes_source,
+            )
+            proposal.rows, proposal.changes = obeyed.rows, obeyed.changes
+            return
+        outcome = targets_stage.fold(
+            records,
+            sources,
+            proposal.state,
+            read=store.read_targets,
+            parameters=self._parameters,
+            forgotten=opened.forgotten,
+        )
+        proposal.credits_in = sum(record.rows for record in records)
+        proposal.outcome, proposal.rows = outcome, Rows(targets=outcome.rows)
+        proposal.changes = changes(
+            outcome.published,
+            outcome.users,
+            proposal.state.networks,
+            causes=outcome.causes,
+            model=model,
+            source=self._changes_source,
+        )
+
+    def _propose_actors(self, records: list[Record], opened: Opened, proposal: Proposal) -> None:
+        store, shared, state, before = opened.store, self.shared, proposal.state, proposal.rows
+        if records[0].kind == COMMANDS:
+            obeyed = commands.obey_actors(
+                records,
+                state,
+                ledger=opened.ledger,
+                forgotten=opened.forgotten,
+                partition=self.partition,
+                partitions=shared.partitions,
+            )
+            mine = obeyed.rows
+            proposal.rows = Rows(mine.actors, before.targets, mine.ledger, [*before.forgotten, *mine.forgotten])
+            for home, rows in obeyed.onward:
+                proposal.lane += cut(rows, [(home, np.zeros(1, np.intp))], 1)
+            return
+        outcome = actors_stage.fold(
+            records,
+            state,
+            read_states=store.read_actors,
+            read_scores=lambda users: published_scores(_newest(users, dict(before.targets), store)),
+            parameters=self._parameters,
+            partitions=shared.partitions,
+            ledger=opened.ledger,
+            forgotten=opened.forgotten,
+        )
+        for rows, partitions in (
+            (outcome.credits, outcome.credit_partitions),
+            (outcome.adjustments, outcome.adjustment_partitions),
+        ):
+            proposal.lane += cut(rows, groups_of(partitions, shared.partitions), _RECORD_ROWS_MAX)
+        if len(outcome.entered):
+            limits = LedgerLimits(shared.settings.ledger_window_seconds, shared.settings.ledger_rows_max)
+            proposal.entered = opened.ledger.enter(outcome.entered, outcome.newest_arrival, state.ledger, limits)
+            state.ledger = proposal.entered.state
+        blocks = proposal.entered.blocks if proposal.entered is not None else []
+        proposal.rows = before._replace(actors=outcome.states, ledger=blocks)
 
     def _audit(self, proposal: Proposal) -> None:
         outcome = proposal.outcome
@@ -193,11 +249,12 @@ class Task:
                 networks=outcome.network,
                 times=outcome.time,
                 grants=outcome.grants,
+                takes_back=outcome.takes_back,
                 scored=outcome.scored,
                 published=outcome.published,
                 rows_in=proposal.credits_in,
                 duplicates=0,
-                skipped=0,
+                skipped=outcome.dropped,
             ),
             self._parameters,
         )
@@ -221,11 +278,11 @@ class Task:
                 key = encode_key(Stamp(self.source, sent[target]))
                 producer.produce(names.targets_lane, value, key, partition=target)
             produce, topic = producer.produce, names.changes
-            for key, value, headers in zip(*proposal.changes, strict=True):
-                produce(topic, value, key, partition=partition, headers=headers)
+            for user, change, headers in zip(*proposal.changes, strict=True):
+                produce(topic, change, user, partition=partition, headers=headers)
             for dead, why in proposal.dead:
                 producer.produce(names.lane_dead_letters, dead.value, dead.key, headers=self._letter(dead, why))
-            rows = [{"key": key, "value": value} for key, value in (*proposal.targets, *proposal.actors)]
+            rows = [{"key": key, "value": value} for key, value in proposal.rows.all()]
             if rows and producer.produce_batch(names.state, rows, partition=partition) != len(rows):
                 raise TaskLostError("the producer's queue did not take the whole changelog batch")
             producer.produce(names.state, encode(proposal.state), META_KEY, partition=partition)
@@ -274,11 +331,16 @@ class Task:
         for lane, outcome_name in ((ACTORS, "credited"), (TARGETS, "applied")):
             rows = proposal.state.total(outcome_name) - before.total(outcome_name)
             metrics.rows.labels(lane).inc(rows)
-        metrics.changes.labels("interaction").inc(len(proposal.changes.keys))
+        metrics.changes.labels("forget").inc(proposal.changes.values.count(None))
+        causes = [] if outcome is None else np.bincount(outcome.causes).tolist()
+        for code, count in enumerate(causes):
+            metrics.changes.labels(CAUSES[code]).inc(count)
+        metrics.ledger_rows.labels(str(self.partition)).set(proposal.state.ledger.rows)
+        metrics.ledger_window_seconds.labels(str(self.partition)).set(proposal.state.ledger.window_seconds)
         if outcome is not None and len(outcome.published.index):
             changed = np.zeros(len(outcome.users), np.bool_)
             changed[outcome.published.index] = True
-            theirs = changed[outcome.user]
+            theirs = changed[outcome.user] & ~outcome.takes_back
             now_ms = self.shared.clock() * 1000
             metrics.event_to_change.observe((now_ms - outcome.time[theirs]) / 1000)
             metrics.arrival_to_change.observe((now_ms - outcome.arrival[theirs]) / 1000)

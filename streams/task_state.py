@@ -4,18 +4,36 @@ One MessagePack map under `META_KEY`, written last in every batch, so that the l
 is always the newest one.
 """
 
+from contextlib import suppress
 from typing import Final
 
 import msgspec
 
-VERSION: Final = 1
-NETWORKS_MAX: Final = 64
-"""Networks a partition can know; their codes are stored in every row."""
+from schemas.limits import NETWORKS_MAX
+from streams.ledger import LedgerState
+
+VERSION: Final = 2
+_VERSIONS_READ: Final = (1, 2)
+"""Version 1 knew no ledger: its events are not recognised when they come again, and cannot be taken back."""
 
 ACTORS: Final = "actors"
 TARGETS: Final = "targets"
 LANES: Final = (ACTORS, TARGETS)
-COUNTERS: Final = ("credited", "self", "applied")
+ACTORS_COUNTERS: Final = (
+    "credited",
+    "self",
+    "duplicate",
+    "withheld",
+    "forgotten",
+    "retracted",
+    "repeated",
+    "unmatched",
+)
+"""What became of interactions and, the last three, of retractions in the actors stage. `withheld` are events that were
+taken back before they left the stage, mostly because their retraction came first."""
+TARGETS_COUNTERS: Final = ("applied", "adjusted", "dropped", "dropped_adjustments")
+"""Credits folded in and taken back, and those of both kinds that named somebody who was forgotten."""
+COUNTERS: Final = (*ACTORS_COUNTERS, *TARGETS_COUNTERS)
 
 
 class TaskStateError(ValueError):
@@ -42,7 +60,8 @@ class TaskState(msgspec.Struct, kw_only=True):
     clocks: dict[str, int] = {}
     """Each network's clock in ms: until ticks exist the largest event time seen on it here."""
     counters: dict[str, dict[str, int]] = {}
-    """By network: rows credited and self-interactions (actors stage), rows applied (targets stage)."""
+    """By network: rows by outcome, see `COUNTERS`."""
+    ledger: LedgerState = msgspec.field(default_factory=LedgerState)
 
     def copy(self) -> "TaskState":
         """Return an independent copy, for a proposal that may be dropped."""
@@ -50,7 +69,12 @@ class TaskState(msgspec.Struct, kw_only=True):
 
     def total(self, outcome: str) -> int:
         """Return a counter's sum over all networks."""
-        return sum(counters[outcome] for counters in self.counters.values())
+        return sum(counters.get(outcome, 0) for counters in self.counters.values())
+
+    def count(self, network: str, outcome: str, rows: int) -> None:
+        """Add to a counter."""
+        counters = self.counters[network]
+        counters[outcome] = counters.get(outcome, 0) + rows
 
     def network_code(self, name: str) -> int:
         """Return a network's code, given out at first sight."""
@@ -62,8 +86,14 @@ class TaskState(msgspec.Struct, kw_only=True):
         return self.networks.index(name)
 
 
+class _Version(msgspec.Struct):
+    version: int = VERSION
+
+
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(TaskState).decode
+_decode_version = msgspec.msgpack.Decoder(_Version).decode
+_UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 def encode(state: TaskState) -> bytes:
@@ -79,10 +109,22 @@ def decode(value: bytes) -> TaskState:
     """Read a record; raise `TaskStateError` for an unknown version or broken bytes."""
     try:
         state = _decode(value)
-    except msgspec.DecodeError as error:
-        raise TaskStateError(f"the task's record in the state cannot be read: {error}") from error
-    if state.version != VERSION:
-        raise TaskStateError(
-            f"the state has format version {state.version}; this program reads {VERSION}: use a matching one"
-        )
+    except _UNREADABLE as error:
+        raise TaskStateError(_why_unreadable(value, str(error))) from error
+    if state.version not in _VERSIONS_READ:
+        raise TaskStateError(_unknown_version(state.version))
+    state.version = VERSION
     return state
+
+
+def _why_unreadable(value: bytes, text: str) -> str:
+    """Tell a record of another version, whose fields may differ, from one that is broken."""
+    with suppress(*_UNREADABLE):
+        version = _decode_version(value).version
+        if version not in _VERSIONS_READ:
+            return _unknown_version(version)
+    return f"the task's record in the state cannot be read: {text}"
+
+
+def _unknown_version(version: int) -> str:
+    return f"the state has format version {version}; this program reads {VERSION}: use a matching one"

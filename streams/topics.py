@@ -1,6 +1,10 @@
 """Every topic's specification: how it is created, and what is checked before a role starts.
 
 Topics are created once and never altered: partition counts decide where a user's state lives.
+
+Retention acts on closed segments, so what a topic holds is gone `retention.ms` and `segment.ms` after it came. A
+compacted topic is cleaned within `max.compaction.lag.ms`, and what then stands for a deleted row goes after
+`delete.retention.ms`. `docs/privacy.md` promises these times, so none of them may be longer than here.
 """
 
 import time
@@ -11,12 +15,13 @@ from typing import Final
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType  # type: ignore[attr-defined]
 
-from streams.clients import admin
+from streams.clients import KAFKA, Connect, admin
 from streams.errors import CloutError
 from streams.names import Names
 from streams.settings import KafkaSettings, LaneSettings, NetworkSettings
 
 DAY_MS: Final = 86_400_000
+HOUR_MS: Final = 3_600_000
 RECORD_BYTES_MAX: Final = 1 << 20
 """Largest record batch of interactions and lanes."""
 DEAD_LETTER_BYTES_MAX: Final = 8 << 20
@@ -25,19 +30,34 @@ METADATA_SECONDS: Final = 10.0
 REQUEST_SECONDS: Final = 30.0
 
 _ARRIVAL: Final = {"message.timestamp.type": "LogAppendTime"}
-_FEED: Final = {**_ARRIVAL, "cleanup.policy": "delete", "retention.ms": str(7 * DAY_MS)}
+_FEED: Final = {
+    **_ARRIVAL,
+    "cleanup.policy": "delete",
+    "retention.ms": str(7 * DAY_MS),
+    "segment.ms": str(DAY_MS),
+}
+_CONTROL: Final = {
+    **_ARRIVAL,
+    "cleanup.policy": "delete",
+    "retention.ms": str(DAY_MS),
+    "segment.ms": str(HOUR_MS),
+}
+"""Commands name users, also those who are to be forgotten: nothing is kept for longer than it takes to obey."""
+_CONTROL_RECORD: Final = {"cleanup.policy": "delete", "retention.ms": str(365 * DAY_MS)}
 _DEAD_LETTERS: Final = {
     "cleanup.policy": "delete",
     "retention.ms": str(30 * DAY_MS),
+    "segment.ms": str(DAY_MS),
     "max.message.bytes": str(DEAD_LETTER_BYTES_MAX),
 }
 _EXACT: Final[tuple[str, ...]] = ("cleanup.policy", "message.timestamp.type")
 _AT_LEAST: Final[tuple[str, ...]] = ("delete.retention.ms", "max.message.bytes", "min.compaction.lag.ms")
+_AT_MOST: Final[tuple[str, ...]] = ("delete.retention.ms", "max.compaction.lag.ms", "retention.ms", "segment.ms")
 
 
 @dataclass(frozen=True, slots=True)
 class TopicSpec:
-    """A topic as it must be. `fixed` says that its partition count must be that of the lanes."""
+    """A topic as it must be. `fixed` says that it must have exactly this partition count."""
 
     name: str
     partitions: int
@@ -60,15 +80,26 @@ def specification(names: Names, lanes: LaneSettings, networks: dict[str, Network
         "max.message.bytes": str(RECORD_BYTES_MAX),
         # A restore reads the whole log: less of it is out of date.
         "min.cleanable.dirty.ratio": "0.2",
+        "max.compaction.lag.ms": str(DAY_MS),
         "segment.ms": str(DAY_MS),
     }
-    changes = {"cleanup.policy": "compact", "min.compaction.lag.ms": str(7 * DAY_MS)}
+    changes = {
+        "cleanup.policy": "compact",
+        "min.compaction.lag.ms": str(7 * DAY_MS),
+        # A segment holds a day, and its youngest record is as old as the lag on the eighth.
+        "max.compaction.lag.ms": str(9 * DAY_MS),
+        "delete.retention.ms": str(DAY_MS),
+        "segment.ms": str(DAY_MS),
+    }
     specs = []
     for network, settings in networks.items():
         specs.append(TopicSpec(names.interactions(network), settings.raw_partitions, feed))
         specs.append(TopicSpec(names.dead_letters(network), 1, _DEAD_LETTERS))
     return [
         *specs,
+        TopicSpec(names.control, 1, _CONTROL, fixed=True),
+        TopicSpec(names.control_record, 1, _CONTROL_RECORD),
+        TopicSpec(names.control_dead_letters, 1, _DEAD_LETTERS),
         TopicSpec(names.actors_lane, lanes.partitions, feed, fixed=True),
         TopicSpec(names.targets_lane, lanes.partitions, feed, fixed=True),
         TopicSpec(names.state, lanes.partitions, state, fixed=True),
@@ -104,9 +135,9 @@ def make(client: AdminClient, specs: Sequence[TopicSpec], replication_factor: in
     return made
 
 
-def check(kafka: KafkaSettings, specs: Sequence[TopicSpec]) -> list[CloutError]:
+def check(kafka: KafkaSettings, specs: Sequence[TopicSpec], connect: Connect = KAFKA) -> list[CloutError]:
     """What is wrong with the topics, one error each; empty when all is well."""
-    client = admin(kafka)
+    client = connect.admin(kafka)
     present = _present(client)
     configs = _configs(client, [spec.name for spec in specs if spec.name in present])
     problems = []
@@ -120,9 +151,9 @@ def check(kafka: KafkaSettings, specs: Sequence[TopicSpec]) -> list[CloutError]:
     return problems
 
 
-def require(kafka: KafkaSettings, specs: Sequence[TopicSpec]) -> None:
+def require(kafka: KafkaSettings, specs: Sequence[TopicSpec], connect: Connect = KAFKA) -> None:
     """Raise when a topic is not as it must be: a role checks this before it starts."""
-    problems = check(kafka, specs)
+    problems = check(kafka, specs, connect)
     if len(problems) == 1:
         raise problems[0]
     if problems:
@@ -184,7 +215,8 @@ def _configs(client: AdminClient, names: Sequence[str]) -> dict[str, dict[str, s
 def _wrong_partitions(spec: TopicSpec, partitions: int) -> CloutError:
     return CloutError(
         f"topic {spec.name} has {partitions} partitions, not {spec.partitions}",
-        detail="lanes, state and changes have the partition count of lanes.partitions, for the life of the topics",
+        detail="lanes, state and changes have the partition count of lanes.partitions, for the life of the topics; "
+        "the control topic has one",
         hint=f"set lanes.partitions to the count that the topics were made with (here {partitions}), "
         "or use another prefix and start anew",
     )
@@ -194,6 +226,11 @@ def _wrong_configs(spec: TopicSpec, found: dict[str, str]) -> list[CloutError]:
     wrong = {key: spec.config[key] for key in _EXACT if key in spec.config and found[key] != spec.config[key]}
     wrong |= {
         key: spec.config[key] for key in _AT_LEAST if key in spec.config and int(found[key]) < int(spec.config[key])
+    }
+    wrong |= {
+        key: spec.config[key]
+        for key in _AT_MOST
+        if key in spec.config and not 0 <= int(found[key]) <= int(spec.config[key])
     }
     return [
         CloutError(

@@ -5,6 +5,8 @@ import numpy as np
 from schemas.packed import COLUMNS, INTERACTIONS, Record, decode
 from scorer.model import Model
 from scorer.target_state import published_scores
+from streams.forgotten import Forgotten
+from streams.ledger import Ledger, LedgerLimits, LedgerState
 from streams.packing import cut, groups_of
 from streams.publish import changes
 from streams.stages import actors, targets
@@ -12,11 +14,12 @@ from streams.task_state import TaskState
 
 
 def load_kernels(model: Model) -> None:
-    """Send one interaction through both stages, in memory."""
+    """Send one interaction through both stages and the ledger, in memory."""
     columns = {name: np.zeros(1, kind) for name, kind in COLUMNS[INTERACTIONS].items()}
     columns["actor_account"] = columns["target_account"] = np.empty(0, np.uint16)
     record = Record(INTERACTIONS, 1, ["network"], [""], [b"actor"], [b"target"], columns)
     state = TaskState(model=model.name, model_hash=model.parameters_hash)
+    ledger, forgotten = Ledger(LedgerState(), [], lambda _: None), Forgotten(b"")
     credited = actors.fold(
         [record],
         state,
@@ -24,7 +27,18 @@ def load_kernels(model: Model) -> None:
         read_scores=lambda users: published_scores([None] * len(users)),
         parameters=model.parameters,
         partitions=1,
+        ledger=ledger,
+        forgotten=forgotten,
     )
-    ((_, value),) = cut(credited.credits, groups_of(credited.partitions, 1), 1)
-    outcome = targets.fold([decode(value)], state, read=lambda users: [None] * len(users), parameters=model.parameters)
-    changes(outcome.published, outcome.users, state.networks, cause="interaction", model=model.name, source=b"")
+    ledger.apply(ledger.enter(credited.entered, credited.newest_arrival, state.ledger, LedgerLimits(1, 1)))
+    ((_, value),) = cut(credited.credits, groups_of(credited.credit_partitions, 1), 1)
+    outcome = targets.fold(
+        [decode(value)],
+        ["actors/0"],
+        state,
+        read=lambda users: [None] * len(users),
+        parameters=model.parameters,
+        forgotten=forgotten,
+    )
+    causes = outcome.causes
+    changes(outcome.published, outcome.users, state.networks, causes=causes, model=model.name, source=b"")

@@ -100,4 +100,5 @@ class WorkerStatus:
             "sent": {str(target): last for target, last in state.sent.items()},
             "counters": state.counters,
             "clocks": state.clocks,
+            "ledger": {"rows": state.ledger.rows, "window_seconds": state.ledger.window_seconds},
         }

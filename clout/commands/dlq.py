@@ -1,26 +1,43 @@
-"""`clout dlq`: what could not be taken in, and why."""
+"""`clout dlq`: what could not be taken in, why, and how it is sent again."""
 
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import Annotated, Final
 
+import msgspec
 import typer
-from confluent_kafka import Consumer, Message, TopicPartition
 from rich.console import Console
 from rich.text import Text
 
 from clout.commands.common import check_network, connected
+from clout.commands.durations import moment_ms
 from clout.config import Settings
-from schemas.dead_letter import REASONS, DeadLetter, decode_headers
+from clout.dead_letters import Letter, Place, Selection, letters
+from clout.dlq_replay import replay as send_again
+from schemas.dead_letter import REASONS
 from schemas.times import format_ms
-from streams import clients
 from streams.errors import CloutError
 
 SHOWN_BYTES: Final = 100
-POLL_SECONDS: Final = 1.0
-METADATA_TIMEOUT_SECONDS: Final = 10.0
-BATCH_RECORDS: Final = 500
 
 group = typer.Typer(help="What could not be taken in.\n\nExample: clout dlq list --limit 10", no_args_is_help=True)
+
+Places = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[PLACE]...",
+        show_default=False,
+        help="Where it came from, as `list` prints it: TOPIC/PARTITION@OFFSET, or one element of it: …@OFFSET[INDEX].",
+    ),
+]
+Network = Annotated[str | None, typer.Option(metavar="NAME", help="Of this network alone.")]
+Reason = Annotated[str | None, typer.Option(metavar="REASON", help="With this reason alone.")]
+Since = Annotated[
+    str | None, typer.Option(metavar="TIME", help="Arrived at 2026-01-31T12:00:00Z or later; 2h: within 2 hours.")
+]
+Until = Annotated[str | None, typer.Option(metavar="TIME", help="Arrived before this time, or longer ago than 2h.")]
+Limit = Annotated[int | None, typer.Option(min=1, metavar="N", help="At most so many.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -31,77 +48,190 @@ def register(app: typer.Typer) -> None:
 @group.command(name="list")
 def list_(
     context: typer.Context,
-    network: Annotated[str | None, typer.Option(metavar="NAME", help="Of this network alone.")] = None,
-    reason: Annotated[str | None, typer.Option(metavar="REASON", help="With this reason alone.")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="At most so many.")] = None,
+    place: Places = None,
+    network: Network = None,
+    reason: Reason = None,
+    since: Since = None,
+    until: Until = None,
+    limit: Limit = None,
 ) -> None:
-    """List dead letters, network by network, in the order they were put aside: reason, place, start of the bytes.
+    """List dead letters, topic by topic, in the order they were put aside: reason, place, start of the bytes.
 
-    Example: clout dlq list --network twitter --reason unknown_kind --limit 10
+    Without --network also those of the lanes and of commands. One that was sent again says so.
+
+    Example: clout dlq list --network twitter --reason unknown_kind --since 2h
     """
-    if reason is not None and reason not in REASONS:
-        raise typer.BadParameter(f"one of {', '.join(REASONS)}", param_hint="--reason")
-    if network is not None:
-        check_network(context, network)
-    settings = connected(context)
+    settings, selection = _asked(context, network, reason, since, until, place)
     console = Console(soft_wrap=True, highlight=False)
     shown = 0
-    for letter, value in dead_letters(settings, [network] if network else list(settings.networks)):
-        if reason is not None and letter.reason != reason:
-            continue
-        console.print(lines(letter, value))
-        shown += 1
-        if shown == limit:
-            return
+    for shown, letter in enumerate(islice(_chosen(settings, network, selection), limit), 1):  # noqa: B007 - counted
+        console.print(lines(letter))
     if not shown:
         typer.echo("no dead letters", err=True)
 
 
-def dead_letters(settings: Settings, networks: list[str]) -> Iterator[tuple[DeadLetter, bytes]]:
-    """Yield the dead letters of these networks that are there now."""
-    consumer = clients.consumer(
-        settings.kafka, {"group.id": f"{settings.names.ingest_group}-dlq", "enable.partition.eof": True}
+@group.command()
+def show(
+    context: typer.Context,
+    place: Places = None,
+    network: Network = None,
+    reason: Reason = None,
+    since: Since = None,
+    until: Until = None,
+    limit: Limit = None,
+) -> None:
+    """Show dead letters whole: all that is known of them, and all of their bytes; JSON is laid out.
+
+    Example: clout dlq show 'interactions.twitter.v1/3@1017'
+    """
+    settings, selection = _asked(context, network, reason, since, until, place)
+    shown = 0
+    for shown, letter in enumerate(islice(_chosen(settings, network, selection), limit), 1):  # noqa: B007 - counted
+        typer.echo(described(letter))
+    if not shown:
+        raise CloutError("no such dead letter", hint="`clout dlq list` says which there are; old ones are deleted")
+
+
+@group.command()
+def replay(
+    context: typer.Context,
+    place: Places = None,
+    network: Network = None,
+    reason: Reason = None,
+    since: Since = None,
+    until: Until = None,
+    limit: Limit = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be sent.")] = False,
+) -> None:
+    """Send dead letters again, in their original bytes, to where they came from; do that once the cause is gone.
+
+    Each is sent once, however often and by how many at a time this is run. What is put aside again is a new dead
+    letter. An element of an array is sent as a record of its own.
+
+    Example: clout dlq replay --network twitter --reason unknown_kind --dry-run
+    """
+    settings, selection = _asked(context, network, reason, since, until, place)
+    _refuse_others(settings, selection)
+    console = Console(soft_wrap=True, highlight=False)
+    done = send_again(
+        settings.kafka,
+        settings.names,
+        [network] if network else list(settings.networks),
+        selection,
+        limit=limit,
+        dry_run=dry_run,
+        on_letter=(lambda letter: console.print(lines(letter))) if dry_run else (lambda _letter: None),
     )
-    try:
-        for network in networks:
-            for message in _now_in(consumer, settings.names.dead_letters(network)):
-                yield decode_headers(_headers(message)), message.value() or b""
-    finally:
-        consumer.close()
+    typer.echo(f"{done.sent:,} {'would be sent' if dry_run else 'sent again'}")
+    if done.before:
+        typer.echo(f"{done.before:,} were sent again before and are left out")
+    if done.too_large:
+        typer.echo(f"{done.too_large:,} are too large to be taken in and are left out")
 
 
-def _now_in(consumer: Consumer, topic: str) -> Iterator[Message]:
-    """Yield the records that a topic holds, partition by partition."""
-    partitions = consumer.list_topics(topic, timeout=METADATA_TIMEOUT_SECONDS).topics[topic].partitions
-    if not partitions:
-        raise CloutError(f"topic {topic} is missing", hint="run `clout topics create`")
-    for partition in sorted(partitions):
-        place = TopicPartition(topic, partition)
-        begin, end = consumer.get_watermark_offsets(place, timeout=METADATA_TIMEOUT_SECONDS)
-        consumer.assign([TopicPartition(topic, partition, begin)])
-        position = begin
-        while position < end:
-            for message in consumer.consume(BATCH_RECORDS, POLL_SECONDS):
-                if message.error() is None:
-                    position = (message.offset() or 0) + 1
-                    yield message
-                else:
-                    position = end  # nothing more is there: what was left are transaction markers
+def _asked(
+    context: typer.Context,
+    network: str | None,
+    reason: str | None,
+    since: str | None,
+    until: str | None,
+    places: Sequence[str] | None,
+) -> tuple[Settings, Selection]:
+    """Read what all three commands take."""
+    if reason is not None and reason not in REASONS:
+        raise typer.BadParameter(f"one of {', '.join(REASONS)}", param_hint="--reason")
+    now_ms = int(time.time() * 1000)
+    selection = Selection(
+        reason,
+        None if since is None else moment_ms(since, now_ms),
+        None if until is None else moment_ms(until, now_ms),
+        frozenset(map(_place, places or ())),
+    )
+    if network is not None:
+        check_network(context, network)
+    return connected(context), selection
 
 
-def _headers(message: Message) -> list[tuple[str, bytes]]:
-    headers = message.headers()
-    return [(name, value) for name, value in headers if isinstance(value, bytes)] if isinstance(headers, list) else []
+def _place(text: str) -> Place:
+    place = Place.parse(text)
+    if place is None:
+        raise typer.BadParameter(f"a place reads TOPIC/PARTITION@OFFSET or …@OFFSET[INDEX], not {text!r}")
+    return place
 
 
-def lines(letter: DeadLetter, value: bytes) -> Text:
+def _chosen(settings: Settings, network: str | None, selection: Selection) -> Iterable[Letter]:
+    names = settings.names
+    topics = [names.dead_letters(of) for of in ([network] if network else settings.networks)]
+    if network is None:
+        topics += [names.lane_dead_letters, names.control_dead_letters]
+    return filter(selection.takes, letters(settings.kafka, f"{names.ingest_group}-dlq", topics))
+
+
+def _refuse_others(settings: Settings, selection: Selection) -> None:
+    """Say of places in lanes and in the control topic why nothing is sent there."""
+    names = settings.names
+    topics = {place.topic for place in selection.places}
+    if topics & {names.actors_lane, names.targets_lane}:
+        raise CloutError(
+            "what was put aside from a lane cannot be sent again",
+            detail="its number in the lane's sequence was taken when it was put aside: sent again it would be a repeat",
+            hint="see why with `clout dlq show`; the interactions may still be in the raw topics",
+        )
+    if names.control in topics:
+        raise CloutError(
+            "a command that was put aside cannot be sent again",
+            detail="it could not be read, and its time is past",
+            hint="issue it anew, for instance with `clout forget`",
+        )
+
+
+def lines(letter: Letter) -> Text:
     """Write a dead letter as two lines."""
-    index = "" if letter.source_index is None else f"[{letter.source_index}]"
-    start = value[:SHOWN_BYTES].decode(errors="backslashreplace").replace("\n", "\\n")
+    value = letter.value or b""
+    start = printable(value[:SHOWN_BYTES].decode(errors="backslashreplace")).replace("\n", "\\n")
     return Text.assemble(
-        (format_ms(letter.source_time), "dim"),
+        (format_ms(letter.why.source_time), "dim"),
         "  ",
-        (letter.reason, "bold"),
-        f"  {letter.source_topic}/{letter.source_partition}@{letter.source_offset}{index}  {letter.detail}\n",
+        (letter.why.reason, "bold"),
+        f"  {letter.place}  {printable(letter.why.detail)}{'  sent again' if letter.replayed else ''}\n",
         (f"    {start}{'…' if len(value) > SHOWN_BYTES else ''}", "dim"),
+    )
+
+
+def described(letter: Letter) -> str:
+    """Write all of a dead letter."""
+    why = letter.why
+    facts = {
+        "place": str(letter.place),
+        "arrived": format_ms(why.source_time),
+        "reason": f"{why.reason}: {REASONS[why.reason]}",
+        "detail": why.detail,
+        "dead letter": f"{letter.topic}/{letter.partition}@{letter.offset}",
+        "sent again": "yes" if letter.replayed else "no",
+        "bytes": "none: the record has no value" if letter.value is None else f"{len(letter.value):,}",
+    }
+    facts |= {f"header {name}": _text(value) for name, value in letter.headers}
+    told = [f"{name + ':':<13} {printable(text)}" for name, text in facts.items()]
+    return "\n".join([*told, "", printable(_laid_out(letter.value or b"")), ""])
+
+
+def _text(value: bytes | str | None) -> str:
+    return value.decode(errors="backslashreplace") if isinstance(value, bytes) else value or ""
+
+
+def _laid_out(value: bytes) -> str:
+    try:
+        return _text(msgspec.json.format(value))
+    except (ValueError, RecursionError):
+        return _text(value)
+
+
+def printable(text: str) -> str:
+    r"""Write what would make a terminal do something as an escape; lines and tabs stay.
+
+    >>> printable("a\x1b[2Jb")
+    'a\\x1b[2Jb'
+    """
+    return "".join(
+        sign if sign.isprintable() or sign in "\n\t" else sign.encode("unicode_escape").decode() for sign in text
     )

@@ -1,9 +1,11 @@
-"""Durations on the command line: `90`, `90s`, `2m`, `1h`."""
+"""Durations on the command line, `90`, `90s`, `2m`, `1h`, and moments: RFC 3339, or a duration ago."""
 
 import re
 from typing import Final
 
 import typer
+
+from schemas.times import parse_ms
 
 _DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)(s|m|h)?")
 _UNIT_SECONDS: Final = {None: 1, "s": 1, "m": 60, "h": 3600}
@@ -19,3 +21,17 @@ def seconds_of(text: str) -> float:
     if match is None:
         raise typer.BadParameter(f"a duration reads 90, 90s, 2m or 1h, not {text!r}")
     return float(match[1]) * _UNIT_SECONDS[match[2]]
+
+
+def moment_ms(text: str, now_ms: int) -> int:
+    """Read a moment as milliseconds since 1970; a duration is so long before `now_ms`.
+
+    >>> moment_ms("1970-01-01T00:00:01Z", 0), moment_ms("2s", 10_000)
+    (1000, 8000)
+    """
+    if _DURATION.fullmatch(text.strip()):
+        return now_ms - int(seconds_of(text) * 1000)
+    try:
+        return parse_ms(text.strip())
+    except ValueError:
+        raise typer.BadParameter(f"a moment reads 2026-01-31T12:00:00Z, or 2h for so long ago, not {text!r}") from None

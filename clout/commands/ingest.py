@@ -24,6 +24,7 @@ def ingest(
     Example: clout ingest --broker localhost:9092 --slot 1
     """
     # The decoders and packing take a while to import: other commands do without.
+    from streams.control_secrets import control_secrets
     from streams.ingest import Ingest
 
     settings = connected(context, role=True)
@@ -33,6 +34,7 @@ def ingest(
         networks=settings.networks,
         model=settings.model.name,
         settings=settings.ingest,
+        secrets=control_secrets(settings.control, settings.data_dir),
         http=settings.http,
         slot=slot,
         version=VERSION,

@@ -25,6 +25,7 @@ def score(
     Example: clout score --broker localhost:9092 --slot 1
     """
     # Faust and the kernels take a second to import: other commands do without.
+    from streams.control_secrets import control_secrets
     from streams.worker import Worker
 
     settings = connected(context, role=True)
@@ -34,6 +35,7 @@ def score(
         networks=settings.networks,
         model=settings.model,
         settings=settings.worker,
+        hash_key=control_secrets(settings.control, settings.data_dir).hash_key,
         http=settings.http,
         data_dir=settings.data_dir,
         slot=slot,

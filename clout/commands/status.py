@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from clout.commands.common import connected_to_lanes
-from clout.commands.tables import conservation_table
+from clout.commands.tables import conservation_table, retraction_lines
 from clout.commands.wait import reader_of
 from streams.errors import CloutError
 from streams.progress import Conservation, Reading, conservation
@@ -52,6 +52,8 @@ def command(
         console.print(_table(ingests, workers))
         console.print()
         console.print(conservation_table(sums))
+        for line in retraction_lines(sums):
+            console.print(line, highlight=False)
     if len(missing) == 1:
         typer.echo(missing[0], err=True)
     if not ingests and not workers:

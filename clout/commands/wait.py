@@ -10,7 +10,7 @@ from rich.console import Console
 
 from clout.commands.common import connected_to_lanes
 from clout.commands.durations import seconds_of
-from clout.commands.tables import conservation_table
+from clout.commands.tables import conservation_table, retraction_lines
 from clout.config import Settings
 from streams.errors import CloutError
 from streams.progress import Behind, Conservation, Reading, behind, conservation
@@ -33,7 +33,8 @@ def command(
     """Wait until everything that was read in has been processed, and print what became of it.
 
     Exit code 1, with what is behind and by how much, when that takes longer than the time-out; also when the counts
-    do not add up: read = applied + self + dead-lettered + heartbeat + retracting, for each network.
+    do not add up: read = applied + self + duplicate + withheld + forgotten + dead-lettered + heartbeat + retracting,
+    for each network.
 
     Example: clout wait --timeout 5m
     """
@@ -45,6 +46,8 @@ def command(
         reading = wait_until_processed(reader_of(settings), timeout_seconds, say)
     sums = conservation(reading)
     Console().print(conservation_table(sums))
+    for line in retraction_lines(sums):
+        Console().print(line, highlight=False)
     check_sums(sums)
 
 

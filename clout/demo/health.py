@@ -8,6 +8,7 @@ import httpx
 import msgspec
 
 from clout.supervisor import RoleState
+from streams.feed_position import CONTROL
 from streams.status import IngestStatus, WorkerStatus
 
 HTTP_TIMEOUT_SECONDS: Final = 0.5
@@ -49,7 +50,7 @@ class HealthReader:
                     workers.append(msgspec.json.decode(answer, type=WorkerStatus))
             except (httpx.HTTPError, msgspec.DecodeError):
                 continue
-        feeds = [feed for ingest in ingests for feed in ingest.partitions]
+        feeds = [feed for ingest in ingests for feed in ingest.partitions if feed.network != CONTROL]
         tasks = [task for worker in workers for task in worker.partitions]
         by_network = [counters for task in tasks for counters in task.counters.values()]
         return Health(

@@ -8,12 +8,19 @@
 | Create with `Mention` tags  | mention    | each person mentioned, except the one who is answered          |
 | Follow                      | follow     | the object                                                     |
 | Undo                        | retract    | takes back the activity that is its object                     |
+| Delete                      | retract    | takes back what the Create of its object made                  |
 | none, type `clout.heartbeat.v1` | heartbeat | the collector `ce_source` has reported everything up to `ce_time` |
 
 Users are the IRIs of actors. The id of an interaction is the id of its *activity*, not of the CloudEvent, because an
-Undo names the activity; where one activity makes several interactions, the first has its id and the others
-`id#1`, `id#2` … in the order reply, then mentions as tagged. The time is the activity's `published`, else the
-CloudEvent's `time`. The source is the CloudEvent's `source`.
+Undo names the activity; but what a Create makes has the id of the *created object*, if that has one, because a Delete
+names the object. Where one activity makes several interactions, the first has that id and the others `id#1`, `id#2` …
+in the order reply, then mentions as tagged. The time is the activity's `published`, else the CloudEvent's `time`. The
+source is the CloudEvent's `source`.
+
+A Delete, and an Undo of a Create, takes back as many ids as the embedded object tells that there were. Where the
+object is only an IRI or a Tombstone that cannot be told, and all `RECIPIENTS_MAX` ids that there can be are taken
+back; those that never were are counted as unmatched. To take back a Create by an Undo it must be embedded. Only the
+author can delete, and an author who is deleted is no interaction.
 
 Who the author is: `attributedTo` of an embedded object. Where the object is only an IRI:
 
@@ -30,7 +37,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from schemas.interaction import Interaction, Kind
-from schemas.limits import ARRAY_EVENTS_MAX
+from schemas.limits import RECIPIENTS_MAX
 from streams.decoders.batch import WHOLE, Batch, Headers, RejectedError
 from streams.decoders.cloudevents import CloudEvent, Json, read
 
@@ -85,10 +92,11 @@ def _interactions(event: CloudEvent | RejectedError) -> list[Interaction]:
     if activity is None:
         raise RejectedError("missing_field", "the CloudEvent has no data")
     time, actor = _time(event, activity), _only(activity, "actor")
-    if _type(activity) == "Undo":
+    taken_back = _TAKE_BACK.get(_type(activity))
+    if taken_back is not None:
         return [
-            Interaction(kind="retract", time=time, id=undone, actor=actor, source=event.source)
-            for undone in _undone(activity, actor)
+            Interaction(kind="retract", time=time, id=id_, actor=actor, source=event.source)
+            for id_ in taken_back(activity, actor)
         ]
     acts = _acts(activity, actor)
     ids = _ids(activity, len(acts))
@@ -131,8 +139,8 @@ def _create(activity: Json, actor: str) -> list[Act]:
     acts += [("mention", person, own[0] if own else None) for person in mentioned]
     if not acts:
         raise RejectedError("not_understood", "a Create without inReplyTo or Mention is no interaction")
-    if len(acts) > ARRAY_EVENTS_MAX:
-        raise RejectedError("too_many_events", f"{len(acts)} people mentioned, at most {ARRAY_EVENTS_MAX}")
+    if len(acts) > RECIPIENTS_MAX:
+        raise RejectedError("too_many_events", f"{len(acts)} people answered or mentioned, at most {RECIPIENTS_MAX}")
     return acts
 
 
@@ -155,8 +163,30 @@ def _undone(activity: Json, actor: str) -> list[str]:
     return _ids(inner, len(_create(inner, actor)) if _type(inner) == "Create" else 1)
 
 
+def _deleted(activity: Json, actor: str) -> list[str]:
+    """Ids of the interactions that a Delete takes back."""
+    inner = _only_value(activity, "object")
+    deleted = _only(activity, "object")
+    if deleted == actor:
+        raise RejectedError("not_understood", "a Delete of an actor is no interaction")
+    if not isinstance(inner, dict):
+        return _numbered(deleted, RECIPIENTS_MAX)
+    if inner.get("attributedTo") and _only(inner, "attributedTo") != actor:
+        raise RejectedError("not_understood", "a Delete of what someone else created")
+    told = inner.get("inReplyTo") or inner.get("tag")
+    return _numbered(deleted, len(_create({"object": inner}, actor)) if told else RECIPIENTS_MAX)
+
+
+_TAKE_BACK: Final[dict[str, Callable[[Json, str], list[str]]]] = {"Undo": _undone, "Delete": _deleted}
+
+
 def _ids(activity: Json, count: int) -> list[str]:
-    first = _only({"id": activity.get("id")}, "id")
+    created = activity.get("object") if _type(activity) == "Create" else None
+    named = _iris({"id": created.get("id")}) if isinstance(created, dict) else []
+    return _numbered(named[0] if named else _only({"id": activity.get("id")}, "id"), count)
+
+
+def _numbered(first: str, count: int) -> list[str]:
     return [first, *(f"{first}#{number}" for number in range(1, count))]
 
 

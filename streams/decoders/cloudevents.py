@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from schemas.limits import ARRAY_EVENTS_MAX
 from streams.decoders.batch import WHOLE, Headers, RejectedError
+from streams.decoders.nesting import require_shallow
 
 Json = dict[str, Any]
 
@@ -72,6 +73,7 @@ def _refuse_unless_json(media_type: str) -> None:
 
 def _parse(text: bytes) -> Any:
     try:
+        require_shallow(text)
         return _anything(text)
     except (ValueError, RecursionError) as error:
         raise RejectedError("broken_json", str(error)) from error

@@ -247,6 +247,6 @@ def _with_control_characters(column: list[str]) -> list[int]:
 def _check_times(time_ms: NDArray[np.int64], arrival_ms: NDArray[np.int64], bad: _Bad) -> None:
     for row in np.flatnonzero((time_ms < TIME_MS_MIN) | (time_ms >= TIME_MS_MAX)).tolist():
         bad.add(row, "time_invalid", "the time is outside 1970 to 2099, in milliseconds")
-    for row in np.flatnonzero(time_ms > arrival_ms + TIME_AHEAD_MS_MAX).tolist():
+    for row in np.flatnonzero((time_ms > arrival_ms + TIME_AHEAD_MS_MAX) & (time_ms < TIME_MS_MAX)).tolist():
         detail = f"time {format_ms(int(time_ms[row]))}, arrived {format_ms(int(arrival_ms[row]))}"
         bad.add(row, "time_in_future", detail)

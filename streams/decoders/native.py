@@ -13,6 +13,7 @@ import numpy as np
 from schemas.interaction import CODES, Interaction
 from schemas.limits import ARRAY_EVENTS_MAX
 from streams.decoders.batch import WHOLE, Batch, Headers, RejectedError
+from streams.decoders.nesting import SHORT_BYTES, require_shallow
 
 NEEDS_HEADERS: Final = False
 
@@ -33,6 +34,7 @@ def decode(values: Sequence[bytes], headers: Sequence[Headers] | None = None) ->
     """
     batch = Batch()
     events = batch.events
+    event = _event if max(map(len, values), default=0) <= SHORT_BYTES else _shallow_event
     pending = iter(values)
     record = 0
     while record < len(values):
@@ -44,7 +46,7 @@ def decode(values: Sequence[bytes], headers: Sequence[Headers] | None = None) ->
         known = len(events)
         try:
             # What was decoded before an error stays in the list, so that nothing is decoded twice.
-            events.extend(map(_event, pending))
+            events.extend(map(event, pending))
         except (ValueError, RecursionError) as error:
             failure: Exception | None = error
         else:
@@ -56,6 +58,11 @@ def decode(values: Sequence[bytes], headers: Sequence[Headers] | None = None) ->
             _not_one_event(batch, record, values[record], failure)
             record += 1
     return batch
+
+
+def _shallow_event(value: bytes) -> Interaction:
+    require_shallow(value)
+    return _event(value)
 
 
 def _not_one_event(batch: Batch, record: int, value: bytes, failure: Exception) -> None:
@@ -83,11 +90,19 @@ def _array(batch: Batch, record: int, value: bytes) -> None:
         raise RejectedError("empty_array", "the array holds no events")
     if count > ARRAY_EVENTS_MAX:
         raise RejectedError("too_many_events", f"{count} events in one record, at most {ARRAY_EVENTS_MAX}")
+    _require_shallow(value, 1 if events is None else count)
     if events is None:
         _one_by_one(batch, record, value)
     else:
         batch.events.extend(events)
         batch.came_from(np.full(count, record), np.arange(count))
+
+
+def _require_shallow(value: bytes, objects: int) -> None:
+    try:
+        require_shallow(value, objects)
+    except ValueError as error:
+        raise _broken(error) from error
 
 
 def _count(value: bytes) -> int:

@@ -1,23 +1,42 @@
-"""The actors stage on a batch: what is each action worth, and to which partition does its credit go?"""
+"""The actors stage on a batch: what is each action worth, and to which partition does its credit go?
+
+Events that were taken in before are dropped, retractions take back what their event granted: `streams.ledger` knows.
+"""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import repeat
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.packed import CREDITS, INTERACTIONS, Record
+from schemas.change import CAUSES
+from schemas.interaction import RETRACT_CODE
+from schemas.packed import ADJUSTMENTS, CREDITS, INTERACTIONS, LEDGER, Record
 from schemas.users import user_hashes
 from scorer.actor_state import decode_actors, encode_actors
-from scorer.actors import fold_actors, influences
+from scorer.actors import Grants, Past, Undo, fold_actors, influences, no_past
 from scorer.model import Parameters
+from streams.fingerprints import DUPLICATE, REPEATED, RETRACTED, TAKEN_IN, UNMATCHED, WITHHELD
+from streams.forgotten import Forgotten
+from streams.ledger import ANYBODY, HELD_CODE, TAKEN_CODE, Found, Ledger
 from streams.packing import Rows, distinct, joined, renumbered, renumbering
 from streams.stages.lookup import accounts, labels, network_codes, require_kind
 from streams.store import Row, actor_key
 from streams.task_state import TaskState
 
+RETRACTION: int = CAUSES.index("retraction")
 _PASSED_ON = ("kind", "time", "arrival", "event_hash")
+_COUNTED = {
+    DUPLICATE: "duplicate",
+    WITHHELD: "withheld",
+    RETRACTED: "retracted",
+    REPEATED: "repeated",
+    UNMATCHED: "unmatched",
+}
+_NO_INDEX = np.empty(0, np.uint32)
+_NOT = -1
 
 
 class ActorsOutcome(NamedTuple):
@@ -27,8 +46,45 @@ class ActorsOutcome(NamedTuple):
     """The actors' new rows."""
     credits: Rows
     """What each interaction grants, in the order that they came."""
-    partitions: NDArray[np.uint8]
+    credit_partitions: NDArray[np.uint8]
     """Partition of the targets lane that each credit goes to."""
+    adjustments: Rows
+    """What is taken back."""
+    adjustment_partitions: NDArray[np.uint8]
+    entered: Rows
+    """Rows for the ledger."""
+    newest_arrival: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """The rows of a batch, by column, and the lists that they point into."""
+
+    networks: list[str]
+    labels: list[str]
+    actors: list[bytes]
+    targets: list[bytes]
+    target_hashes: NDArray[np.uint64]
+    columns: dict[str, NDArray[Any]]
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        return self.columns[name]
+
+    def select(self, rows: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        return {name: column[rows] if len(column) else column for name, column in self.columns.items()}
+
+
+class _Judged(NamedTuple):
+    """What becomes of the rows of a batch."""
+
+    verdict: NDArray[np.uint8]
+    event_row: NDArray[np.int64]
+    """Of a retraction, the row of the batch that it takes back, or -1."""
+    found_at: NDArray[np.int64]
+    """Of a retraction, the place in `found` of what it takes back, or -1."""
+    found: Found
+    masked: NDArray[np.bool_]
+    """Of `found`: what was granted is gone since the user credited was forgotten."""
 
 
 def fold(
@@ -39,65 +95,242 @@ def fold(
     read_scores: Callable[[list[bytes]], NDArray[np.float64]],
     parameters: Parameters,
     partitions: int,
+    ledger: Ledger,
+    forgotten: Forgotten,
 ) -> ActorsOutcome:
-    """Fold interactions in the order of the lane; count credits and self-interactions in `state`.
+    """Fold interactions and retractions in the order of the lane; count in `state` what became of each.
 
     `read_states` gives the stored rows of actor keys, `read_scores` the last published scores of users.
     """
     require_kind(records, INTERACTIONS)
+    batch = _joined(records, state)
+    judged = _judge(batch, ledger, forgotten)
+    verdict = judged.verdict
+    own = _on_oneself(batch)
+    dropped = _dropped(batch, forgotten)
+
+    events = (verdict == TAKEN_IN) & ~own & ~dropped
+    worth = _worth_taking_back(judged, events)
+    rows = np.flatnonzero(events | worth)
+    place = np.full(len(verdict), _NOT, np.int64)
+    place[rows] = np.arange(len(rows))
+    takes_back = _takes_back(judged, rows, place, worth)
+
+    kept = batch.select(rows)
+    of_actor, of_network, index = _states_needed(kept["actor"], kept["network"], len(batch.actors), len(state.networks))
+    ends = [actor_key(b"", name.encode()) for name in state.networks]
+    keys = [batch.actors[who] + ends[code] for who, code in zip(of_actor, of_network, strict=True)]
+    states = decode_actors(read_states(keys))
+    scores = read_scores(batch.actors)
+    grants, undo = fold_actors(
+        states,
+        index=index,
+        targets=batch.target_hashes[kept["target"]],
+        kinds=kept["kind"],
+        times=kept["time"],
+        influence=influences(scores[np.array(of_actor, np.intp)], parameters),
+        parameters=parameters,
+        takes_back=takes_back,
+        past=_past(judged.found),
+    )
+    # What came and was taken back within the batch never leaves the partition.
+    gone = np.zeros(len(verdict), np.bool_)
+    gone[judged.event_row[worth & (judged.event_row >= 0)]] = True
+    leaving = events & ~gone
+    _count_rows(state, batch["network"], verdict, own=own, dropped=dropped, leaving=leaving)
+
+    columns = batch.select(leaving)
+    granted = place[leaving]
+    columns |= dict(zip(("reach", "amplification", "influence"), (part[granted] for part in grants), strict=True))
+    adjustments = _adjustments(judged, state)
+    adjusted = user_hashes(adjustments.targets)
+    return ActorsOutcome(
+        list(zip(keys, encode_actors(states), strict=True)),
+        Rows(CREDITS, list(state.networks), batch.labels, batch.actors, batch.targets, columns),
+        (batch.target_hashes % np.uint64(partitions)).astype(np.uint8)[columns["target"]],
+        adjustments,
+        (adjusted % np.uint64(partitions)).astype(np.uint8)[adjustments.columns["target"]],
+        _entered(batch, verdict, events, own | events, place, grants, undo),
+        int(batch["arrival"].max()),
+    )
+
+
+def _joined(records: Sequence[Record], state: TaskState) -> _Batch:
     network = network_codes(records, state)
     actors, actor_numbers = distinct([record.actors for record in records])
     targets, target_numbers = distinct([record.targets for record in records])
-    actor = renumbered(records, "actor", actor_numbers)
-    target = renumbered(records, "target", target_numbers)
     label_names, label = labels(records)
     columns = {
-        "actor": actor,
+        "actor": renumbered(records, "actor", actor_numbers),
         "actor_account": accounts(records, "actor", actor_numbers),
-        "target": target,
+        "target": renumbered(records, "target", target_numbers),
         "target_account": accounts(records, "target", target_numbers),
         "network": network,
         "label": label,
     } | {name: joined(records, name) for name in _PASSED_ON}
+    return _Batch(list(state.networks), label_names, actors, targets, user_hashes(targets), columns)
 
-    others = _acts_on_others(actors, actor, targets, target)
-    if others is not None:
-        _count(state, "self", network[~others])
-        columns = {name: column[others] if len(column) else column for name, column in columns.items()}
-        actor, target, network = columns["actor"], columns["target"], columns["network"]
-    _count(state, "credited", network)
 
-    of_actor, of_network, index = _states_needed(actor, network, len(actors), len(state.networks))
-    ends = [actor_key(b"", name.encode()) for name in state.networks]
-    keys = [actors[who] + ends[code] for who, code in zip(of_actor, of_network, strict=True)]
-    states = decode_actors(read_states(keys))
-    scores = read_scores(actors)
-    hashes = user_hashes(targets)
-    grants = fold_actors(
-        states,
-        index=index,
-        targets=hashes[target],
-        kinds=columns["kind"],
-        times=columns["time"],
-        influence=influences(scores[np.array(of_actor, np.intp)], parameters),
-        parameters=parameters,
+def _judge(batch: _Batch, ledger: Ledger, forgotten: Forgotten) -> _Judged:
+    """Ask the ledger, and verify each hit in its block: the hash alone is not the event."""
+    judged = ledger.judge(batch["event_hash"], batch["kind"] == RETRACT_CODE)
+    verdict = judged.verdict
+    size = len(verdict)
+    event_row = np.where(verdict == RETRACTED, judged.batch_row, _NOT)
+    found_at = np.full(size, _NOT, np.int64)
+    hits = np.flatnonzero(judged.ledger_row >= 0)
+    found = ledger.find(judged.ledger_row[hits])
+    if not len(hits):
+        return _Judged(verdict, event_row, found_at, found, np.empty(0, np.bool_))
+    theirs = user_hashes(batch.actors)[batch["actor"][hits]]
+    same = found.anybody | (found.actor_hash == theirs)
+    network = batch["network"][hits].tolist()
+    same &= np.array([batch.networks[code] == name for code, name in zip(network, found.networks, strict=True)])
+    # Another event with the same hash: it counts, and from now on the hash is its own.
+    others = hits[~same]
+    retraction = batch["kind"][others] == RETRACT_CODE
+    verdict[others] = np.where(retraction, UNMATCHED, TAKEN_IN)
+    found_at[hits] = np.where(same & (verdict[hits] == RETRACTED), np.arange(len(hits)), _NOT)
+    masked = np.zeros(len(hits), np.bool_)
+    targets = list(dict.fromkeys(found.targets))
+    for at, entry in forgotten.find(targets, user_hashes(targets)).items():
+        names = np.array([name == targets[at] for name in found.targets])
+        masked |= names & (judged.ledger_row[hits] < entry.masked_before)
+    return _Judged(verdict, event_row, found_at, found, masked)
+
+
+def _on_oneself(batch: _Batch) -> NDArray[np.bool_]:
+    """Return which rows have their own actor as target."""
+    number = dict(zip(batch.actors, range(len(batch.actors)), strict=True)).get
+    as_actor = np.fromiter(map(number, batch.targets, repeat(_NOT)), np.int64, len(batch.targets))
+    own: NDArray[np.bool_] = as_actor[batch["target"]] == batch["actor"]
+    return own
+
+
+def _dropped(batch: _Batch, forgotten: Forgotten) -> NDArray[np.bool_]:
+    """Return which rows credit somebody who was forgotten."""
+    found = forgotten.find(batch.targets, batch.target_hashes)
+    of_user = np.zeros(len(batch.targets), np.bool_)
+    of_user[[at for at, entry in found.items() if entry.dropping]] = True
+    dropped: NDArray[np.bool_] = of_user[batch["target"]] & (batch["kind"] != RETRACT_CODE)
+    return dropped
+
+
+def _worth_taking_back(judged: _Judged, events: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return which rows take something back: their event was folded, and not about oneself."""
+    of_batch = judged.event_row >= 0
+    of_ledger = judged.found_at >= 0
+    worth = np.zeros(len(events), np.bool_)
+    worth[of_batch] = events[judged.event_row[of_batch]]
+    worth[of_ledger] = judged.found.amplification[judged.found_at[of_ledger]] > 0.0
+    return worth
+
+
+def _takes_back(
+    judged: _Judged, rows: NDArray[np.int64], place: NDArray[np.int64], worth: NDArray[np.bool_]
+) -> NDArray[np.int64]:
+    """Return what each row to be folded takes back, as `scorer.actors.fold_actors` wants it."""
+    of = np.full(len(rows), _NOT, np.int64)
+    back = worth[rows]
+    event, found = judged.event_row[rows], judged.found_at[rows]
+    of[back] = np.where(event[back] >= 0, place[event[back]], len(rows) + found[back])
+    return of
+
+
+def _past(found: Found) -> Past:
+    if not len(found.time):
+        return no_past()
+    undo = Undo(found.time + found.rate_lead, found.former_target, found.former_x, found.former_time)
+    numbers, targets = _numbered(found.targets)
+    return Past(user_hashes(targets)[numbers], found.time, found.reach, undo)
+
+
+def _numbered(names: Sequence[bytes]) -> tuple[NDArray[np.int64], list[bytes]]:
+    kept = list(dict.fromkeys(names))
+    number = dict(zip(kept, range(len(kept)), strict=True)).__getitem__
+    return np.fromiter(map(number, names), np.int64, len(names)), kept
+
+
+def _adjustments(judged: _Judged, state: TaskState) -> Rows:
+    """Return what retractions of events of earlier batches take back, unless the user credited was forgotten."""
+    at = judged.found_at[judged.found_at >= 0]
+    found = judged.found
+    at = at[(found.amplification[at] > 0.0) & ~judged.masked[at]]
+    numbers, targets = _numbered([found.targets[place] for place in at.tolist()])
+    codes = [state.network_code(found.networks[place]) for place in at.tolist()]
+    return Rows(
+        ADJUSTMENTS,
+        list(state.networks),
+        [""],
+        [],
+        targets,
+        {
+            "actor": _NO_INDEX,
+            "actor_account": _NO_INDEX,
+            "target": numbers.astype(np.uint32),
+            "target_account": _NO_INDEX,
+            "network": np.array(codes, np.uint8),
+            "label": np.zeros(len(at), np.uint16),
+            "cause": np.full(len(at), RETRACTION, np.uint8),
+            "time": found.time[at],
+            "reach": found.reach[at],
+            "amplification": found.amplification[at],
+            "influence": found.influence[at],
+        },
     )
-    columns |= {"reach": grants.reach, "amplification": grants.amplification, "influence": grants.network}
-    return ActorsOutcome(
-        list(zip(keys, encode_actors(states), strict=True)),
-        Rows(CREDITS, list(state.networks), label_names, actors, targets, columns),
-        (hashes % np.uint64(partitions)).astype(np.uint8)[target],
+
+
+def _entered(
+    batch: _Batch,
+    verdict: NDArray[np.uint8],
+    events: NDArray[np.bool_],
+    live: NDArray[np.bool_],
+    place: NDArray[np.int64],
+    grants: Grants,
+    undo: Undo,
+) -> Rows:
+    """Return the rows that the ledger keeps: events with what they granted, and marks of all others."""
+    entering = (verdict == TAKEN_IN) | (verdict == WITHHELD) | (verdict == RETRACTED) | (verdict == UNMATCHED)
+    rows = slice(None) if entering.all() else np.flatnonzero(entering)
+    verdict, events, place = verdict[rows], events[rows], place[rows]
+    mark = (verdict != TAKEN_IN) | ~live[rows]
+    kind, target = batch["kind"][rows], batch["target"][rows]
+    targets = batch.targets
+    if mark.any():
+        kind = np.where(mark, np.where(verdict == UNMATCHED, HELD_CODE, TAKEN_CODE), kind).astype(np.uint8)
+        target = np.where(mark, len(targets), target).astype(np.uint32)
+        targets = [*targets, ANYBODY]
+    time = batch["time"][rows]
+    columns = {
+        "actor": batch["actor"][rows],
+        "actor_account": _NO_INDEX,
+        "target": target,
+        "target_account": _NO_INDEX,
+        "network": batch["network"][rows],
+        "kind": kind,
+        "label": batch["label"][rows],
+        "time": time,
+        "event_hash": batch["event_hash"][rows],
+    }
+    folded = (
+        ("reach", grants.reach),
+        ("amplification", grants.amplification),
+        ("influence", grants.network),
+        ("rate_lead", undo.rate_time),
+        ("former_target", undo.former_target),
+        ("former_x", undo.former_x),
+        ("former_time", undo.former_time),
     )
+    every = events.all()
+    for name, values in folded:
+        column = values[place] if every else np.where(events, values[np.maximum(place, 0)] if len(values) else 0, 0)
+        if name == "rate_lead":
+            column = np.where(events, column - time, 0)
+        columns[name] = column if name in _GRANTED or column.any() else column[:0]
+    return Rows(LEDGER, batch.networks, batch.labels, batch.actors, targets, columns)
 
 
-def _acts_on_others(
-    actors: list[bytes], actor: NDArray[np.uint32], targets: list[bytes], target: NDArray[np.uint32]
-) -> NDArray[np.bool_] | None:
-    """Return which rows have another target than their actor; None when all have."""
-    number = dict(zip(actors, range(len(actors)), strict=True)).get
-    as_actor = np.fromiter(map(number, targets, repeat(-1)), np.int64, len(targets))
-    others: NDArray[np.bool_] = as_actor[target] != actor
-    return None if others.all() else others
+_GRANTED = ("reach", "amplification", "influence")
 
 
 def _states_needed(
@@ -108,6 +341,27 @@ def _states_needed(
     return (kept // networks).tolist(), (kept % networks).tolist(), index
 
 
+def _count_rows(
+    state: TaskState,
+    network: NDArray[np.uint8],
+    verdict: NDArray[np.uint8],
+    *,
+    own: NDArray[np.bool_],
+    dropped: NDArray[np.bool_],
+    leaving: NDArray[np.bool_],
+) -> None:
+    _count(state, "credited", network[leaving])
+    taken_in = verdict == TAKEN_IN
+    if leaving.all():
+        return
+    _count(state, "self", network[taken_in & own])
+    _count(state, "forgotten", network[taken_in & dropped & ~own])
+    _count(state, "withheld", network[taken_in & ~own & ~dropped & ~leaving])
+    for code, outcome in _COUNTED.items():
+        _count(state, outcome, network[verdict == code])
+
+
 def _count(state: TaskState, outcome: str, network: NDArray[np.uint8]) -> None:
     for code, rows in enumerate(np.bincount(network, minlength=len(state.networks)).tolist()):
-        state.counters[state.networks[code]][outcome] += rows
+        if rows:
+            state.count(state.networks[code], outcome, rows)

@@ -12,12 +12,12 @@ from streams.packing import renumbered
 from streams.task_state import TaskState
 
 
-def require_kind(records: Sequence[Record], kind: str) -> None:
+def require_kind(records: Sequence[Record], *kinds: str) -> None:
     """Raise `CloutError` when a record is of another kind than this stage folds."""
     for record in records:
-        if record.kind != kind:
+        if record.kind not in kinds:
             raise CloutError(
-                f"a lane of {kind} holds a record of {record.kind}",
+                f"a lane of {kinds[0]} holds a record of {record.kind}",
                 hint="run a version of Clout that knows this kind of record here",
             )
 
@@ -28,11 +28,11 @@ def network_codes(records: Sequence[Record], state: TaskState) -> NDArray[np.uin
     return renumbered(records, "network", tables)
 
 
-def labels(records: Sequence[Record]) -> tuple[list[str], NDArray[np.uint16]]:
+def labels(records: Sequence[Record]) -> tuple[list[str], NDArray[np.uint32]]:
     """Return the distinct labels of a batch, and each row's number among them."""
     names = list(dict.fromkeys(label for record in records for label in record.labels))
     number = {name: at for at, name in enumerate(names)}
-    tables = [np.array([number[label] for label in record.labels], np.uint16) for record in records]
+    tables = [np.array([number[label] for label in record.labels], np.uint32) for record in records]
     return names, renumbered(records, "label", tables)
 
 

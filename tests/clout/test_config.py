@@ -187,3 +187,40 @@ def test_a_global_option_means_the_same_wherever_it_stands(place: int, flag: str
     option = [f"{flag}=x"] if joined else [flag, "x"]
     words = ["broker", "status", "--address"]
     assert globals_first([*words[:place], *option, *words[place:]]) == [*option, *words]
+
+
+KEY = 'secret = "0123456789abcdef"'
+
+
+def test_secrets_of_commands_are_masked_and_what_their_keys_may_do_is_shown() -> None:
+    write(f'[control]\nhash_key = "0123456789abcdef"\n[control.keys.ops]\n{KEY}\nmay = ["forget"]\n')
+    shown = {name: value for name, value, _ in load({}).rows() if name.startswith("control.")}
+    assert shown.pop("control.keys.ops.secret") == shown.pop("control.hash_key") == "********"
+    assert shown == {"control.keys.ops.may": ("forget",), "control.key": ""}
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ('[control.keys.ops]\nsecret = "secret of 15 ch"', "control.keys.ops.secret"),
+        ("[control.keys.ops]", "control.keys.ops.secret"),
+        (f'[control.keys.ops]\n{KEY}\nmay = ["obey"]', "control.keys.ops.may.0"),
+        (f"[control.keys.{'k' * 65}]\n{KEY}", f"control.keys.{'k' * 65}"),
+        ("\n".join(f"[control.keys.k{number}]\n{KEY}" for number in range(17)), "control.keys"),
+        (f'[control]\nkey = "other"\n[control.keys.ops]\n{KEY}', "control.key"),
+        ('[control]\nhash_key = "short"', "control.hash_key"),
+        ('[control.keys]\nops = "0123456789abcdef"', "control.keys.ops"),
+    ],
+)
+def test_keys_that_cannot_be_used_are_refused_without_telling_them(text: str, name: str) -> None:
+    write(text)
+    with pytest.raises(ConfigError) as caught:
+        load({})
+    assert caught.value.error == f"the setting {name} cannot be used"
+    for secret in ("0123456789abcdef", "secret of 15 ch", "'short'"):
+        assert secret not in str(caught.value)
+
+
+def test_as_many_keys_as_there_may_be_can_be_used() -> None:
+    write("\n".join(f"[control.keys.k{number}]\n{KEY}" for number in range(16)))
+    assert len(load({}).settings.control.keys) == 16

@@ -12,7 +12,7 @@ from streams.topics import create, specification
 
 
 def sums(*, applied: int) -> Conservation:
-    return Conservation("net", 10, applied, 0, 0, 0, 0)
+    return Conservation("net", 10, applied)
 
 
 def test_events_that_went_missing_are_an_error_that_counts_them() -> None:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from schemas.interaction import Interaction
-from schemas.limits import ARRAY_EVENTS_MAX
+from schemas.limits import RECIPIENTS_MAX
 from streams.decoders.activitystreams import decode
 from streams.decoders.batch import WHOLE, Batch
 from streams.decoders.columns import read
@@ -13,6 +13,7 @@ from streams.decoders.columns import read
 PUBLIC = "https://www.w3.org/ns/activitystreams#Public"
 ANN, BOB, CAT, DAN = (f"https://social.example/users/{name}" for name in ("ann", "bob", "cat", "dan"))
 NOTE = f"{BOB}/statuses/1"
+POST = f"{ANN}/statuses/7"
 ENVELOPE = [
     ("ce_specversion", b"1.0"),
     ("ce_id", b"delivery-9"),
@@ -45,7 +46,7 @@ def reason(activity: Any) -> str:
 
 
 def create(**fields: Any) -> dict[str, Any]:
-    return by_ann("Create", object={"id": f"{ANN}/statuses/7", "type": "Note", **fields})
+    return by_ann("Create", object={"id": POST, "type": "Note", **fields})
 
 
 def mention(*people: str) -> list[dict[str, str]]:
@@ -137,15 +138,15 @@ def test_a_follow_credits_its_object() -> None:
 )
 def test_a_reply_credits_the_author_of_what_is_answered(parent: Any, tags: list[Any]) -> None:
     iri = parent if isinstance(parent, str) else NOTE
-    assert acts(create(inReplyTo=parent, tag=tags)) == [("https://social.example/1", "reply", BOB, iri)]
+    assert acts(create(inReplyTo=parent, tag=tags)) == [(POST, "reply", BOB, iri)]
 
 
 def test_a_reply_that_mentions_others_credits_them_too_each_under_an_id_of_its_own() -> None:
     tags = [*mention(CAT, BOB), {"type": "Hashtag", "href": "https://x"}, *mention(DAN, CAT), "odd", None]
     assert acts(create(inReplyTo=NOTE, tag=tags)) == [
-        ("https://social.example/1", "reply", BOB, NOTE),
-        ("https://social.example/1#1", "mention", CAT, f"{ANN}/statuses/7"),
-        ("https://social.example/1#2", "mention", DAN, f"{ANN}/statuses/7"),
+        (POST, "reply", BOB, NOTE),
+        (f"{POST}#1", "mention", CAT, POST),
+        (f"{POST}#2", "mention", DAN, POST),
     ]
 
 
@@ -165,8 +166,8 @@ def test_who_is_answered_is_not_guessed_and_the_mentions_are_not_taken_alone(tag
 
 def test_mentions_without_an_answer_credit_those_mentioned() -> None:
     assert [act[:3] for act in acts(create(tag=mention(BOB, CAT)))] == [
-        ("https://social.example/1", "mention", BOB),
-        ("https://social.example/1#1", "mention", CAT),
+        (POST, "mention", BOB),
+        (f"{POST}#1", "mention", CAT),
     ]
 
 
@@ -179,7 +180,6 @@ def test_a_single_tag_need_not_be_in_a_list() -> None:
     [
         create(),
         by_ann("Create", object=NOTE, to=BOB),
-        by_ann("Delete", object=NOTE),
         by_ann("Arrive"),
         {"id": "https://social.example/1", "actor": ANN},
     ],
@@ -220,10 +220,46 @@ def test_nobody_can_undo_what_someone_else_did() -> None:
     assert reason({"type": "Undo", "actor": BOB, "object": by_ann("Like", object=NOTE)}) == "not_understood"
 
 
-def test_as_many_people_can_be_mentioned_as_an_array_may_hold() -> None:
-    people = [f"https://social.example/{number}" for number in range(ARRAY_EVENTS_MAX + 1)]
-    assert len(acts(create(tag=mention(*people[:-1])))) == ARRAY_EVENTS_MAX
+def test_as_many_people_can_be_mentioned_as_a_delete_takes_back() -> None:
+    people = [f"https://social.example/{number}" for number in range(RECIPIENTS_MAX + 1)]
+    assert len(acts(create(tag=mention(*people[:-1])))) == RECIPIENTS_MAX
     assert reason(create(tag=mention(*people))) == "too_many_events"
+
+
+def test_what_has_no_id_of_its_own_is_named_by_the_activity_that_created_it() -> None:
+    anonymous = by_ann("Create", object={"type": "Note", "tag": mention(BOB)})
+    assert acts(anonymous)[0][0] == "https://social.example/1"
+
+
+@pytest.mark.parametrize("tags", [mention(BOB), mention(BOB, CAT, DAN)])
+def test_a_delete_of_an_embedded_object_takes_back_exactly_the_ids_that_its_create_made(tags: list[Any]) -> None:
+    created = create(inReplyTo=NOTE, tag=tags)
+    for author in ({}, {"attributedTo": ANN}):
+        taken_back = decoded(by_ann("Delete", object=created["object"] | author)).events
+        assert [event.id for event in taken_back] == [act[0] for act in acts(created)]
+        assert {(event.kind, event.actor) for event in taken_back} == {("retract", ANN)}
+
+
+@pytest.mark.parametrize("deleted", [POST, {"id": POST, "type": "Tombstone"}, {"id": POST, "type": "Note"}])
+def test_a_delete_that_does_not_tell_how_many_there_were_takes_back_all_that_there_can_be(deleted: Any) -> None:
+    people = [f"https://social.example/{number}" for number in range(RECIPIENTS_MAX)]
+    taken_back = decoded(by_ann("Delete", object=deleted)).events
+    assert [event.id for event in taken_back] == [act[0] for act in acts(create(tag=mention(*people)))]
+
+
+def test_an_undo_that_embeds_a_create_takes_back_the_same_as_a_delete() -> None:
+    created = create(inReplyTo=NOTE, tag=mention(BOB, CAT))
+    undone = decoded({"id": "https://social.example/2", "type": "Undo", "actor": ANN, "object": created}).events
+    assert [event.id for event in undone] == [POST, f"{POST}#1"]
+
+
+def test_nobody_can_delete_what_someone_else_created() -> None:
+    assert reason(by_ann("Delete", object={"id": NOTE, "attributedTo": BOB, "tag": mention(CAT)})) == "not_understood"
+
+
+@pytest.mark.parametrize("deleted", [ANN, {"id": ANN, "type": "Person"}, {"id": ANN, "type": "Tombstone"}])
+def test_a_delete_of_an_actor_is_no_interaction(deleted: Any) -> None:
+    assert reason(by_ann("Delete", object=deleted)) == "not_understood"
 
 
 def test_a_heartbeat_is_an_envelope_without_an_activity() -> None:

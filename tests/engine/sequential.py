@@ -59,6 +59,7 @@ def told(change: ScoreChange) -> tuple[object, ...]:
 def expected(change: Change) -> tuple[object, ...]:
     """What the reference says of a change."""
     scores = change.scores
+    assert scores is not None
     return (
         change.user,
         change.sequence,

@@ -31,6 +31,8 @@ class Samples(NamedTuple):
     """What can stand in an array and is no interaction."""
     text: Callable[[str], str]
     """Makes a user id, or an event's id, of any text."""
+    named_by_object: Sequence[Kind] = ()
+    """Kinds whose id is that of their object."""
 
 
 def native(event: Interaction) -> Record:
@@ -85,6 +87,7 @@ SAMPLES = {
         structured_batch,
         b'{"specversion":"1.0","id":"e","source":"/x","type":"any","data":{"type":"Arrive"}}',
         "https://social.example/{}".format,
+        ("mention",),
     ),
 }
 
@@ -102,7 +105,7 @@ def interactions(draw: st.DrawFn, format_: Decoder) -> Interaction:
     texts = names.map(samples.text)
     fields = {name: draw(texts) for name in REQUIRED[kind] if name not in {"kind", "time"}}
     if kind not in {"follow", "retract", "heartbeat"}:
-        fields["object"] = draw(texts)
+        fields["object"] = fields["id"] if kind in samples.named_by_object else draw(texts)
     return Interaction(kind=kind, time=draw(times), source=draw(names), **fields)
 
 

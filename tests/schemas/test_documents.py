@@ -113,6 +113,9 @@ def test_the_addresses_are_the_topics_that_are_used() -> None:
         "interactions": names.interactions("twitter"),
         "deadLetters": names.dead_letters("twitter"),
         "changes": names.changes,
+        "control": names.control,
+        "controlRecord": names.control_record,
+        "controlDeadLetters": names.control_dead_letters,
     }
 
 

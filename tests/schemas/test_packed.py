@@ -7,12 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from schemas.change import CAUSES
+from schemas.kinds import KINDS
+from schemas.limits import LANE_RECORD_ROWS_MAX, LANE_SOURCE_BYTES_MAX, SEQUENCE_MAX, TIME_MS_MAX
 from schemas.packed import (
     ADJUSTMENTS,
     COLUMNS,
     CREDITS,
+    FORGET,
     INTERACTIONS,
-    ROWS_MAX,
     VERSION,
     PackedError,
     Record,
@@ -25,6 +28,10 @@ from schemas.packed import (
 
 users = st.lists(st.binary(min_size=1, max_size=256), min_size=1, max_size=20, unique=True)
 names = st.lists(st.text(max_size=20), min_size=1, max_size=5, unique=True)
+
+
+RANGES = {"cause": (0, len(CAUSES)), "kind": (0, len(KINDS)), "command": (1, 3), "time": (0, TIME_MS_MAX)}
+"""Columns whose values are checked."""
 
 
 @st.composite
@@ -42,13 +49,18 @@ def records(draw: st.DrawFn) -> Record:
             columns[name] = np.empty(0, dtype)
         elif name in sizes:
             columns[name] = random.integers(0, sizes[name], rows).astype(dtype)
+        elif name in RANGES:
+            columns[name] = random.integers(*RANGES[name], rows).astype(dtype)
         else:
             columns[name] = np.frombuffer(random.bytes(rows * dtype.itemsize), dtype)
     return Record(kind, rows, networks, labels, actors, targets, columns)
 
 
 def small(kind: str = CREDITS, rows: int = 2) -> Record:
-    return Record(kind, rows, ["n"], [""], [b"a"], [b"t"], {n: np.zeros(rows, d) for n, d in COLUMNS[kind].items()})
+    columns = {name: np.zeros(rows, dtype) for name, dtype in COLUMNS[kind].items()}
+    if "command" in columns:
+        columns["command"] += FORGET
+    return Record(kind, rows, ["n"], [""], [b"a"], [b"t"], columns)
 
 
 def wire(**changes: Any) -> bytes:
@@ -108,7 +120,7 @@ def test_another_version_is_known_as_such_even_if_its_fields_differ() -> None:
     [
         ({"kind": "opinions"}, "unknown kind of packed record 'opinions'"),
         ({"rows": -1}, "-1 rows"),
-        ({"rows": ROWS_MAX + 1}, f"{ROWS_MAX + 1} rows"),
+        ({"rows": LANE_RECORD_ROWS_MAX + 1}, f"{LANE_RECORD_ROWS_MAX + 1} rows"),
         ({"columns": []}, "0 columns; credits have 13"),
         ({"rows": 3}, "2 rows|3 rows need"),
         ({"targets": []}, "column target points at entry 0 of a list of 0"),
@@ -132,7 +144,7 @@ def test_an_index_past_its_list_is_refused(name: str) -> None:
         decode(encode(record._replace(columns=columns)))
 
 
-@given(st.text(min_size=1), st.integers(0, 2**63))
+@given(st.text(min_size=1, max_size=LANE_SOURCE_BYTES_MAX // 4), st.integers(0, SEQUENCE_MAX))
 def test_a_key_comes_back_as_it_was(source: str, sequence: int) -> None:
     assert decode_key(encode_key(Stamp(source, sequence))) == (source, sequence)
 

@@ -54,6 +54,7 @@ class Partition:
             networks=codes,
             times=times,
             grants=grants,
+            takes_back=np.zeros(len(events), np.bool_),
             scored=scored,
             published=published,
             rows_in=len(events),
@@ -70,7 +71,7 @@ class Partition:
         place = {key: index for index, key in enumerate(keys)}
         states = decode_actors([self.actors.get(key) for key in keys])
         scores = published_scores([self.targets.get(actor) for actor, _ in keys])
-        grants = fold_actors(
+        grants, _ = fold_actors(
             states,
             index=[place[event.actor, event.network] for event in events],
             targets=np.array([user_hash(event.target.encode()) for event in events], np.uint64),

@@ -45,6 +45,7 @@ def check_same(partition: Partition, reference: Reference, event: Event) -> None
     assert head["as_of"] == last.as_of
     published = [head[name] for name in ("score_tenths", "reach_tenths", "amplification_tenths", "network_tenths")]
     scores = last.scores
+    assert scores is not None
     assert published == [scores.score, scores.reach, scores.amplification, scores.network]
     assert {n: entries[c]["score_tenths"] for n, c in partition.networks.items() if n in scores.networks} == (
         scores.networks
@@ -69,6 +70,7 @@ def test_kernels_equal_the_reference_at_every_prefix_of_a_stream(shape: tuple[in
         if len(batch.published.index):
             change = reference.changes[-1]
             assert batch.published.previous_tenths[0] == (change.previous or 0)
+            assert change.scores is not None
             assert batch.published.score[0] == change.scores.score / 10
         check_same(partition, reference, event)
 
@@ -129,15 +131,21 @@ def test_compiled_kernels_do_what_they_do_as_plain_python() -> None:
     kinds = chance.integers(0, 6, events).astype(np.uint8)
     influence = np.array([0.1, 0.7])
     model = Model().parameters
+    # Every seventh row takes back the third one before it.
+    back = np.array([row - 3 if row % 7 == 6 else -1 for row in range(events)])
+    of = np.where(back < 0, np.arange(events), back)
 
     def run(actor_fold: object, target_fold: object, score: object, publish: object) -> Floats:
         states: Records = np.zeros(2, ACTOR)
         reach, amplification, network = np.empty(events), np.empty(events), np.empty(events)
-        actor_fold(states, index, hashes, kinds, times, influence, model, reach, amplification, network)  # type: ignore[operator]
+        undo = np.empty(events, np.int64), np.empty(events, np.uint64), np.empty(events), np.empty(events, np.int64)
+        granted = reach, amplification, network
+        actor_fold(states, index[of], hashes, kinds, times, influence, back, model, *granted, *undo)  # type: ignore[operator]
+        grants = [part[of] for part in granted]
         heads: Records = np.zeros(7, HEAD)
         entries: Records = np.zeros((7, 3), ENTRY)
-        users, codes = np.arange(events) % 6, np.arange(events) % 2
-        target_fold(entries, users, codes, times, reach, amplification, network, model.half_life_ms)  # type: ignore[operator]
+        users, codes = of % 6, of % 2
+        target_fold(entries, users, codes, times[of], *grants, back >= 0, model.half_life_ms)  # type: ignore[operator]
         columns = [np.empty(7) for _ in range(4)]
         networks, as_of = np.empty((7, 3)), np.empty(7, np.int64)
         clocks = np.array([times.max(), times.max() + DAY_MS, targets.NO_CLOCK])

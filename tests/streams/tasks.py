@@ -100,6 +100,7 @@ class Lanes:
             directory=directory,
             cache=Cache(1 << 20),
             metrics=WorkerMetrics(["twitter"], self.partitions),
+            hash_key=b"the tests' own",
         )
         return replace(shared, clock=clock) if clock is not None else shared
 

@@ -15,6 +15,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 
 from clout.config import Settings
 from streams import clients
+from streams.feed_position import FeedPosition, encode
 from streams.settings import KafkaSettings, NetworkSettings
 from tests.roles import Installation
 
@@ -76,6 +77,18 @@ def test_a_role_refuses_topics_that_are_not_as_they_must_be(
     assert done.returncode == 1
     assert error in done.stderr
     assert hint in done.stderr
+
+
+def test_ingest_refuses_a_feed_that_ends_before_what_it_has_read(installation: Installation) -> None:
+    group = clients.consumer(installation.settings.kafka, {"group.id": installation.names.ingest_group})
+    topic = installation.names.interactions("twitter")
+    group.commit(offsets=[TopicPartition(topic, 1, 7, encode(FeedPosition([1] * 4)))], asynchronous=False)
+    group.close()
+    done = installation.run("ingest")
+    assert done.returncode == 1
+    assert f"{topic} [1] ends before what ingest has already read" in done.stderr
+    assert "it ends at offset 0, the next would be 7" in done.stderr
+    assert "another kafka.prefix" in done.stderr
 
 
 def test_ingest_refuses_offsets_that_somebody_else_committed(installation: Installation) -> None:

@@ -6,8 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.dead_letter import decode_headers
+from schemas.identity import event_hashes
+from schemas.interaction import CODES, RETRACT_CODE
 from schemas.packed import INTERACTIONS, decode
-from schemas.users import partition_of
+from schemas.users import partition_of, user_hashes
 from streams.decoders import decoder
 from streams.ingest_batch import Prepared, Raw, prepare
 
@@ -63,6 +65,18 @@ def test_raw_partitions_stay_apart() -> None:
     assert [result.counts[partition]["read"] for partition in (0, 1)] == [10, 10]
 
 
+def test_a_retraction_is_a_row_after_what_it_takes_back_with_the_hash_of_that() -> None:
+    whose = {"actor": "a:1", "id": "one"}
+    [record] = prepared(
+        [event(0, **whose), event(1, **whose, kind="retract", target="x:9"), event(2, **whose, kind="follow")]
+    ).lane
+    rows = decode(record.value)
+    assert rows.columns["kind"].tolist() == [CODES["share"], RETRACT_CODE, CODES["follow"]]
+    [expected] = event_hashes("net", user_hashes([b"a:1"]), ["one"]).tolist()
+    assert rows.columns["event_hash"].tolist() == [expected] * 3
+    assert [rows.targets[at] for at in rows.columns["target"].tolist()] == [b"t:1", b"a:1", b"t:1"]
+
+
 def test_what_does_not_count_is_counted() -> None:
     result = prepared(
         [event(1), {"kind": "heartbeat", "time": 5}, event(2, kind="retract"), b"{", [event(3), event(4, kind="x")]]
@@ -95,10 +109,10 @@ values = st.one_of(
 
 
 @given(st.lists(st.tuples(values, st.integers(0, 2)), min_size=1, max_size=30))
-def test_every_event_read_has_one_outcome_and_every_passed_one_a_row(given: list[tuple[Any, int]]) -> None:
+def test_every_event_read_has_one_outcome_and_every_passed_or_retracting_one_a_row(given: list[tuple[Any, int]]) -> None:
     result = prepared([value for value, _ in given], [partition for _, partition in given])
     for counts in result.counts.values():
         assert counts["read"] == sum(count for outcome, count in counts.items() if outcome != "read")
     rows = sum(decode(record.value).rows for record in result.lane)
-    assert rows == sum(counts["passed"] for counts in result.counts.values())
+    assert rows == sum(counts["passed"] + counts["retracting"] for counts in result.counts.values())
     assert len(result.letters) == sum(counts["dead_lettered"] for counts in result.counts.values())

@@ -6,6 +6,7 @@ from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from streams.metrics import ColumnHistogram, IngestMetrics, WorkerMetrics
+from streams.task_state import COUNTERS
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 BUCKETS = (0.1, 1.0, 10.0)
@@ -53,8 +54,9 @@ def test_every_child_is_there_from_the_start() -> None:
     causes = ["interaction", "decay", "retraction", "forget", "model", "correction"]
     states = ["restoring", "running", "stopped"]
     assert of(ingest, "clout_events_total") == each(network=networks, outcome=outcomes)
-    assert of(ingest, "clout_raw_lag_records") == each(network=networks)
-    assert of(worker, "clout_events_total") == each(network=networks, outcome=["credited", "self", "applied"])
+    assert of(ingest, "clout_raw_lag_records") == each(network=[*networks, "@control"])
+    assert of(ingest, "clout_commands_total") == each(outcome=["read", "accepted", "refused", "dead_lettered"])
+    assert of(worker, "clout_events_total") == each(network=networks, outcome=list(COUNTERS))
     assert of(worker, "clout_changes_total") == each(cause=causes)
     assert of(worker, "clout_rows_total") == each(stage=["actors", "targets"])
     assert of(worker, "clout_lane_lag_records") == each(lane=["actors", "targets"], partition=partitions)

@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -5,7 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.packed import COLUMNS, CREDITS, INTERACTIONS, RECORD_BYTES_MAX, ROWS_MAX, Record, decode
+from schemas.kinds import KINDS
+from schemas.limits import LANE_RECORD_BYTES_MAX, LANE_RECORD_ROWS_MAX, SOURCE_BYTES_MAX
+from schemas.packed import COLUMNS, CREDITS, INTERACTIONS, Record, decode
 from streams.packing import Rows, cut, distinct, groups_of, joined, renumbered, renumbering
 
 user_lists = st.lists(st.binary(min_size=1, max_size=6), min_size=1, max_size=12, unique=True)
@@ -20,6 +23,7 @@ def batches(draw: st.DrawFn) -> Rows:
     columns: dict[str, Any] = {n: random.integers(0, 100, count).astype(d) for n, d in COLUMNS[kind].items()}
     columns["network"] %= 2
     columns["label"] %= 3
+    columns["kind"] %= len(KINDS)
     for side, users in (("actor", actors), ("target", targets)):
         columns[side] = random.integers(0, len(users), count).astype(np.uint32)
         accounts = random.integers(0, len(users), count if draw(st.booleans()) else 0)
@@ -28,10 +32,11 @@ def batches(draw: st.DrawFn) -> Rows:
 
 
 def told(rows: Rows | Record) -> list[tuple[Any, ...]]:
-    """Every row with its users by name."""
+    """Every row with its users and label by name."""
     by_name = []
     for name, column in rows.columns.items():
-        users = {"actor": rows.actors, "target": rows.targets}.get(name.removesuffix("_account"))
+        lists: dict[str, Sequence[object]] = {"actor": rows.actors, "target": rows.targets, "label": rows.labels}
+        users = lists.get(name.removesuffix("_account"))
         if not len(column):
             by_name.append([None] * len(rows.columns["target"]))
         else:
@@ -46,18 +51,19 @@ def test_records_cut_from_a_batch_hold_its_rows_in_order_group_by_group(rows: Ro
     for at, value in cut(rows, groups_of(group, groups), rows_max):
         record = decode(value)
         assert record.rows <= rows_max
-        assert (record.kind, record.networks, record.labels) == (rows.kind, rows.networks, rows.labels)
+        assert (record.kind, record.networks) == (rows.kind, rows.networks)
         found.setdefault(at, []).extend(told(record))
     everything = told(rows)
     assert found == {g: everything[g::groups] for g in range(groups) if everything[g::groups]}
 
 
 @given(batches())
-def test_a_record_lists_only_the_users_of_its_rows(rows: Rows) -> None:
+def test_a_record_lists_only_the_users_and_labels_of_its_rows(rows: Rows) -> None:
     for _, value in cut(rows, groups_of(np.arange(len(rows)), len(rows)), 10):
         record = decode(value)
         assert len(record.actors) <= 2
         assert len(record.targets) <= 2
+        assert len(record.labels) == 1
 
 
 @pytest.mark.parametrize("rows_max", [4_000, 1_000_000])
@@ -69,12 +75,24 @@ def test_records_of_the_longest_user_ids_are_split_below_the_limit(rows_max: int
     columns |= {side: np.empty(0, np.uint32) for side in ("actor_account", "target_account")}
     rows = Rows(CREDITS, ["n"], [""], users, users, columns)
     records = cut(rows, [(0, np.arange(count))], rows_max)
-    assert max(len(value) for _, value in records) <= RECORD_BYTES_MAX
+    assert max(len(value) for _, value in records) <= LANE_RECORD_BYTES_MAX
     assert [user for _, value in records for user in decode(value).actors] == users
 
 
+def test_records_of_the_longest_labels_one_a_row_are_split_below_the_limit() -> None:
+    count = 2 * LANE_RECORD_ROWS_MAX
+    columns: dict[str, Any] = {name: np.zeros(count, dtype) for name, dtype in COLUMNS[CREDITS].items()}
+    columns |= {side: np.zeros(count, np.uint32) for side in ("actor", "target")}
+    columns |= {side: np.empty(0, np.uint32) for side in ("actor_account", "target_account")}
+    columns["label"] = np.arange(count, dtype=np.uint32)
+    labels = [f"{number:0{SOURCE_BYTES_MAX}}" for number in range(count)]
+    records = cut(Rows(CREDITS, ["n"], labels, [b"a"], [b"t"], columns), [(0, np.arange(count))], count)
+    assert max(len(value) for _, value in records) <= LANE_RECORD_BYTES_MAX
+    assert [label for _, value in records for label in decode(value).labels] == labels
+
+
 def test_records_with_more_rows_than_an_index_can_count_are_split() -> None:
-    count = 3 * ROWS_MAX
+    count = 3 * LANE_RECORD_ROWS_MAX
     columns: dict[str, Any] = {name: np.zeros(count, dtype) for name, dtype in COLUMNS[INTERACTIONS].items()}
     columns |= {side: np.zeros(count, np.uint32) for side in ("actor", "target")}
     columns |= {side: np.empty(0, np.uint32) for side in ("actor_account", "target_account")}

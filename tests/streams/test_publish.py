@@ -45,13 +45,15 @@ def test_the_kernel_writes_what_the_contract_writes(rows: list[tuple[object, ...
 
     together = _together(batch, users, _joined(users)[0], NETWORKS, "interaction", "1")
 
-    assert together == _one_by_one(batch, users, NETWORKS, "interaction", "1")
+    assert together == _one_by_one(batch, users, NETWORKS, np.zeros(len(users), np.uint8), "1")
 
 
 def test_a_user_id_that_needs_escapes_is_written_right() -> None:
     row = ('a"b\\c', 1, 0, (10, 20, 30, 40), (10, 0, 0), 0)
 
-    batch = changes(published([row]), [b'a"b\\c'], NETWORKS, cause="interaction", model="1", source=b"/clout/1")
+    batch = changes(
+        published([row]), [b'a"b\\c'], NETWORKS, causes=np.zeros(1, np.uint8), model="1", source=b"/clout/1"
+    )
 
-    assert decode_change(batch.values[0]).user == 'a"b\\c'
+    assert decode_change(batch.values[0] or b"").user == 'a"b\\c'
     assert ("ce_id", b'a"b\\c:1') in batch.headers[0]

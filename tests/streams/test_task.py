@@ -19,7 +19,7 @@ from streams.settings import KafkaSettings
 from streams.stages import targets as targets_stage
 from streams.store import Rows, Store
 from streams.task import Task, TaskLostError
-from streams.task_state import ACTORS, TARGETS
+from streams.task_state import ACTORS, COUNTERS, TARGETS
 from tests.checks import broken_chains, changes_of, committed, users_of, wrong_sums
 from tests.streams.tasks import Lanes, some_events
 
@@ -75,7 +75,7 @@ def test_batches_of_any_size_leave_the_sums_of_the_reference_and_whole_chains(la
         assert broken_chains(changes) == []
         last = {user: (theirs[-1].score, theirs[-1].sequence) for user, theirs in changes.items()}
         assert last == {user: (state.score, state.sequence) for user, state in exported(task).items()}
-        assert task.state.counters == {"twitter": {"credited": 60, "self": 0, "applied": 60}}
+        assert task.state.counters == {"twitter": dict.fromkeys(COUNTERS, 0) | {"credited": 60, "applied": 60}}
 
 
 def test_two_partitions_send_credits_to_each_other(kafka_settings: KafkaSettings, tmp_path: Path) -> None:
@@ -170,7 +170,7 @@ def test_a_crash_between_the_transaction_and_the_files_is_caught_up_from_the_cha
     assert restored > 0
     assert again.state.positions[ACTORS] == batch[-1].offset
     lanes.work(again)
-    assert again.state.counters["twitter"] == {"credited": 60, "self": 0, "applied": 60}
+    assert again.state.counters["twitter"] == dict.fromkeys(COUNTERS, 0) | {"credited": 60, "applied": 60}
     assert wrong_sums(exported(again), expected_sums(EVENTS), influence_floor=0.1) == []
     again.close()
 

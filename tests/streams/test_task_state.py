@@ -3,7 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.task_state import NETWORKS_MAX, VERSION, TaskState, TaskStateError, decode, encode
+from schemas.limits import NETWORKS_MAX
+from streams.task_state import COUNTERS, VERSION, TaskState, TaskStateError, decode, encode
 
 counts = st.integers(0, 2**62)
 names = st.text(min_size=1, max_size=10)
@@ -60,7 +61,7 @@ def test_a_copy_shares_nothing_with_the_original(state: TaskState) -> None:
 def test_a_network_keeps_the_code_that_it_got_first() -> None:
     state = TaskState(model="1", model_hash="")
     assert [state.network_code(name) for name in ("a", "b", "a")] == [0, 1, 0]
-    assert state.counters["b"] == {"credited": 0, "self": 0, "applied": 0}
+    assert state.counters["b"] == dict.fromkeys(COUNTERS, 0)
 
 
 def test_one_network_too_many_is_refused() -> None:

@@ -6,7 +6,7 @@ from streams.clients import admin, producer
 from streams.errors import CloutError
 from streams.names import Names
 from streams.settings import KafkaSettings, LaneSettings, NetworkSettings
-from streams.topics import TopicSpec, check, create, require, specification, topic_id
+from streams.topics import DAY_MS, TopicSpec, check, create, require, specification, topic_id
 
 
 @pytest.fixture
@@ -73,8 +73,26 @@ def test_a_changelog_that_is_deleted_by_age_is_a_problem(
 
 
 def test_longer_than_asked_is_no_problem(kafka_settings: KafkaSettings, specs: list[TopicSpec]) -> None:
-    create(kafka_settings, altered(specs, "scores.changes.v1", **{"min.compaction.lag.ms": str(30 * 86_400_000)}))
+    create(kafka_settings, altered(specs, "scores.changes.v1", **{"min.compaction.lag.ms": str(8 * DAY_MS)}))
     assert check(kafka_settings, specs) == []
+
+
+@pytest.mark.parametrize(
+    ("topic", "key", "value"),
+    [
+        ("interactions.twitter.v1", "retention.ms", -1),
+        ("interactions.twitter.dlq.v1", "retention.ms", 31 * DAY_MS),
+        ("lanes.actors.v1", "segment.ms", 2 * DAY_MS),
+        ("scores.changes.v1", "max.compaction.lag.ms", 10 * DAY_MS),
+        ("scores.state.v1", "delete.retention.ms", 8 * DAY_MS),
+    ],
+)
+def test_what_names_users_kept_for_longer_than_promised_is_a_problem(
+    kafka_settings: KafkaSettings, specs: list[TopicSpec], topic: str, key: str, value: int
+) -> None:
+    create(kafka_settings, altered(specs, topic, **{key: str(value)}))
+    (problem,) = check(kafka_settings, specs)
+    assert f"{topic} has {key}={value}, not " in problem.error
 
 
 def test_a_role_does_not_start_on_wrong_topics(kafka_settings: KafkaSettings, specs: list[TopicSpec]) -> None:

@@ -1,0 +1,227 @@
+"""Reads dead letters: all that the topics hold, which of them were sent again, and which of them are asked for.
+
+A reader goes to the end that the log has when it begins, also past what transactions under way hold back: it waits
+for these. Else a mark behind another writer's open transaction would be overlooked, and its letter sent twice.
+"""
+
+import re
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, NamedTuple, Self
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from schemas.dead_letter import DeadLetter, Header, decode_headers, decode_mark, original_headers
+from streams import clients
+from streams.errors import CloutError
+from streams.settings import KafkaSettings
+
+POLL_SECONDS: Final = 0.1
+"""A reader asks for so long; it is not told earlier that the end is reached."""
+METADATA_TIMEOUT_SECONDS: Final = 10.0
+STALLED_SECONDS_MAX: Final = 60.0
+"""Longest wait for a transaction under way; the broker ends an abandoned one much sooner."""
+FETCH_WAIT_MS: Final = 20
+BATCH_RECORDS: Final = 500
+FETCHED_KILOBYTES_MAX: Final = 16_384
+"""What a reader holds in memory before it is asked for; a dead letter has at most 8 MiB."""
+
+_PLACE: Final = re.compile(r"([\w.-]{1,249})/(\d{1,9})@(\d{1,18})(?:\[(\d{1,9})\])?", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a dead letter came from: a record, or one element of its array.
+
+    >>> str(Place.parse("interactions.twitter.v1/3@17[2]")), Place.parse("somewhere")
+    ('interactions.twitter.v1/3@17[2]', None)
+    """
+
+    topic: str
+    partition: int
+    offset: int
+    index: int | None = None
+
+    def __str__(self) -> str:
+        """Write it as it is read."""
+        return f"{self.topic}/{self.partition}@{self.offset}" + ("" if self.index is None else f"[{self.index}]")
+
+    @classmethod
+    def parse(cls, text: str) -> Self | None:
+        """Read TOPIC/PARTITION@OFFSET or TOPIC/PARTITION@OFFSET[INDEX]; None if it is neither."""
+        match = _PLACE.fullmatch(text)
+        if match is None:
+            return None
+        topic, partition, offset, index = match.groups()
+        return cls(topic, int(partition), int(offset), None if index is None else int(index))
+
+
+class Letter(NamedTuple):
+    """A dead letter as it lies in its topic."""
+
+    topic: str
+    partition: int
+    offset: int
+    why: DeadLetter
+    value: bytes | None
+    headers: list[Header]
+    """The original record's own, where its format reads any."""
+    replayed: bool
+
+    @property
+    def place(self) -> Place:
+        """Where it came from."""
+        return Place(self.why.source_topic, self.why.source_partition, self.why.source_offset, self.why.source_index)
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which letters are asked for; nothing given means all."""
+
+    reason: str | None = None
+    since_ms: int | None = None
+    until_ms: int | None = None
+    places: frozenset[Place] = frozenset()
+    """A place without an index stands for all elements of its record."""
+
+    def takes(self, letter: Letter) -> bool:
+        """Tell whether a letter is asked for; times are those of the original's arrival."""
+        arrived_ms = letter.why.source_time
+        return (
+            (self.reason is None or letter.why.reason == self.reason)
+            and (self.since_ms is None or arrived_ms >= self.since_ms)
+            and (self.until_ms is None or arrived_ms < self.until_ms)
+            and (not self.places or bool({letter.place, replace(letter.place, index=None)} & self.places))
+        )
+
+
+class Marks:
+    """Which offsets of a partition are of letters that were sent again: a bit for each offset.
+
+    >>> marks = Marks(10, 20)
+    >>> marks.add(12)
+    >>> 12 in marks, 13 in marks, 99 in marks
+    (True, False, False)
+    """
+
+    def __init__(self, begin: int, end: int) -> None:
+        """Begin with none, for the offsets from `begin` to `end`."""
+        self._begin = begin
+        self._end = end
+        self._bits = bytearray((max(0, end - begin) + 7) // 8)
+
+    def add(self, offset: int) -> None:
+        """Mark an offset; those of letters that are gone do not matter."""
+        if self._begin <= offset < self._end:
+            byte, bit = divmod(offset - self._begin, 8)
+            self._bits[byte] |= 1 << bit
+
+    def __contains__(self, offset: int) -> bool:
+        """Tell whether an offset is marked."""
+        if not self._begin <= offset < self._end:
+            return False
+        byte, bit = divmod(offset - self._begin, 8)
+        return bool(self._bits[byte] >> bit & 1)
+
+
+def letters(kafka: KafkaSettings, group: str, topics: Sequence[str]) -> Iterator[Letter]:
+    """Yield the letters that these topics hold now, topic by topic; raise `CloutError` where one cannot be read.
+
+    Every partition is read twice, for its marks first, so that memory does not grow with the letters.
+    """
+    reader = clients.consumer(
+        kafka,
+        {
+            "group.id": group,
+            "enable.partition.eof": True,
+            "queued.max.messages.kbytes": FETCHED_KILOBYTES_MAX,
+            # Else the broker lets half a second pass before it says that there is no more.
+            "fetch.wait.max.ms": FETCH_WAIT_MS,
+        },
+    )
+    try:
+        for place, begin, end in _extents(kafka, group, topics):
+            marks = Marks(begin, end)
+            for message in _records(reader, place, begin, end):
+                offset = _mark(message)
+                if offset is not None:
+                    marks.add(offset)
+            for message in _records(reader, place, begin, end):
+                letter = _letter(message, marks)
+                if letter is not None:
+                    yield letter
+    except KafkaException as error:
+        raise CloutError(
+            "the dead letters cannot be read", detail=error.args[0].str(), hint="check --broker and that Kafka runs"
+        ) from error
+    finally:
+        reader.close()
+
+
+def _extents(kafka: KafkaSettings, group: str, topics: Sequence[str]) -> Iterator[tuple[TopicPartition, int, int]]:
+    """Yield each partition with its first offset and its end, records of open transactions included."""
+    asker = clients.consumer(kafka, {"group.id": group, "isolation.level": "read_uncommitted"})
+    try:
+        for topic in topics:
+            partitions = asker.list_topics(topic, timeout=METADATA_TIMEOUT_SECONDS).topics[topic].partitions
+            if not partitions:
+                raise CloutError(f"topic {topic} is missing", hint="run `clout topics create`")
+            for partition in sorted(partitions):
+                place = TopicPartition(topic, partition)
+                begin, end = asker.get_watermark_offsets(place, timeout=METADATA_TIMEOUT_SECONDS)
+                yield place, begin, end
+    finally:
+        asker.close()
+
+
+def _records(reader: Consumer, place: TopicPartition, begin: int, end: int) -> Iterator[Message]:
+    """Yield the committed records of a partition from `begin` to `end`."""
+    if begin >= end:
+        return
+    reader.assign([TopicPartition(place.topic, place.partition, begin)])
+    deadline = time.monotonic() + STALLED_SECONDS_MAX
+    while True:
+        for message in reader.consume(BATCH_RECORDS, POLL_SECONDS):
+            error = message.error()
+            offset: Any = message.offset()
+            if error is not None and error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001 - its public name
+                raise KafkaException(error)
+            if offset >= end:
+                return
+            if error is None:
+                deadline = time.monotonic() + STALLED_SECONDS_MAX
+                yield message
+                if offset + 1 >= end:
+                    return
+        if time.monotonic() > deadline:
+            raise CloutError(
+                f"{place.topic}/{place.partition} cannot be read to its end",
+                detail="a transaction has been under way there for long",
+                hint="try again; if it stays so, look for a writer that hangs",
+            )
+
+
+def _headers(message: Message) -> list[Header]:
+    headers: Any = message.headers()
+    return list(headers or ())
+
+
+def _mark(message: Message) -> int | None:
+    try:
+        return decode_mark(_headers(message))
+    except ValueError:
+        return None
+
+
+def _letter(message: Message, marks: Marks) -> Letter | None:
+    """Read a record as a letter; None if it is a mark, or not of Clout's making."""
+    headers = _headers(message)
+    topic, partition, offset = str(message.topic()), message.partition() or 0, message.offset() or 0
+    # The letters of lanes do not say when the original arrived: it was little before.
+    arrived: Header = ("source_time", b"%d" % message.timestamp()[1])
+    try:
+        why = decode_headers([arrived, *headers])
+    except ValueError:
+        return None
+    return Letter(topic, partition, offset, why, message.value(), original_headers(headers), offset in marks)

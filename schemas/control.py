@@ -1,0 +1,137 @@
+"""What an operator may order, who signed it, and the public record of what became of it.
+
+A value of `control.v1` is one command as JSON, signed with a key that the installation knows. Its signature is the
+HMAC-SHA256, in hex, of a JSON array: `clout.control.v1`, then id, command, user, reason, key and issued, in this
+order. `control.record.v1` says of each command that could be read whether it was accepted; there the user is only a
+keyed hash.
+"""
+
+import hashlib
+import hmac
+from typing import Annotated, Final, Literal, get_args
+
+import msgspec
+from msgspec import Meta, Struct
+
+from schemas.interaction import TimeText, UserId
+from schemas.limits import COMMAND_ID_BYTES_MAX, KEY_NAME_BYTES_MAX, REASON_BYTES_MAX
+
+CommandName = Literal["forget", "unforget"]
+COMMAND_NAMES: Final[tuple[CommandName, ...]] = get_args(CommandName)
+
+_DOMAIN: Final = "clout.control.v1"
+"""Signed too, so that a signature for anything else is none for a command."""
+
+Why = Literal[
+    "unknown_key",
+    "bad_signature",
+    "not_permitted",
+    "no_reason",
+    "reason_too_long",
+    "user_unusable",
+    "id_unusable",
+    "issued_ahead",
+    "issued_before",
+]
+
+WHYS: Final[dict[Why, str]] = {
+    "unknown_key": "No key of that name is configured.",
+    "bad_signature": "The signature is not that of the command with this key.",
+    "not_permitted": "The key may not issue this command.",
+    "no_reason": "A command needs a reason.",
+    "reason_too_long": f"The reason has more than {REASON_BYTES_MAX} UTF-8 bytes.",
+    "user_unusable": "The user id is empty, too long, or holds a control character.",
+    "id_unusable": f"The command's id is empty or has more than {COMMAND_ID_BYTES_MAX} UTF-8 bytes.",
+    "issued_ahead": "The command claims to be issued later than it arrived.",
+    "issued_before": "The key has issued a command at this time or later: this one is a repeat, or was overtaken.",
+}
+"""Every reason for which a command is refused, and what it means."""
+
+
+class Command(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """An order about one user.
+
+    >>> command = Command(id="7", command="forget", user="twitter:1", reason="asked for", key="ops",
+    ...                   issued="2026-01-01T00:00:00.000Z")
+    >>> verified(sign(command, b"secret"), b"secret"), verified(sign(command, b"other"), b"secret")
+    (True, False)
+    """
+
+    id: Annotated[str, Meta(description="Name of the command, chosen by who issues it; unique.")]
+    command: Annotated[
+        CommandName,
+        Meta(description="`forget` removes a user and counts no more about them; `unforget` lets them count again."),
+    ]
+    user: UserId
+    key: Annotated[str, Meta(description="Name of the key that signs.")]
+    issued: Annotated[TimeText, Meta(description="When; each command of a key is later than the one before.")]
+    reason: Annotated[str, Meta(description="Why; it is published, so it should not name the user.")] = ""
+    signature: Annotated[str, Meta(description="HMAC-SHA256 in hex.")] = ""
+
+
+class CommandRecord(Struct, frozen=True, kw_only=True):
+    """What became of a command, for everyone to read."""
+
+    id: Annotated[str, Meta(description="The command's id.")]
+    command: CommandName
+    subject: Annotated[str, Meta(description="The user as a hash in hex that only the installation can make.")]
+    key: Annotated[str, Meta(description="Name of the key that signed, as the command gives it.")]
+    reason: Annotated[str, Meta(description="Why it was issued, as the command gives it.")]
+    issued: Annotated[str, Meta(description="When it was issued, as the command gives it.")]
+    received: Annotated[TimeText, Meta(description="When it arrived.")]
+    epoch: Annotated[int, Meta(ge=0, description="Its offset in the control topic: a later command has a larger one.")]
+    accepted: Annotated[bool, Meta(description="Whether it will be obeyed.")]
+    why: Annotated[Why | None, Meta(description="Why it was refused; null when it was accepted.")] = None
+
+
+encode_command: Final = msgspec.json.Encoder().encode
+"""Write a command as a record's value."""
+
+decode_command: Final = msgspec.json.Decoder(Command).decode
+"""Read a command; a ValueError (msgspec's, or one about UTF-8) or RecursionError says why it is none."""
+
+encode_record: Final = msgspec.json.Encoder().encode
+"""Write a public record as a record's value."""
+
+decode_record: Final = msgspec.json.Decoder(CommandRecord).decode
+"""Read a public record; a msgspec.DecodeError says what is wrong."""
+
+
+def sign(command: Command, secret: bytes) -> Command:
+    """Return the command with the signature that this secret gives it."""
+    return msgspec.structs.replace(command, signature=_signature(command, secret))
+
+
+def verified(command: Command, secret: bytes) -> bool:
+    """Return whether the command's signature was made with this secret, and nothing was changed since."""
+    return hmac.compare_digest(_signature(command, secret).encode(), command.signature.encode())
+
+
+def _signature(command: Command, secret: bytes) -> str:
+    fields = (_DOMAIN, command.id, command.command, command.user, command.reason, command.key, command.issued)
+    return hmac.new(secret, msgspec.json.encode(fields), hashlib.sha256).hexdigest()
+
+
+def clipped(text: str, bytes_max: int) -> str:
+    """Return as much of a text as the public record has room for.
+
+    >>> clipped("ünder", 2)
+    'ü'
+    """
+    return text.encode()[:bytes_max].decode(errors="ignore")
+
+
+def record_of(command: Command, *, subject: bytes, received: str, epoch: int, why: Why | None) -> CommandRecord:
+    """Return the public record of a command; `subject` is the user's keyed hash."""
+    return CommandRecord(
+        id=clipped(command.id, COMMAND_ID_BYTES_MAX),
+        command=command.command,
+        subject=subject.hex(),
+        key=clipped(command.key, KEY_NAME_BYTES_MAX),
+        reason=clipped(command.reason, REASON_BYTES_MAX),
+        issued=clipped(command.issued, KEY_NAME_BYTES_MAX),
+        received=received,
+        epoch=epoch,
+        accepted=why is None,
+        why=why,
+    )

@@ -1,0 +1,139 @@
+"""What ingest makes of the control topic: commands for every lane partition, the public record, dead letters.
+
+No Kafka here. A command is obeyed when its signature is that of a configured key, the key may issue it, and it was
+issued after every command of that key before it: so nobody without a key can order anything, not even by sending an
+old command again.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple
+
+import msgspec
+import numpy as np
+
+from schemas.control import Command, Why, decode_command, encode_record, record_of, verified
+from schemas.dead_letter import DeadLetter, encode_headers
+from schemas.limits import (
+    COMMAND_BYTES_MAX,
+    COMMAND_ID_BYTES_MAX,
+    REASON_BYTES_MAX,
+    TIME_AHEAD_MS_MAX,
+    TIME_MS_MAX,
+    TIME_MS_MIN,
+    USER_BYTES_MAX,
+)
+from schemas.packed import COLUMNS, COMMAND_CODES, COMMANDS, Record, encode
+from schemas.times import format_ms, parse_ms
+from schemas.users import keyed_hash
+from streams.control_secrets import ControlSecrets
+from streams.decoders.batch import RejectedError
+from streams.ingest_batch import Letter
+
+_FIRST_PRINTABLE: Final = " "
+
+
+class RawCommand(NamedTuple):
+    """A record of the control topic, which has one partition: commands have one order."""
+
+    value: bytes | None
+    offset: int
+    arrival_ms: int
+
+
+class Decided(NamedTuple):
+    """What records of the control topic come to."""
+
+    lane: list[bytes]
+    """Packed records for every partition of the actors lane, in this order."""
+    records: list[tuple[bytes, bytes]]
+    """Key and value of public records."""
+    letters: list[Letter]
+    counts: Counter[str]
+
+
+def decide(commands: Sequence[RawCommand], topic: str, secrets: ControlSecrets, issued_ms: dict[str, int]) -> Decided:
+    """Judge commands in their order; `issued_ms` says when each key last issued one, and is brought up to date."""
+    decided = Decided([], [], [], Counter(read=len(commands)))
+    for raw in commands:
+        try:
+            command, time_ms = _read(raw.value)
+        except RejectedError as error:
+            decided.counts["dead_lettered"] += 1
+            decided.letters.append(_letter(raw, topic, error))
+            continue
+        why = _why_refused(command, time_ms, raw.arrival_ms, secrets, issued_ms)
+        if why is None:
+            issued_ms[command.key] = time_ms
+            decided.lane.append(_lane_record(command, time_ms, raw.offset))
+        decided.counts["accepted" if why is None else "refused"] += 1
+        record = record_of(
+            command,
+            subject=keyed_hash(command.user.encode(), secrets.hash_key),
+            received=format_ms(raw.arrival_ms),
+            epoch=raw.offset,
+            why=why,
+        )
+        decided.records.append((record.id.encode(), encode_record(record)))
+    return decided
+
+
+def _read(value: bytes | None) -> tuple[Command, int]:
+    """Return the command and when it was issued, in ms; raise `RejectedError` when the value is none."""
+    if value is None:
+        raise RejectedError("broken_json", "the record has no value")
+    if len(value) > COMMAND_BYTES_MAX:
+        raise RejectedError("record_too_large", f"{len(value)} bytes, at most {COMMAND_BYTES_MAX}")
+    try:
+        command = decode_command(value)
+    except msgspec.ValidationError as error:
+        raise RejectedError("wrong_type", str(error)) from error
+    except (ValueError, RecursionError) as error:
+        raise RejectedError("broken_json", str(error)) from error
+    try:
+        time_ms = parse_ms(command.issued)
+    except ValueError as error:
+        raise RejectedError("time_invalid", f"`issued`: {error}") from error
+    if not TIME_MS_MIN <= time_ms < TIME_MS_MAX:
+        raise RejectedError("time_invalid", "`issued` is outside 1970 to 2099")
+    return command, time_ms
+
+
+def _why_refused(
+    command: Command, time_ms: int, arrival_ms: int, secrets: ControlSecrets, issued_ms: Mapping[str, int]
+) -> Why | None:
+    key = secrets.keys.get(command.key)
+    checks: tuple[tuple[bool, Why], ...] = (
+        (key is None, "unknown_key"),
+        (key is not None and not verified(command, key.secret), "bad_signature"),
+        (key is not None and command.command not in key.may, "not_permitted"),
+        (not command.reason.strip(), "no_reason"),
+        (len(command.reason.encode()) > REASON_BYTES_MAX, "reason_too_long"),
+        (not 0 < len(command.id.encode()) <= COMMAND_ID_BYTES_MAX, "id_unusable"),
+        (not _is_user(command.user), "user_unusable"),
+        (time_ms > arrival_ms + TIME_AHEAD_MS_MAX, "issued_ahead"),
+        (time_ms <= issued_ms.get(command.key, TIME_MS_MIN - 1), "issued_before"),
+    )
+    return next((why for refused, why in checks if refused), None)
+
+
+def _is_user(user: str) -> bool:
+    return 0 < len(user.encode()) <= USER_BYTES_MAX and min(user) >= _FIRST_PRINTABLE
+
+
+def _lane_record(command: Command, time_ms: int, epoch: int) -> bytes:
+    row = {"target": 0, "label": 0, "command": COMMAND_CODES[command.command], "time": time_ms, "epoch": epoch}
+    columns = {name: np.array([row[name]], kind) for name, kind in COLUMNS[COMMANDS].items()}
+    return encode(Record(COMMANDS, 1, [], [command.id], [], [command.user.encode()], columns))
+
+
+def _letter(raw: RawCommand, topic: str, error: RejectedError) -> Letter:
+    letter = DeadLetter(
+        reason=error.reason,
+        detail=error.detail,
+        source_topic=topic,
+        source_partition=0,
+        source_offset=raw.offset,
+        source_time=raw.arrival_ms,
+    )
+    return Letter(raw.value, encode_headers(letter))

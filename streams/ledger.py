@@ -1,0 +1,284 @@
+"""The ledger of a partition: what each recent event granted, so that it counts once and can be taken back.
+
+Every event that the actors stage takes in is a row, numbered as it comes; so is every retraction, as a *mark* that
+says what became of the event of that hash (kinds `HELD_CODE` and `TAKEN_CODE`, no grant). Rows lie in packed blocks
+(`schemas.packed.LEDGER`) in the store's `ledger` table and in the changelog, under `LEDGER_KEY` and the number of their
+first row (u8, big-endian).
+
+In memory there are only the fingerprints of the rows (`streams.fingerprints`), rebuilt from the blocks on restore; a
+hit is verified in its block. Rows expire by whole slices: a slice ends after a part of the window, in arrival time, or
+of the rows that the ledger may have, and goes when it is older than the window or the ledger is full.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.interaction import RETRACT_CODE
+from schemas.packed import LEDGER, PackedError, Record, decode, peek
+from schemas.packed import encode as encode_block
+from schemas.users import user_hashes
+from streams.errors import CloutError
+from streams.fingerprints import HELD, LIVE, TAKEN, Fingerprints, Judged
+from streams.packing import Rows, cut
+from streams.store import LEDGER_KEY, Row
+
+HELD_CODE: Final = 253
+"""Kind of a mark: a retraction that waits for its event."""
+TAKEN_CODE: Final = RETRACT_CODE
+"""Kind of a mark: the event was taken back, or may not count."""
+_STATUS_OF_KIND: Final = np.full(256, LIVE, np.uint8)
+_STATUS_OF_KIND[TAKEN_CODE] = TAKEN
+_STATUS_OF_KIND[HELD_CODE] = HELD
+
+ANYBODY: Final = b"\0"
+"""In the place of a user who was forgotten; no user has this id."""
+
+BLOCK_ROWS_MAX: Final = 4_096
+_SLICES_OF_WINDOW: Final = 24
+_SLICES_OF_ROWS: Final = 32
+_BLOCKS_HELD_MAX: Final = 64
+"""Decoded blocks kept for the next look-up."""
+_NUMBER_BYTES: Final = 8
+
+
+class Slice(msgspec.Struct):
+    """Rows that expire together, up to the first one of the next slice."""
+
+    first_row: int
+    first_arrival: int
+    last_arrival: int
+
+
+class LedgerState(msgspec.Struct):
+    """What the task's record says of the ledger."""
+
+    next_row: int = 0
+    slices: list[Slice] = []
+
+    @property
+    def first_row(self) -> int:
+        """Return the oldest row that is still there."""
+        return self.slices[0].first_row if self.slices else self.next_row
+
+    @property
+    def rows(self) -> int:
+        """Return how many rows there are."""
+        return self.next_row - self.first_row
+
+    @property
+    def window_seconds(self) -> float:
+        """Return the effective window: the arrival time between the oldest and the newest row."""
+        if not self.slices:
+            return 0.0
+        return (max(part.last_arrival for part in self.slices) - self.slices[0].first_arrival) / 1000
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerLimits:
+    """How long and how much a ledger remembers."""
+
+    window_seconds: int
+    rows_max: int
+
+
+class Found(NamedTuple):
+    """Rows of the ledger, by column."""
+
+    actor_hash: NDArray[np.uint64]
+    anybody: NDArray[np.bool_]
+    """The actor was forgotten since."""
+    targets: list[bytes]
+    networks: list[str]
+    labels: list[str]
+    time: NDArray[np.int64]
+    event_hash: NDArray[np.uint64]
+    reach: NDArray[np.float64]
+    amplification: NDArray[np.float64]
+    influence: NDArray[np.float64]
+    rate_lead: NDArray[np.int64]
+    former_target: NDArray[np.uint64]
+    former_x: NDArray[np.float64]
+    former_time: NDArray[np.int64]
+
+
+_NUMBERS: Final = Found._fields[Found._fields.index("time") :]
+
+
+class Entered(NamedTuple):
+    """Rows that a batch adds: what goes to the store, and what the fingerprints take after the commit."""
+
+    blocks: list[Row]
+    hashes: NDArray[np.uint64]
+    statuses: NDArray[np.uint8]
+    state: LedgerState
+
+
+class _Block(NamedTuple):
+    record: Record
+    actor_hashes: NDArray[np.uint64]
+
+
+class Ledger:
+    """The rows of one partition; changed only by `apply`, after the commit."""
+
+    def __init__(self, state: LedgerState, blocks: Iterable[tuple[bytes, bytes]], read: Callable[[bytes], Any]) -> None:
+        """Rebuild the fingerprints from the stored blocks, in the order of their keys; `read` gives one block.
+
+        Raise `CloutError` when blocks are missing or cannot be read.
+        """
+        self._read = read
+        self._blocks: OrderedDict[int, _Block] = OrderedDict()
+        self._prints = Fingerprints(state.first_row)
+        self._starts: list[int] = []
+        for key, value in blocks:
+            first, record = first_row(key), _decoded(value)
+            if first != self._prints.next:
+                raise _damaged(f"row {self._prints.next} is missing: the next block begins at row {first}")
+            self._starts.append(first)
+            self._prints.insert(record.columns["event_hash"], _STATUS_OF_KIND[record.columns["kind"]])
+        if self._prints.next != state.next_row:
+            raise _damaged(f"blocks end before row {self._prints.next}, the task's record says {state.next_row}")
+
+    def judge(self, hashes: NDArray[np.uint64], retractions: NDArray[np.bool_]) -> Judged:
+        """Say what becomes of a batch's events and retractions."""
+        return self._prints.judge(hashes, retractions)
+
+    def find(self, rows: NDArray[np.int64]) -> Found:
+        """Return rows by their numbers, in that order; they must be there."""
+        starts = np.array(self._starts, np.int64)
+        block_of = np.searchsorted(starts, rows, "right") - 1
+        size = len(rows)
+        targets, networks, labels = ([b""] * size, [""] * size, [""] * size)
+        columns: dict[str, Any] = {
+            name: np.zeros(size, np.float64 if name in _FLOATS else np.uint64 if name in _WORDS else np.int64)
+            for name in _NUMBERS
+        }
+        actor_hash, anybody = np.zeros(size, np.uint64), np.zeros(size, np.bool_)
+        for block in np.unique(block_of).tolist():
+            at = np.flatnonzero(block_of == block)
+            record, hashes = self._block(self._starts[block])
+            inside = rows[at] - self._starts[block]
+            actor = record.columns["actor"][inside]
+            actor_hash[at] = hashes[actor]
+            anybody[at] = [record.actors[number] == ANYBODY for number in actor.tolist()]
+            for name in _NUMBERS:
+                if len(record.columns[name]):
+                    columns[name][at] = record.columns[name][inside]
+            lists: Sequence[tuple[str, list[Any], Sequence[Any]]] = (
+                ("target", targets, record.targets),
+                ("network", networks, record.networks),
+                ("label", labels, record.labels),
+            )
+            for name, out, names in lists:
+                for place, number in zip(at.tolist(), record.columns[name][inside].tolist(), strict=True):
+                    out[place] = names[number]
+        return Found(actor_hash, anybody, targets, networks, labels, **columns)
+
+    def enter(self, rows: Rows, newest_arrival: int, state: LedgerState, limits: LedgerLimits) -> Entered:
+        """Return what adding rows comes to: their blocks, deletions of expired ones, and the new state."""
+        first = state.next_row
+        blocks: list[Row] = []
+        for _, value in cut(rows, [(0, np.arange(len(rows)))], BLOCK_ROWS_MAX):
+            blocks.append((block_key(first), value))
+            first += peek(value).rows
+        slices = [Slice(part.first_row, part.first_arrival, part.last_arrival) for part in state.slices]
+        window_ms = limits.window_seconds * 1000
+        if slices:
+            last = slices[-1]
+            full = state.next_row - last.first_row >= limits.rows_max // _SLICES_OF_ROWS
+            if full or newest_arrival - last.first_arrival >= window_ms // _SLICES_OF_WINDOW:
+                slices.append(Slice(state.next_row, newest_arrival, newest_arrival))
+            else:
+                last.last_arrival = max(last.last_arrival, newest_arrival)
+        else:
+            slices.append(Slice(state.next_row, newest_arrival, newest_arrival))
+        newest = max(part.last_arrival for part in slices)
+        while len(slices) > 1 and (
+            slices[0].last_arrival < newest - window_ms or first - slices[0].first_row > limits.rows_max
+        ):
+            slices.pop(0)
+        new = LedgerState(first, slices)
+        blocks += [(block_key(start), None) for start in self._starts if start < new.first_row]
+        return Entered(blocks, rows.columns["event_hash"], _STATUS_OF_KIND[rows.columns["kind"]], new)
+
+    def apply(self, entered: Entered) -> None:
+        """Take committed rows into the fingerprints, and let go of the expired ones."""
+        oldest = entered.state.first_row
+        self._prints.expire(oldest)
+        self._prints.insert(entered.hashes, entered.statuses)
+        gone = [first_row(key) for key, value in entered.blocks if value is None]
+        self._starts = self._starts[len(gone) :]
+        self._starts += [first_row(key) for key, value in entered.blocks if value is not None]
+        for start in gone:
+            self._blocks.pop(start, None)
+
+    def without(self, user: bytes) -> list[Row]:
+        """Return the blocks that name a user as the actor, without the name."""
+        rows: list[Row] = []
+        for start in self._starts:
+            record = self._block(start).record
+            if user in record.actors:
+                actors = [ANYBODY if actor == user else actor for actor in record.actors]
+                rows.append((block_key(start), encode_block(record._replace(actors=actors))))
+                self._blocks.pop(start, None)
+        return rows
+
+    def _block(self, start: int) -> _Block:
+        block = self._blocks.pop(start, None)
+        if block is None:
+            value = self._read(block_key(start))
+            if value is None:
+                raise _damaged(f"the block of row {start} is missing")
+            record = _decoded(value)
+            block = _Block(record, user_hashes(record.actors))
+        self._blocks[start] = block
+        if len(self._blocks) > _BLOCKS_HELD_MAX:
+            self._blocks.popitem(last=False)
+        return block
+
+
+_FLOATS: Final = frozenset({"reach", "amplification", "influence", "former_x"})
+_WORDS: Final = frozenset({"event_hash", "former_target"})
+
+
+def block_key(row: int) -> bytes:
+    r"""Return the key of the block that begins with a row.
+
+    >>> block_key(258)
+    b'\x00ledger\x00\x00\x00\x00\x00\x00\x01\x02'
+    """
+    return LEDGER_KEY + row.to_bytes(_NUMBER_BYTES, "big")
+
+
+def first_row(key: bytes) -> int:
+    """Return the number of the first row of a block.
+
+    >>> first_row(block_key(258))
+    258
+    """
+    return int.from_bytes(key[len(LEDGER_KEY) :], "big")
+
+
+def _decoded(value: bytes) -> Record:
+    try:
+        record = decode(value)
+    except PackedError as error:
+        raise _damaged(error.reason) from error
+    if record.kind != LEDGER:
+        raise _damaged(f"a block holds {record.kind}")
+    return record
+
+
+def _damaged(detail: str) -> CloutError:
+    return CloutError(
+        "the ledger of this partition cannot be used",
+        detail=detail,
+        hint="stop the worker and delete its local state: it will be restored from the changelog; if that does not "
+        "help, the changelog itself is damaged: bring it back from a replica or backup",
+    )

@@ -1,0 +1,72 @@
+"""A short campaign over every reader, and what shows that a campaign finds what it is for."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.fuzz.campaign import MEMORY_BYTES_MAX, campaign
+from tests.fuzz.targets import Target
+
+INPUTS = 16_000
+
+
+def test_damaged_bytes_are_read_or_refused_as_documented(pytestconfig: pytest.Config) -> None:
+    kernels = pytestconfig.cache.mkdir("fuzz-kernels") if pytestconfig.cache else Path()
+    run = subprocess.run(
+        [sys.executable, "-m", "tests.fuzz", "--inputs", str(INPUTS)],
+        env=os.environ | {"NUMBA_BOUNDSCHECK": "1", "NUMBA_CACHE_DIR": str(kernels)},
+        cwd=pytestconfig.rootpath,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
+def wrong() -> None:
+    raise KeyError("not documented")
+
+
+def flooding() -> None:
+    bytearray(2 * MEMORY_BYTES_MAX)
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        (wrong, "KeyError: 'not documented'"),
+        (flooding, "MemoryError"),
+        (lambda: time.sleep(60), r"took more than 0.2 s"),
+        (lambda: os.kill(os.getpid(), signal.SIGSEGV), "crashed: SIGSEGV"),
+    ],
+    ids=["exception", "memory", "hang", "crash"],
+)
+def test_what_goes_wrong_is_found_with_the_bytes_that_did_it(fault: Callable[[], object], words: str) -> None:
+    def check(value: bytes) -> None:
+        if b"\xff" in value:
+            fault()
+
+    outcome = campaign(Target([b"fine", b"fine too"], check), 20_000, start=1, seconds_max=0.2)
+    assert words in outcome.finding
+    assert b"\xff" in outcome.value
+
+
+def test_a_target_that_holds_is_tried_as_often_as_asked() -> None:
+    outcome = campaign(Target([b"fine"], bytes), 500, start=1)
+    assert outcome.finding == ""
+    assert outcome.inputs >= 500
+
+
+def test_the_same_seed_gives_the_same_inputs() -> None:
+    def check(value: bytes) -> None:
+        if len(value) > 40:
+            wrong()
+
+    target = Target([b"fine"], check)
+    assert campaign(target, 5_000, start=7).value == campaign(target, 5_000, start=7).value

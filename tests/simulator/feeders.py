@@ -1,0 +1,101 @@
+"""An ingest process: the real one's batches, driven step by step instead of by its own loop."""
+
+from typing import Any
+
+from confluent_kafka import KafkaException, TopicPartition
+
+from streams import feed_position
+from streams.ingest import Ingest, Work
+from tests.simulator.clients import Consumer, Producer
+from tests.simulator.log import Log, Place
+from tests.simulator.process import Process
+
+_FETCH_RECORDS_MAX = 50
+
+
+class Feeder:
+    """One process of the ingest role."""
+
+    def __init__(self, process: Process, log: Log, ingest: Ingest) -> None:
+        self.process, self.log, self.ingest = process, log, ingest
+        self.trouble = ""
+        self.garbage = False
+        """The next batch writes a record into a lane that nobody can read."""
+        self.forget_everything()
+
+    def forget_everything(self) -> None:
+        """Have the memory of a process that just started."""
+        self.consumer: Consumer | None = None
+        self.pending: Work | None = None
+        self.ingest.feeds = {}
+
+    @property
+    def generation(self) -> int:
+        """Of the group, as this process has heard; -1 without a session."""
+        return -1 if self.consumer is None else self.consumer.generation
+
+    def hear(self, generation: int, mine: list[Place]) -> None:
+        """Read on from the group's positions."""
+        ingest: Any = self.ingest
+        names = ingest.names
+        try:
+            if self.consumer is None:
+                ingest._producer = ingest.connect.producer(
+                    ingest.kafka,
+                    {
+                        "transactional.id": names.ingest_transactional_id(ingest.slot),
+                        "transaction.timeout.ms": ingest.settings.transaction_timeout_seconds * 1000,
+                    },
+                )
+                ingest._producer.init_transactions()
+                options = {"group.id": names.ingest_group, "enable.partition.eof": True}
+                self.consumer = ingest.connect.consumer(ingest.kafka, options)
+            ingest.feeds = {}
+            self.consumer.generation = generation
+            ingest._assigned(self.consumer, [TopicPartition(*place) for place in mine])
+        except KafkaException:
+            self.forget_everything()
+
+    def step(self) -> None:
+        """Prepare a batch while the one before is written."""
+        if self.consumer is None:
+            return
+        ingest: Any = self.ingest
+        consumer: Any = self.consumer
+        try:
+            work = ingest._prepare(self.consumer.consume(_FETCH_RECORDS_MAX), consumer)
+        except KafkaException:
+            self.forget_everything()
+            return
+        if work is not None and self.garbage:
+            self._spoil(work)
+        if self.finish():
+            self.pending = work
+
+    def finish(self) -> bool:
+        """Write the batch in hand; return False when its session is over."""
+        work, self.pending = self.pending, None
+        if work is None:
+            return True
+        ingest: Any = self.ingest
+        producer: Producer = ingest._producer
+        producer.trouble, self.trouble = self.trouble, ""
+        try:
+            ingest._write(work)
+        except (KafkaException, BufferError):
+            self.forget_everything()
+            return False
+        return True
+
+    def _spoil(self, work: Work) -> None:
+        """Add a record that nobody can read, in its place in the sequence of a feed."""
+        self.garbage = False
+        ingest: Any = self.ingest
+        at = self.log.random.randrange(len(work.offsets))
+        moved = work.offsets[at]
+        feed = ingest.feeds[moved.topic, moved.partition]
+        lane = self.log.random.randrange(ingest.lane_partitions)
+        key = ingest._next_key(feed.network, moved.partition, feed, lane)
+        work.lane.append((lane, key, b"garbage"))
+        metadata = feed_position.encode(feed.state)
+        work.offsets[at] = TopicPartition(moved.topic, moved.partition, moved.offset, metadata)

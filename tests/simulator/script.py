@@ -1,0 +1,171 @@
+"""What happens in a run: drawn from a seed beforehand, step by step, so that a script can be cut down.
+
+Swarm testing: each run draws which kinds of fault there are and how many, so that one kind at an extreme is not
+hidden behind a little of everything.
+"""
+
+from dataclasses import dataclass
+from random import Random
+from typing import Any, Final, NamedTuple
+
+from tests.simulator.feed import Fed, Mix, feed
+
+NETWORKS: Final = ("one", "two", "three")
+EVENTS_MIN: Final = 2_000
+CRASHES_MIN: Final = 3
+_RECORDS_PER_STEP_MAX: Final = 60
+_LEDGER_ROWS_MAX: Final = 1_000_000
+_REFUSED_SHARE: Final = 0.2
+
+TASK_POINTS: Final = (
+    "read", "begin", "credits", "changes", "letter", "changelog", "record", "commit", "committed", "store", "stored",
+    "acknowledge", "acknowledged",
+)  # fmt: skip
+"""Where a task can die in its commit path, in order."""
+OPEN_POINTS: Final = ("fence", "fenced", "restore", "restored")
+INGEST_POINTS: Final = ("begin", "lanes", "letters", "offsets", "commit", "committed")
+TROUBLES: Final = (
+    "queue full", "queue short", "refused", "unanswered", "unanswered, for ever", "answer lost", "answer lost, for ever",
+)  # fmt: skip
+INGEST_TROUBLES: Final = tuple(trouble for trouble in TROUBLES if trouble != "queue short")
+"""What can go wrong with one commit while everybody lives."""
+
+FAULTS: Final = (
+    "crash", "task point", "open point", "ingest point", "ingest crash", "trouble", "ingest trouble", "move", "pause",
+    "stale copy", "lost copy", "time", "compact", "retain", "garbage", "ingest move", "ingest pause", "command",
+)  # fmt: skip
+_FAULT_SHARE: Final = 0.25
+_WEIGHTS: Final = (0, 0, 1, 1, 1, 5)
+"""Drawn for each fault: off as often as not quite, and seldom extreme."""
+
+
+class Step(NamedTuple):
+    """One thing that happens; the seed decides about what it leaves open."""
+
+    name: str
+    seed: int
+    args: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Swarm:
+    """What a run is like."""
+
+    partitions: int
+    workers: int
+    ingests: int
+    raw_partitions: int
+    mix: Mix
+    flushes: float
+    markers_late: float
+    recent_rows_max: int
+    batch_rows_max: int
+    own_in_flight_max: int
+    record_rows_max: int
+    ledger_rows_max: int
+    stale: float
+    """Share of deliveries after which records stay queued in the worker."""
+    faults: dict[str, int]
+
+
+class Script(NamedTuple):
+    """A run, reproducible from its parts."""
+
+    seed: int
+    swarm: Swarm
+    steps: tuple[Step, ...]
+
+
+def swarm_of(random: Random) -> Swarm:
+    """Draw what a run is like."""
+    networks = NETWORKS[: random.choice((1, 2, 3))]
+    # A ledger that forgets soon cannot be asked for what is long gone.
+    short = random.random() < 1 / 5
+    mix = Mix(
+        users=random.choice((4, 20, 60, 300)),
+        networks=networks,
+        busy=random.choice((0.0, 0.5, 1.2)),
+        hours_per_event=random.choice((0.01, 1.0, 10.0)),
+        late=random.choice((0.0, 0.1, 0.5)),
+        selves=random.choice((0.0, 0.02, 0.5)),
+        duplicates=0.0 if short else random.choice((0.0, 0.02, 0.3)),
+        retractions=0.0 if short else random.choice((0.0, 0.05, 0.3)),
+        broken=random.choice((0.0, 0.01, 0.1)),
+        heartbeats=random.choice((0.0, 0.01)),
+    )
+    return Swarm(
+        partitions=random.choice((1, 2, 2, 3)),
+        workers=random.choice((2, 2, 3)),
+        ingests=random.choice((1, 2)),
+        raw_partitions=random.choice((1, 2)),
+        mix=mix,
+        flushes=random.choice((0.0, 0.1, 1.0)),
+        markers_late=random.choice((0.0, 0.2, 1.0)),
+        recent_rows_max=random.choice((1, 20, 50_000)),
+        batch_rows_max=random.choice((60, 300, 50_000)),
+        own_in_flight_max=random.choice((0, 3, 256)),
+        record_rows_max=random.choice((7, 100, 4_000)),
+        ledger_rows_max=random.choice((64, 400)) if short else _LEDGER_ROWS_MAX,
+        stale=random.choice((0.0, 0.3, 0.9)),
+        faults={fault: random.choice(_WEIGHTS) for fault in FAULTS},
+    )
+
+
+def script_of(seed: int) -> Script:
+    """Draw a run."""
+    random = Random(seed)
+    swarm = swarm_of(random)
+    steps: list[Step] = []
+
+    def add(name: str, *args: Any) -> None:
+        steps.append(Step(name, random.getrandbits(32), args))
+
+    records = list(feed(swarm.mix, random, EVENTS_MIN))
+    kinds = [fault for fault in FAULTS if swarm.faults[fault]]
+    weights = [swarm.faults[fault] for fault in kinds]
+    at = 0
+    while at < len(records):
+        count = random.randint(1, _RECORDS_PER_STEP_MAX)
+        add("report", *_placed(swarm, random, records[at : at + count]))
+        at += count
+        add("ingest", random.randrange(swarm.ingests))
+        for _ in range(random.randint(1, 2 * swarm.partitions)):
+            add("work", random.randrange(swarm.partitions))
+            while kinds and random.random() < _FAULT_SHARE:
+                fault = random.choices(kinds, weights)[0]
+                add(fault, *_arguments(fault, swarm, random))
+        add("markers")
+        add("recover")
+    for _ in range(CRASHES_MIN):
+        steps.insert(random.randrange(len(steps)), Step("crash", random.getrandbits(32), (random.randrange(swarm.workers),)))
+    return Script(seed, swarm, tuple(steps))
+
+
+def _placed(swarm: Swarm, random: Random, records: list[Fed]) -> list[tuple[int, Fed]]:
+    """Return records with their raw partitions."""
+    return [(random.randrange(swarm.raw_partitions), record) for record in records]
+
+
+def _arguments(fault: str, swarm: Swarm, random: Random) -> tuple[Any, ...]:
+    worker, ingest = random.randrange(swarm.workers), random.randrange(swarm.ingests)
+    match fault:
+        case "task point":
+            return worker, random.choice(TASK_POINTS)
+        case "open point":
+            return worker, random.choice(OPEN_POINTS)
+        case "ingest point":
+            return ingest, random.choice(INGEST_POINTS)
+        case "trouble":
+            return worker, random.choice(TROUBLES)
+        case "ingest trouble":
+            return ingest, random.choice(INGEST_TROUBLES)
+        case "time":
+            return (random.choice((1, 20, 20, 3_600, 86_400 * 4)),)
+        case "ingest crash" | "ingest pause":
+            return (ingest,)
+        case "command":
+            name = random.choice(("forget", "forget", "unforget"))
+            return name, f"u{random.randrange(min(swarm.mix.users, 8))}", random.random() >= _REFUSED_SHARE
+        case "compact" | "retain" | "garbage" | "move" | "ingest move":
+            return ()
+    return (worker,)

@@ -1,0 +1,138 @@
+"""What becomes of commands; on a real Kafka: tests/engine/test_control.py."""
+
+import json
+from collections import Counter
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.control import Command, CommandRecord, decode_record, encode_command, sign
+from schemas.dead_letter import decode_headers
+from schemas.packed import COMMANDS, FORGET, decode
+from schemas.times import format_ms
+from schemas.users import keyed_hash
+from streams.control import Decided, RawCommand, decide
+from streams.control_secrets import ControlKey, ControlSecrets
+
+NOW = 1_800_000_000_000
+HASH_KEY = b"hash key"
+OPS, AUDIT = ControlKey(b"s" * 16, frozenset({"forget", "unforget"})), ControlKey(b"t" * 16, frozenset({"unforget"}))
+SECRETS = ControlSecrets({"ops": OPS, "audit": AUDIT}, "ops", HASH_KEY)
+COMMAND = Command(id="c1", command="forget", user="u:1", key="ops", issued=format_ms(NOW), reason="asked for")
+
+
+def signed(by: ControlKey = OPS, **fields: str) -> bytes:
+    return encode_command(sign(msgspec.structs.replace(COMMAND, **fields), by.secret))
+
+
+def decided(*values: bytes | None, issued_ms: dict[str, int] | None = None) -> Decided:
+    raw = [RawCommand(value, 40 + at, NOW) for at, value in enumerate(values)]
+    return decide(raw, "control.v1", SECRETS, {} if issued_ms is None else issued_ms)
+
+
+def records(*values: bytes) -> list[CommandRecord]:
+    return [decode_record(value) for _, value in decided(*values).records]
+
+
+def test_a_command_that_is_in_order_is_a_lane_record_and_a_public_record_without_the_user() -> None:
+    outcome = decided(signed())
+    [value] = outcome.lane
+    record = decode(value)
+    assert (record.kind, record.rows, record.targets, record.labels) == (COMMANDS, 1, [b"u:1"], ["c1"])
+    row = {name: int(record.columns[name][0]) for name in ("command", "time", "epoch")}
+    assert row == {"command": FORGET, "time": NOW, "epoch": 40}
+    [(key, public)] = outcome.records
+    assert key == b"c1"
+    assert b"u:1" not in public
+    found = decode_record(public)
+    assert (found.accepted, found.why, found.epoch, found.reason) == (True, None, 40, "asked for")
+    assert found.subject == keyed_hash(b"u:1", HASH_KEY).hex()
+    assert outcome.counts == Counter(read=1, accepted=1)
+
+
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        (signed(key="nobody"), "unknown_key"),
+        (signed(AUDIT), "bad_signature"),
+        (signed(AUDIT, key="audit"), "not_permitted"),
+        (signed(reason=" "), "no_reason"),
+        (signed(reason="r" * 1001), "reason_too_long"),
+        (signed(user=""), "user_unusable"),
+        (signed(user="ü" * 129), "user_unusable"),
+        (signed(user="a\nb"), "user_unusable"),
+        (signed(id=""), "id_unusable"),
+        (signed(id="i" * 65), "id_unusable"),
+        (signed(issued=format_ms(NOW + 300_001)), "issued_ahead"),
+    ],
+)
+def test_a_command_that_is_not_in_order_is_refused_and_the_public_record_says_why(value: bytes, why: str) -> None:
+    outcome = decided(value)
+    assert not outcome.lane
+    assert [(of.accepted, of.why) for of in records(value)] == [(False, why)]
+    assert outcome.counts == Counter(read=1, refused=1)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        signed(reason="r" * 1000),
+        signed(user="ü" * 128),
+        signed(id="i" * 64),
+        signed(issued=format_ms(NOW + 300_000)),
+        signed(AUDIT, key="audit", command="unforget"),
+    ],
+)
+def test_what_is_just_within_the_limits_is_obeyed(value: bytes) -> None:
+    assert len(decided(value).lane) == 1
+
+
+def test_a_command_sent_again_is_refused_also_by_another_process() -> None:
+    first, second = signed(), signed(id="c2", issued=format_ms(NOW + 1))
+    remembered: dict[str, int] = {}
+    assert decided(first, second, first, second, issued_ms=remembered).counts["refused"] == 2
+    assert decided(first, second, issued_ms=remembered).counts == Counter(read=2, refused=2)
+
+
+def test_the_times_of_one_key_do_not_hold_up_another() -> None:
+    later = signed(issued=format_ms(NOW + 5))
+    assert decided(later, signed(AUDIT, key="audit", command="unforget")).counts["accepted"] == 2
+
+
+def test_a_refused_command_leaves_no_time_behind() -> None:
+    assert decided(signed(reason="", issued=format_ms(NOW + 5)), signed()).counts == Counter(
+        read=2, refused=1, accepted=1
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (None, "broken_json"),
+        (b"{", "broken_json"),
+        (b"\xff", "broken_json"),
+        (b"[" * 100_000, "record_too_large"),
+        (b"[" * 10_000, "wrong_type"),
+        (b"17", "wrong_type"),
+        (json.dumps({"id": "c"}).encode(), "wrong_type"),
+        (signed(issued="yesterday"), "time_invalid"),
+        (signed(issued="1969-01-01T00:00:00Z"), "time_invalid"),
+        (signed() + b" " * 16_384, "record_too_large"),
+    ],
+)
+def test_what_is_no_command_is_a_dead_letter(value: bytes | None, reason: str) -> None:
+    outcome = decided(value)
+    [letter] = outcome.letters
+    why = decode_headers(letter.headers)
+    assert (why.reason, why.source_topic, why.source_offset, letter.value) == (reason, "control.v1", 40, value)
+    assert outcome.counts == Counter(read=1, dead_lettered=1)
+    assert not outcome.lane
+    assert not outcome.records
+
+
+@given(st.lists(st.binary(max_size=30) | st.sampled_from([signed(), signed(key="x"), b"null"]), max_size=5))
+def test_every_record_has_one_outcome(values: list[bytes]) -> None:
+    counts = decided(*values).counts
+    assert counts["read"] == len(values) == counts["accepted"] + counts["refused"] + counts["dead_lettered"]
