@@ -140,7 +140,9 @@ def _check_control(control: ControlSettings, layer: Layer) -> None:
     if len(control.keys) > CONTROL_KEYS_MAX:
         message = f"There can be at most {CONTROL_KEYS_MAX} keys"
         raise _unusable(("control", "keys"), message, {}, layer)
-    secrets = {("control", "keys", name, "secret"): key.secret for name, key in control.keys.items()}
+    secrets: dict[tuple[str, ...], str] = {
+        ("control", "keys", name, "secret"): key.secret for name, key in control.keys.items()
+    }
     if control.hash_key:
         secrets["control", "hash_key"] = control.hash_key
     for path, secret in secrets.items():

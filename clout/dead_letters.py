@@ -1,31 +1,15 @@
-"""Reads dead letters: all that the topics hold, which of them were sent again, and which of them are asked for.
-
-A reader goes to the end that the log has when it begins, also past what transactions under way hold back: it waits
-for these. Else a mark behind another writer's open transaction would be overlooked, and its letter sent twice.
-"""
+"""Reads dead letters: all that the topics hold, which of them were sent again, and which of them are asked for."""
 
 import re
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple, Self
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Message
 
+from clout.whole_topic import extents, reading, records
 from schemas.dead_letter import DeadLetter, Header, decode_headers, decode_mark, original_headers
-from streams import clients
-from streams.errors import CloutError
 from streams.settings import KafkaSettings
-
-POLL_SECONDS: Final = 0.1
-"""A reader asks for so long; it is not told earlier that the end is reached."""
-METADATA_TIMEOUT_SECONDS: Final = 10.0
-STALLED_SECONDS_MAX: Final = 60.0
-"""Longest wait for a transaction under way; the broker ends an abandoned one much sooner."""
-FETCH_WAIT_MS: Final = 20
-BATCH_RECORDS: Final = 500
-FETCHED_KILOBYTES_MAX: Final = 16_384
-"""What a reader holds in memory before it is asked for; a dead letter has at most 8 MiB."""
 
 _PLACE: Final = re.compile(r"([\w.-]{1,249})/(\d{1,9})@(\d{1,18})(?:\[(\d{1,9})\])?", re.ASCII)
 
@@ -130,76 +114,17 @@ def letters(kafka: KafkaSettings, group: str, topics: Sequence[str]) -> Iterator
 
     Every partition is read twice, for its marks first, so that memory does not grow with the letters.
     """
-    reader = clients.consumer(
-        kafka,
-        {
-            "group.id": group,
-            "enable.partition.eof": True,
-            "queued.max.messages.kbytes": FETCHED_KILOBYTES_MAX,
-            # Else the broker lets half a second pass before it says that there is no more.
-            "fetch.wait.max.ms": FETCH_WAIT_MS,
-        },
-    )
-    try:
-        for place, begin, end in _extents(kafka, group, topics):
-            marks = Marks(begin, end)
-            for message in _records(reader, place, begin, end):
+    with reading(kafka, group) as reader:
+        for extent in extents(kafka, group, topics):
+            marks = Marks(extent.begin, extent.end)
+            for message in records(reader, extent):
                 offset = _mark(message)
                 if offset is not None:
                     marks.add(offset)
-            for message in _records(reader, place, begin, end):
+            for message in records(reader, extent):
                 letter = _letter(message, marks)
                 if letter is not None:
                     yield letter
-    except KafkaException as error:
-        raise CloutError(
-            "the dead letters cannot be read", detail=error.args[0].str(), hint="check --broker and that Kafka runs"
-        ) from error
-    finally:
-        reader.close()
-
-
-def _extents(kafka: KafkaSettings, group: str, topics: Sequence[str]) -> Iterator[tuple[TopicPartition, int, int]]:
-    """Yield each partition with its first offset and its end, records of open transactions included."""
-    asker = clients.consumer(kafka, {"group.id": group, "isolation.level": "read_uncommitted"})
-    try:
-        for topic in topics:
-            partitions = asker.list_topics(topic, timeout=METADATA_TIMEOUT_SECONDS).topics[topic].partitions
-            if not partitions:
-                raise CloutError(f"topic {topic} is missing", hint="run `clout topics create`")
-            for partition in sorted(partitions):
-                place = TopicPartition(topic, partition)
-                begin, end = asker.get_watermark_offsets(place, timeout=METADATA_TIMEOUT_SECONDS)
-                yield place, begin, end
-    finally:
-        asker.close()
-
-
-def _records(reader: Consumer, place: TopicPartition, begin: int, end: int) -> Iterator[Message]:
-    """Yield the committed records of a partition from `begin` to `end`."""
-    if begin >= end:
-        return
-    reader.assign([TopicPartition(place.topic, place.partition, begin)])
-    deadline = time.monotonic() + STALLED_SECONDS_MAX
-    while True:
-        for message in reader.consume(BATCH_RECORDS, POLL_SECONDS):
-            error = message.error()
-            offset: Any = message.offset()
-            if error is not None and error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001 - its public name
-                raise KafkaException(error)
-            if offset >= end:
-                return
-            if error is None:
-                deadline = time.monotonic() + STALLED_SECONDS_MAX
-                yield message
-                if offset + 1 >= end:
-                    return
-        if time.monotonic() > deadline:
-            raise CloutError(
-                f"{place.topic}/{place.partition} cannot be read to its end",
-                detail="a transaction has been under way there for long",
-                hint="try again; if it stays so, look for a writer that hangs",
-            )
 
 
 def _headers(message: Message) -> list[Header]:

@@ -15,9 +15,11 @@ from clout import VERSION
 from clout.commands import (
     broker,
     config,
+    control,
     demo,
     dlq,
     export,
+    forget,
     ingest,
     replay,
     score,
@@ -39,7 +41,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (demo, up, broker, topics, ingest, score, replay, wait, status, tail, show, export, dlq, config):
+for module in (
+    *(demo, up, broker, topics, ingest, score, replay, wait, status, tail, show, export),
+    *(dlq, forget, control, config),
+):
     module.register(app)
 
 

@@ -45,9 +45,9 @@ class ScoreChange(Struct, frozen=True, gc=False):
 
     user: UserId
     sequence: Annotated[int, Meta(ge=1, description="1, 2, 3 … for each user, without gap or repeat.")]
-    score: Annotated[Score | None, Meta(description="The score; null when the user was forgotten.")]
+    score: Annotated[Score | None, Meta(description="The score; null when all was taken back, or the user forgotten.")]
     previous: Annotated[Score | None, Meta(description="The score before; null at the first and after null.")]
-    subscores: Annotated[Subscores | None, Meta(description="Null when the user was forgotten.")]
+    subscores: Annotated[Subscores | None, Meta(description="Null when there is no score.")]
     networks: Annotated[dict[str, Score], Meta(description="The score on each network by itself.")]
     as_of: Annotated[TimeText, Meta(description="The moment that the score speaks of, RFC 3339 in UTC.")]
     cause: Annotated[Cause, Meta(description="Why the score moved: the weightiest cause.")]

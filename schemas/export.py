@@ -24,10 +24,10 @@ class UserState(Struct, frozen=True):
     """One user's score, as last published, with the sums behind it."""
 
     user: UserId
-    score: Score | None
+    score: Annotated[Score | None, Meta(description="The score; null when all that others did was taken back.")]
     sequence: Annotated[int, Meta(ge=0)]
     as_of: TimeText
-    subscores: Subscores | None
+    subscores: Annotated[Subscores | None, Meta(description="Null when there is no score.")]
     networks: dict[str, NetworkState]
 
 

@@ -7,7 +7,7 @@ On the wire a packed record is one MessagePack array:
 `networks`, `labels` (collectors' names, or references of adjustments), `actors` and `targets` are lists of distinct
 values (user ids as UTF-8 bytes); `columns` are little-endian arrays of `rows` elements each, in the order of
 `COLUMNS[kind]`; columns of indices point into those lists. An account column may be empty, which says that every
-account named is the user it resolves to; any other of `OPTIONAL` may be, which says that it is zero in every row.
+account named is the user it resolves to.
 
 A retraction travels among interactions, so that it keeps its place after what it takes back: its kind is
 `schemas.interaction.RETRACT_CODE`, its event hash that of the event taken back, its target its own actor.
@@ -43,7 +43,6 @@ INTERACTIONS: Final = "interactions"
 CREDITS: Final = "credits"
 ADJUSTMENTS: Final = "adjustments"
 COMMANDS: Final = "commands"
-LEDGER: Final = "ledger"
 
 FORGET: Final = 1
 UNFORGET: Final = 2
@@ -80,26 +79,10 @@ COLUMNS: Final[dict[str, dict[str, np.dtype[Any]]]] = {
         | _GRANT,
         # What somebody who may decided; label is the command's id, epoch its offset in the control topic.
         COMMANDS: {"target": "<u2", "label": "<u2", "command": "u1", "time": "<i8", "epoch": "<u8"},
-        # Never in a lane: what the actors stage keeps of the events it has taken in (`streams.ledger`).
-        LEDGER: {
-            "actor": "<u2",
-            "target": "<u2",
-            "network": "u1",
-            "kind": "u1",
-            "label": "<u2",
-            "time": "<i8",
-            "event_hash": "<u8",
-        }
-        | _GRANT
-        | {"rate_lead": "<i8", "former_target": "<u8", "former_x": "<f8", "former_time": "<i8"},
     }.items()
 }
 """Column names and types of each kind of record, in wire order; times in ms UTC."""
 
-OPTIONAL: Final = frozenset(
-    {"actor_account", "target_account", "rate_lead", "former_target", "former_x", "former_time"}
-)
-"""Columns that may be empty."""
 
 _SEQUENCE_DIGITS_MAX: Final = len(str(SEQUENCE_MAX))
 
@@ -266,7 +249,7 @@ def peek(value: bytes) -> Peek:
 
 
 def _column(name: str, kind: np.dtype[Any], content: bytes, wire: _Wire) -> NDArray[Any]:
-    if not content and name in OPTIONAL:
+    if not content and name.endswith("_account"):
         return np.empty(0, kind)
     if len(content) != wire.rows * kind.itemsize:
         raise PackedError(f"column {name} has {len(content)} bytes; {wire.rows} rows need {wire.rows * kind.itemsize}")
@@ -279,7 +262,7 @@ def _column(name: str, kind: np.dtype[Any], content: bytes, wire: _Wire) -> NDAr
 
 
 def _check_lists(wire: _Wire) -> None:
-    longest = max(map(len, (wire.labels, wire.actors, wire.targets)))
+    longest = max(len(wire.labels), len(wire.actors), len(wire.targets))
     if longest > LANE_RECORD_ROWS_MAX:
         raise PackedError(f"a list of {longest} entries, at most {LANE_RECORD_ROWS_MAX}")
     if len(wire.networks) > NETWORKS_MAX:
@@ -291,7 +274,7 @@ def _check_values(name: str, column: NDArray[Any], kind: str) -> None:
     known = _KNOWN_CODES.get((kind, name))
     if known is not None and not known[column].all():
         raise PackedError(f"column {name} holds the unknown code {int(column[~known[column]][0])}")
-    if name == "time" and kind != LEDGER and len(column):
+    if name == "time" and len(column):
         for time in (int(column.min()), int(column.max())):
             if not TIME_MS_MIN <= time < TIME_MS_MAX:
                 raise PackedError(f"column time holds {time} ms, outside 1970 to 2099")

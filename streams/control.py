@@ -54,6 +54,8 @@ class Decided(NamedTuple):
 
 def decide(commands: Sequence[RawCommand], topic: str, secrets: ControlSecrets, issued_ms: dict[str, int]) -> Decided:
     """Judge commands in their order; `issued_ms` says when each key last issued one, and is brought up to date."""
+    for name in issued_ms.keys() - secrets.keys.keys():
+        del issued_ms[name]  # Offset metadata is small: keys that are configured no more must not fill it.
     decided = Decided([], [], [], Counter(read=len(commands)))
     for raw in commands:
         try:

@@ -2,7 +2,7 @@
 
 Every event that the actors stage takes in is a row, numbered as it comes; so is every retraction, as a *mark* that
 says what became of the event of that hash (kinds `HELD_CODE` and `TAKEN_CODE`, no grant). Rows lie in packed blocks
-(`schemas.packed.LEDGER`) in the store's `ledger` table and in the changelog, under `LEDGER_KEY` and the number of their
+(`streams.ledger_block`) in the store's `ledger` table and in the changelog, under `LEDGER_KEY` and the number of their
 first row (u8, big-endian).
 
 In memory there are only the fingerprints of the rows (`streams.fingerprints`), rebuilt from the blocks on restore; a
@@ -11,7 +11,7 @@ of the rows that the ledger may have, and goes when it is older than the window 
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -20,12 +20,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.interaction import RETRACT_CODE
-from schemas.packed import LEDGER, PackedError, Record, decode, peek
-from schemas.packed import encode as encode_block
-from schemas.users import user_hashes
+from schemas.users import user_hash
 from streams.errors import CloutError
 from streams.fingerprints import HELD, LIVE, TAKEN, Fingerprints, Judged
-from streams.packing import Rows, cut
+from streams.ledger_block import Block, BlockError, decode_block, encode_blocks, without
+from streams.packing import Rows
 from streams.store import LEDGER_KEY, Row
 
 HELD_CODE: Final = 253
@@ -39,7 +38,6 @@ _STATUS_OF_KIND[HELD_CODE] = HELD
 ANYBODY: Final = b"\0"
 """In the place of a user who was forgotten; no user has this id."""
 
-BLOCK_ROWS_MAX: Final = 4_096
 _SLICES_OF_WINDOW: Final = 24
 _SLICES_OF_ROWS: Final = 32
 _BLOCKS_HELD_MAX: Final = 64
@@ -92,7 +90,7 @@ class Found(NamedTuple):
 
     actor_hash: NDArray[np.uint64]
     anybody: NDArray[np.bool_]
-    """The actor was forgotten since."""
+    """The actor has been forgotten since."""
     targets: list[bytes]
     networks: list[str]
     labels: list[str]
@@ -119,11 +117,6 @@ class Entered(NamedTuple):
     state: LedgerState
 
 
-class _Block(NamedTuple):
-    record: Record
-    actor_hashes: NDArray[np.uint64]
-
-
 class Ledger:
     """The rows of one partition; changed only by `apply`, after the commit."""
 
@@ -133,15 +126,15 @@ class Ledger:
         Raise `CloutError` when blocks are missing or cannot be read.
         """
         self._read = read
-        self._blocks: OrderedDict[int, _Block] = OrderedDict()
+        self._blocks: OrderedDict[int, Block] = OrderedDict()
         self._prints = Fingerprints(state.first_row)
         self._starts: list[int] = []
         for key, value in blocks:
-            first, record = first_row(key), _decoded(value)
+            first, block = first_row(key), _decoded(value)
             if first != self._prints.next:
                 raise _damaged(f"row {self._prints.next} is missing: the next block begins at row {first}")
             self._starts.append(first)
-            self._prints.insert(record.columns["event_hash"], _STATUS_OF_KIND[record.columns["kind"]])
+            self._prints.insert(block.columns["event_hash"], _STATUS_OF_KIND[block.columns["kind"]])
         if self._prints.next != state.next_row:
             raise _damaged(f"blocks end before row {self._prints.next}, the task's record says {state.next_row}")
 
@@ -160,33 +153,29 @@ class Ledger:
             for name in _NUMBERS
         }
         actor_hash, anybody = np.zeros(size, np.uint64), np.zeros(size, np.bool_)
-        for block in np.unique(block_of).tolist():
-            at = np.flatnonzero(block_of == block)
-            record, hashes = self._block(self._starts[block])
-            inside = rows[at] - self._starts[block]
-            actor = record.columns["actor"][inside]
-            actor_hash[at] = hashes[actor]
-            anybody[at] = [record.actors[number] == ANYBODY for number in actor.tolist()]
+        for number in np.unique(block_of).tolist():
+            at = np.flatnonzero(block_of == number)
+            start = self._starts[number]
+            block = self._block(start)
+            inside = rows[at] - start
             for name in _NUMBERS:
-                if len(record.columns[name]):
-                    columns[name][at] = record.columns[name][inside]
-            lists: Sequence[tuple[str, list[Any], Sequence[Any]]] = (
-                ("target", targets, record.targets),
-                ("network", networks, record.networks),
-                ("label", labels, record.labels),
-            )
-            for name, out, names in lists:
-                for place, number in zip(at.tolist(), record.columns[name][inside].tolist(), strict=True):
-                    out[place] = names[number]
+                if len(block.columns[name]):
+                    columns[name][at] = block.columns[name][inside]
+            where = [block.columns[name][inside].tolist() for name in ("actor", "target", "network", "label")]
+            for place, actor, target, network, label in zip(at.tolist(), *where, strict=True):
+                who = block.actors[actor]
+                actor_hash[place], anybody[place] = user_hash(who), who == ANYBODY
+                targets[place] = block.targets[target]
+                networks[place], labels[place] = block.networks[network], block.labels[label]
         return Found(actor_hash, anybody, targets, networks, labels, **columns)
 
     def enter(self, rows: Rows, newest_arrival: int, state: LedgerState, limits: LedgerLimits) -> Entered:
         """Return what adding rows comes to: their blocks, deletions of expired ones, and the new state."""
         first = state.next_row
         blocks: list[Row] = []
-        for _, value in cut(rows, [(0, np.arange(len(rows)))], BLOCK_ROWS_MAX):
+        for count, value in encode_blocks(rows):
             blocks.append((block_key(first), value))
-            first += peek(value).rows
+            first += count
         slices = [Slice(part.first_row, part.first_arrival, part.last_arrival) for part in state.slices]
         window_ms = limits.window_seconds * 1000
         if slices:
@@ -219,24 +208,23 @@ class Ledger:
             self._blocks.pop(start, None)
 
     def without(self, user: bytes) -> list[Row]:
-        """Return the blocks that name a user as the actor, without the name."""
+        """Return the blocks that name a user, without the name."""
         rows: list[Row] = []
         for start in self._starts:
-            record = self._block(start).record
-            if user in record.actors:
-                actors = [ANYBODY if actor == user else actor for actor in record.actors]
-                rows.append((block_key(start), encode_block(record._replace(actors=actors))))
+            key = block_key(start)
+            value = without(self._read(key), user, ANYBODY)
+            if value is not None:
+                rows.append((key, value))
                 self._blocks.pop(start, None)
         return rows
 
-    def _block(self, start: int) -> _Block:
+    def _block(self, start: int) -> Block:
         block = self._blocks.pop(start, None)
         if block is None:
             value = self._read(block_key(start))
             if value is None:
                 raise _damaged(f"the block of row {start} is missing")
-            record = _decoded(value)
-            block = _Block(record, user_hashes(record.actors))
+            block = _decoded(value)
         self._blocks[start] = block
         if len(self._blocks) > _BLOCKS_HELD_MAX:
             self._blocks.popitem(last=False)
@@ -265,14 +253,11 @@ def first_row(key: bytes) -> int:
     return int.from_bytes(key[len(LEDGER_KEY) :], "big")
 
 
-def _decoded(value: bytes) -> Record:
+def _decoded(value: bytes) -> Block:
     try:
-        record = decode(value)
-    except PackedError as error:
-        raise _damaged(error.reason) from error
-    if record.kind != LEDGER:
-        raise _damaged(f"a block holds {record.kind}")
-    return record
+        return decode_block(value)
+    except BlockError as error:
+        raise _damaged(str(error)) from error
 
 
 def _damaged(detail: str) -> CloutError:

@@ -34,7 +34,7 @@ class Rows(NamedTuple):
 
 
 @numba.njit(cache=True, nogil=True)
-def _renumber(index: Any, slots: Any, kept: Any, renumbered: Any) -> int:
+def renumber(index: Any, slots: Any, kept: Any, renumbered: Any) -> int:
     """Number the distinct values of `index` by first appearance; `slots` is all zero before and after."""
     count = 0
     for row in range(len(index)):
@@ -61,7 +61,7 @@ class _Renumberer(Generic[T]):
 
     def __call__(self, index: Index) -> tuple[list[T], NDArray[np.uint16]]:
         renumbered = np.empty(len(index), np.uint16)
-        count = _renumber(index, self.slots, self.kept, renumbered)
+        count = renumber(index, self.slots, self.kept, renumbered)
         entries = self.entries
         return [entries[at] for at in self.kept[:count].tolist()], renumbered
 

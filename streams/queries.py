@@ -19,7 +19,7 @@ _PIECE_ROWS: Final = 2_000
 
 
 def user_states(rows: Sequence[tuple[bytes, bytes]], networks: Sequence[str]) -> Iterator[UserState]:
-    """Yield what stored rows say of their users, as last published."""
+    """Yield what stored rows say of their users, as last published; no score where every credit was taken back."""
     heads, entries = decode_targets([row for _, row in rows], len(networks))
     for at, (user, _), head in zip(count(), rows, heads, strict=False):
         parts = {
@@ -34,12 +34,14 @@ def user_states(rows: Sequence[tuple[bytes, bytes]], networks: Sequence[str]) ->
             for name, entry in zip(networks, entries[at], strict=True)
             if entry["events"]
         }
+        score = int(head["score_tenths"]) / 10
+        subscores = (int(head[name]) / 10 for name in ("reach_tenths", "amplification_tenths", "network_tenths"))
         yield UserState(
             user.decode(),
-            int(head["score_tenths"]) / 10,
+            score or None,
             int(head["sequence"]),
             format_ms(int(head["as_of"])),
-            Subscores(*(int(head[name]) / 10 for name in ("reach_tenths", "amplification_tenths", "network_tenths"))),
+            Subscores(*subscores) if score else None,
             parts,
         )
 
@@ -55,7 +57,7 @@ def routes(tasks: Mapping[int, Task], partitions: int) -> list[Route]:
             return _elsewhere(partition)
         row = task.store.target(user)
         if row is None:
-            return JSONResponse({"error": f"user {user.decode()!r} is unknown: nobody has engaged with them"}, 404)
+            return JSONResponse({"error": f"user {user.decode()!r} is unknown: nobody engaged, or they left"}, 404)
         answer = next(user_states([(user, row)], task.state.networks))
         return Response(encode_user(answer), media_type="application/json")
 

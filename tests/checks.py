@@ -34,11 +34,13 @@ def committed(kafka: KafkaSettings, topic: str) -> list[tuple[bytes | None, byte
 
 
 def changes_of(kafka: KafkaSettings, topic: str) -> dict[str, list[ScoreChange]]:
-    """Every user's changes, in the order of the topic."""
+    """Every user's changes, in the order of the topic; a tombstone may follow the change of one who is forgotten."""
     found: dict[str, list[ScoreChange]] = {}
     for key, value in committed(kafka, topic):
         assert key is not None
-        assert value is not None
+        if value is None:
+            assert found[key.decode()][-1].cause == "forget"
+            continue
         change = decode_change(value)
         assert change.user.encode() == key
         found.setdefault(change.user, []).append(change)

@@ -33,7 +33,7 @@ def command(
     if found is None:
         raise CloutError(
             f"{user} has no score",
-            detail="nobody has engaged with this user yet",
+            detail="nobody has engaged with this user yet, or they were forgotten",
             hint="ids are as in the events, with their prefix and in the same case; `clout wait` if they just came in",
         )
     if as_json:
@@ -67,4 +67,4 @@ def panel(state: UserState) -> Panel:
 
 
 def _score(score: float | None) -> str:
-    return "forgotten" if score is None else f"{score:.1f}"
+    return "no score" if score is None else f"{score:.1f}"

@@ -1,6 +1,7 @@
 """`clout status`: what runs, where it is, and whether the counts add up."""
 
-from typing import Annotated, Any
+from collections.abc import Sequence
+from typing import Annotated, Any, Final
 
 import msgspec
 import typer
@@ -13,7 +14,9 @@ from clout.commands.wait import reader_of
 from streams.errors import CloutError
 from streams.progress import Conservation, Reading, conservation
 from streams.progress_reader import tasks_by_partition
-from streams.status import IngestStatus, WorkerStatus
+from streams.status import IngestStatus, LedgerStatus, WorkerStatus
+
+_HOUR_SECONDS: Final = 3_600.0
 
 
 def register(app: typer.Typer) -> None:
@@ -50,6 +53,8 @@ def command(
     else:
         console = Console(soft_wrap=True)
         console.print(_table(ingests, workers))
+        for line in _ledger_lines([task.ledger for task in tasks.values()]):
+            console.print(line, highlight=False)
         console.print()
         console.print(conservation_table(sums))
         for line in retraction_lines(sums):
@@ -95,3 +100,14 @@ def _table(ingests: list[IngestStatus], workers: list[WorkerStatus]) -> Table:
 def _lanes(numbers: dict[str, int]) -> str:
     """Write what is known of the two lanes, as `actors / targets`."""
     return " / ".join(f"{numbers[lane]:,}" for lane in ("actors", "targets") if lane in numbers)
+
+
+def _ledger_lines(ledgers: Sequence[LedgerStatus]) -> list[str]:
+    """Say how much the partitions recognise when it comes again, and over which time.
+
+    >>> _ledger_lines([LedgerStatus(rows=12_000, window_seconds=5_400.0), LedgerStatus()])
+    ['ledger: 12,000 events and retractions; effective window 1.50 h']
+    """
+    held = [ledger for ledger in ledgers if ledger.rows]
+    rows, hours = sum(of.rows for of in held), max((of.window_seconds for of in held), default=0.0) / _HOUR_SECONDS
+    return [f"ledger: {rows:,} events and retractions; effective window {hours:.2f} h"] if held else []

@@ -18,8 +18,8 @@ _COLUMNS: Final[dict[str, Callable[[Conservation], int]]] = {
     "heartbeat": lambda of: of.heartbeat,
     "retracting": lambda of: of.retracting,
 }
-_WHERE_ANY: Final = frozenset({"withheld", "forgotten"})
-"""Columns that are left out while they hold nothing: a terminal is narrow."""
+_ALWAYS: Final = frozenset({"read", "applied", "duplicate", "dead-lettered"})
+"""Columns that are there even where they hold nothing; with all of them a terminal would be too narrow."""
 
 
 def conservation_table(sums: Iterable[Conservation]) -> Table:
@@ -27,12 +27,10 @@ def conservation_table(sums: Iterable[Conservation]) -> Table:
     table = Table("network", box=None, pad_edge=False)
     sums = list(sums)
     columns = [
-        (heading, count)
-        for heading, count in _COLUMNS.items()
-        if heading not in _WHERE_ANY or any(count(of) for of in sums)
+        (heading, count) for heading, count in _COLUMNS.items() if heading in _ALWAYS or any(count(of) for of in sums)
     ]
     for heading, _ in columns:
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", overflow="fold")
     table.add_column("")
     for of in sums:
         counts = [count(of) for _, count in columns]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from schemas.change import CAUSES
 from schemas.interaction import RETRACT_CODE
-from schemas.packed import ADJUSTMENTS, CREDITS, INTERACTIONS, LEDGER, Record
+from schemas.packed import ADJUSTMENTS, CREDITS, INTERACTIONS, Record
 from schemas.users import user_hashes
 from scorer.actor_state import decode_actors, encode_actors
 from scorer.actors import Grants, Past, Undo, fold_actors, influences, no_past
@@ -144,8 +144,11 @@ def fold(
     columns |= dict(zip(("reach", "amplification", "influence"), (part[granted] for part in grants), strict=True))
     adjustments = _adjustments(judged, state)
     adjusted = user_hashes(adjustments.targets)
+    there = (states["events"] > 0).tolist()
+    encoded = zip(keys, encode_actors(states), there, strict=True)
     return ActorsOutcome(
-        list(zip(keys, encode_actors(states), strict=True)),
+        # Of an actor who was forgotten nothing is left to take back from.
+        [(key, row) for key, row, is_there in encoded if is_there],
         Rows(CREDITS, list(state.networks), batch.labels, batch.actors, batch.targets, columns),
         (batch.target_hashes % np.uint64(partitions)).astype(np.uint8)[columns["target"]],
         adjustments,
@@ -191,7 +194,7 @@ def _judge(batch: _Batch, ledger: Ledger, forgotten: Forgotten) -> _Judged:
     retraction = batch["kind"][others] == RETRACT_CODE
     verdict[others] = np.where(retraction, UNMATCHED, TAKEN_IN)
     found_at[hits] = np.where(same & (verdict[hits] == RETRACTED), np.arange(len(hits)), _NOT)
-    masked = np.zeros(len(hits), np.bool_)
+    masked = np.array([name == ANYBODY for name in found.targets])
     targets = list(dict.fromkeys(found.targets))
     for at, entry in forgotten.find(targets, user_hashes(targets)).items():
         names = np.array([name == targets[at] for name in found.targets])
@@ -327,7 +330,7 @@ def _entered(
         if name == "rate_lead":
             column = np.where(events, column - time, 0)
         columns[name] = column if name in _GRANTED or column.any() else column[:0]
-    return Rows(LEDGER, batch.networks, batch.labels, batch.actors, targets, columns)
+    return Rows("", batch.networks, batch.labels, batch.actors, targets, columns)
 
 
 _GRANTED = ("reach", "amplification", "influence")

@@ -114,7 +114,7 @@ def obey_targets(
                     head = heads[0]
                     entry.sequence = int(head["sequence"])
                     targets[command.user] = None
-                    if head["score_tenths"]:
+                    if head["sequence"]:
                         entry.sequence += 1
                         last = forgetting(
                             command.user,

@@ -217,7 +217,8 @@ def test_an_element_of_a_batch_is_sent_as_one_event() -> None:
 
 def test_what_is_no_dead_letter_is_passed_over(desk: Desk) -> None:
     stranger = clients.producer(desk.kafka)
-    for headers in (None, [("reason", b"\xff")], [("replayed_offset", b"soon")], [("reason", b"unheard_of")]):
+    strange: list[Header] = [("reason", b"\xff"), ("replayed_offset", b"soon"), ("reason", b"unheard_of")]
+    for headers in ([], *([header] for header in strange)):
         stranger.produce(desk.names.dead_letters("twitter"), b"?", headers=headers)
     assert stranger.flush(10) == 0
     desk.put_aside(1)

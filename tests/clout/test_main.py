@@ -137,9 +137,10 @@ def test_a_second_model_beside_the_first_gets_its_own_topics(
 
 COMMANDS = ["broker up", "broker down", "broker status", "topics create", "topics check", "config show"]
 COMMANDS += ["demo", "up", "ingest", "score", "replay", "wait", "status", "tail", "show", "export", "dlq list"]
+COMMANDS += ["dlq show", "dlq replay", "forget", "control log"]
 
 
-@pytest.mark.parametrize("group", ["broker", "topics", "dlq", "config"])
+@pytest.mark.parametrize("group", ["broker", "topics", "dlq", "control", "config"])
 def test_every_group_has_an_example(group: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert exit_code(group, "--help") == 0
     assert f"Example: clout {group}" in capsys.readouterr().out

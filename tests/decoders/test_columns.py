@@ -113,6 +113,11 @@ def test_a_time_that_is_none_is_rejected(time: int | str, beside: int | str) -> 
     assert len(columns.time_ms) == 1
 
 
+@pytest.mark.parametrize("time", [TIME_MS_MAX, 2**53 + 1, 2**63 - 1])
+def test_a_time_beyond_the_calendar_is_invalid_and_not_only_in_the_future(time: int) -> None:
+    assert reasons(columns_of(FULL | {"time": time})) == ["time_invalid"]
+
+
 def test_the_first_and_the_last_moment_are_accepted() -> None:
     columns = columns_of(FULL | {"time": 0}, FULL | {"time": TIME_MS_MAX - 1}, arrival_ms=TIME_MS_MAX)
     assert columns.time_ms.tolist() == [0, TIME_MS_MAX - 1]

@@ -91,11 +91,13 @@ def traffic(rows: int, users: int, seed: int) -> Traffic:
     later = choose.uniform(0, LATER_ROWS_MAX, len(taken_back))
     early = choose.random(len(taken_back)) < EARLY_SHARE
     later[early] = -choose.uniform(0, EARLIER_ROWS_MAX, int(early.sum()))
-    place = np.concatenate([
-        np.arange(count, dtype=np.float64),
-        twice + choose.uniform(0, LATER_ROWS_MAX, len(twice)),
-        taken_back + later,
-    ])
+    place = np.concatenate(
+        [
+            np.arange(count, dtype=np.float64),
+            twice + choose.uniform(0, LATER_ROWS_MAX, len(twice)),
+            taken_back + later,
+        ]
+    )
     order = np.argsort(place, kind="stable")
     retracts = np.zeros(rows, np.bool_)
     retracts[count + len(twice) :] = True

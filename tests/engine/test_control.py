@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from confluent_kafka import TopicPartition
+from confluent_kafka import Message, TopicPartition
 
 from clout.config import Settings
 from schemas.control import Command, CommandRecord, decode_record, encode_command
@@ -60,19 +60,19 @@ def signed(installation: Installation, number: int, **fields: str) -> bytes:
     return encode_command(found.signed(command))
 
 
-def read(installation: Installation, topic: str, partition: int, count: int) -> list[tuple[bytes | None, bytes, list]]:  # type: ignore[type-arg]
-    """Return key, value and headers of the first records that committed transactions wrote."""
+def read(installation: Installation, topic: str, partition: int, count: int) -> list[Message]:
+    """Return the first records that committed transactions wrote."""
     reader = clients.consumer(installation.settings.kafka, {"group.id": "look"})
     reader.assign([TopicPartition(topic, partition, 0)])
     try:
-        found = reader.consume(count, 20)
-        return [(message.key(), message.value() or b"", message.headers() or []) for message in found]
+        return reader.consume(count, 20)
     finally:
         reader.close()
 
 
 def public(installation: Installation, count: int) -> list[CommandRecord]:
-    return [decode_record(value) for _, value, _ in read(installation, installation.names.control_record, 0, count)]
+    found = read(installation, installation.names.control_record, 0, count)
+    return [decode_record(message.value() or b"") for message in found]
 
 
 def counted(installation: Installation, network: str) -> Counter[str]:
@@ -100,9 +100,9 @@ def test_commands_reach_every_lane_partition_once_and_in_order_through_a_kill_of
     assert counted(installation, CONTROL) == {"read": 5, "accepted": 2, "refused": 2, "dead_lettered": 1}
 
     for partition in range(PARTITIONS):
-        rows = read(installation, installation.names.actors_lane, partition, 2)
-        assert [decode_key(key) for key, _, _ in rows] == [Stamp("@control/0", 1), Stamp("@control/0", 2)]
-        packed = [decode(value) for _, value, _ in rows]
+        found = read(installation, installation.names.actors_lane, partition, 2)
+        assert [decode_key(message.key()) for message in found] == [Stamp("@control/0", 1), Stamp("@control/0", 2)]
+        packed = [decode(message.value() or b"") for message in found]
         assert [(of.kind, of.targets, of.labels) for of in packed] == [
             (COMMANDS, [b"u:1"], ["c1"]),
             (COMMANDS, [b"u:1"], ["c3"]),
@@ -120,9 +120,9 @@ def test_commands_reach_every_lane_partition_once_and_in_order_through_a_kill_of
         ("c3", True, None),
     ]
     assert {of.subject for of in records} == {keyed_hash(b"u:1", hash_key).hex()}
-    [(_, value, headers)] = read(installation, installation.names.control_dead_letters, 0, 1)
-    letter = decode_headers(headers)
-    assert (value, letter.reason, letter.source_offset) == (b"no command", "broken_json", 1)
+    [message] = read(installation, installation.names.control_dead_letters, 0, 1)
+    letter = decode_headers(message.headers() or [])  # type: ignore[arg-type]
+    assert (message.value(), letter.reason, letter.source_offset) == (b"no command", "broken_json", 1)
 
 
 def test_a_command_between_events_of_one_network_disturbs_neither(installation: Installation) -> None:
@@ -159,3 +159,6 @@ def test_waiting_waits_for_commands_and_all_that_came_in_is_accounted_for_after_
     installation.wait()
     assert credit(200).applied == 18
     assert installation.users()["u:1"].networks["twitter"].events == 9
+    shown = installation.run("status").stdout
+    for expected in ("@control/0", "forgotten", "duplicate", "adds up", "effective window"):
+        assert expected in shown

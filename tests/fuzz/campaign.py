@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from tests.fuzz.mutations import SCALE, damaged
+from tests.fuzz.mutations import CHOICES, damaged
 from tests.fuzz.targets import Target
 
 SECONDS_MAX: Final = 5.0
@@ -31,7 +31,7 @@ _HEADER_BYTES: Final = 16
 _REPORT_BYTES_MAX: Final = 60_000
 """Less than what a pipe holds: the child ends before anybody reads."""
 
-choices = st.integers(0, SCALE**2 * 10 - 1)
+choices = st.integers(0, CHOICES - 1)
 
 
 class Outcome(NamedTuple):
@@ -125,11 +125,12 @@ def _try_inputs(target: Target, inputs: int, start: int, seconds_max: float, sha
     def attempt(sample: int, damages: list[int]) -> None:
         value = target.samples[sample]
         for choice in damages:
-            value = damaged(value, choice, target.samples, target.codec)
-            shared.take(value)
+            damage = damaged(value, choice, target.samples, target.codec)
+            shared.take(damage.value)
             signal.setitimer(signal.ITIMER_REAL, seconds_max)
-            target.check(value)
+            target.check(damage.value)
             signal.setitimer(signal.ITIMER_REAL, 0)
+            value = damage.value if damage.whole else value
 
     number = start
     while shared.inputs < inputs:

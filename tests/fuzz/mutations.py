@@ -27,7 +27,7 @@ TOKENS: Final = (
         b"\x91" * 3000,
     ),
 )
-VALUES: Final = (
+VALUES: Final[tuple[object, ...]] = (
     *(None, True, "", "\0", "x" * 257, "é" * 200, "\U0001f600", "2012-07-01T00:00:00Z", "9999-12-31T23:59:60+99:99"),
     *(0, -1, 1, 2**31, 2**53 + 1, 2**63 - 1, -(2**63), 1e308, -1.5, [], {}, [[]], [None], {"": None}, ["a"] * 300),
 )
@@ -44,14 +44,29 @@ JSON: Final = Codec(msgspec.json.decode, msgspec.json.encode)
 MSGPACK: Final = Codec(msgspec.msgpack.decode, msgspec.msgpack.encode)
 
 
-def damaged(value: bytes, choice: int, samples: Sequence[bytes], codec: Codec | None) -> bytes:
-    """Return `value` with one thing wrong, or one more."""
-    choice, kind = divmod(choice, len(_WAYS) + (2 if codec else 0))
+CHOICES: Final = 16 * SCALE**2
+"""Ways to do damage, and places to do it, together."""
+
+
+class Damage(NamedTuple):
+    """What became of a value."""
+
+    value: bytes
+    whole: bool
+    """Whether it is as well formed as before, so that more damage to it is worth while."""
+
+
+def damaged(value: bytes, choice: int, samples: Sequence[bytes], codec: Codec | None) -> Damage:
+    """Return `value` with one thing wrong; every other choice changes it as a tree, where that can be."""
+    choice, kind = divmod(choice, 2 * len(_WAYS))
     more, at = divmod(choice, SCALE)
-    if kind < len(_WAYS):
-        return _WAYS[kind](value, at * (len(value) + 1) // SCALE, more % SCALE, samples)
-    assert codec is not None
-    return _changed_tree(value, at, more % SCALE, codec)
+    if kind % 2 and codec is not None:
+        return Damage(_changed_tree(value, at, more, kind // 2, codec), whole=True)
+    return Damage(_WAYS[kind // 2](value, _place(value, at), more, samples), whole=codec is None)
+
+
+def _place(value: bytes, at: int) -> int:
+    return at * (len(value) + 1) // SCALE
 
 
 def _flip(value: bytes, at: int, more: int, _: Sequence[bytes]) -> bytes:
@@ -94,10 +109,11 @@ def _splice(value: bytes, at: int, more: int, samples: Sequence[bytes]) -> bytes
 
 
 _WAYS: Final = (_flip, _set, _number, _delete, _truncate, _double, _insert, _splice)
+_SAME_LENGTH_WAYS: Final = 3
 
 
-def _changed_tree(value: bytes, at: int, more: int, codec: Codec) -> bytes:
-    """Put another value, nothing, or another part of the tree, in the place of one part."""
+def _changed_tree(value: bytes, at: int, more: int, kind: int, codec: Codec) -> bytes:
+    """Put another value, nothing, or another part of the tree, in the place of one part; or damage bytes there."""
     try:
         tree = codec.parse(value)
     except (ValueError, RecursionError):
@@ -106,8 +122,12 @@ def _changed_tree(value: bytes, at: int, more: int, codec: Codec) -> bytes:
     if not places:
         return codec.join(VALUES[more % len(VALUES)])
     holder, key = places[at % len(places)]
+    part = holder[key]
     choice = more % (len(VALUES) + 3)
-    if choice < len(VALUES):
+    if isinstance(part, bytes) and kind:
+        # Columns: of the same length they are read on, with other numbers in them.
+        holder[key] = _WAYS[more % _SAME_LENGTH_WAYS](part, _place(part, at * 7919 % SCALE), more // 3, [])
+    elif choice < len(VALUES):
         holder[key] = VALUES[choice]
     elif choice == len(VALUES):
         del holder[key]

@@ -13,7 +13,7 @@ import pytest
 from tests.fuzz.campaign import MEMORY_BYTES_MAX, campaign
 from tests.fuzz.targets import Target
 
-INPUTS = 16_000
+INPUTS = 10_000
 
 
 def test_damaged_bytes_are_read_or_refused_as_documented(pytestconfig: pytest.Config) -> None:

@@ -92,7 +92,7 @@ def test_dead_letters_of_every_reason_fit_their_schema(reason: Any) -> None:
     letter = DeadLetter(
         reason=reason, detail="", source_topic="t", source_partition=0, source_offset=1, source_time=2, source_index=3
     )
-    headers = {name: value.decode() for name, value in encode_headers(letter)}
+    headers = {name: value.decode() for name, value in encode_headers(letter) if isinstance(value, bytes)}
     validator("json/dead_letter_headers.json").validate(headers)
 
 

@@ -8,11 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.change import CAUSES
+from schemas.interaction import RETRACT_CODE
 from schemas.kinds import KINDS
 from schemas.limits import LANE_RECORD_ROWS_MAX, LANE_SOURCE_BYTES_MAX, SEQUENCE_MAX, TIME_MS_MAX
 from schemas.packed import (
     ADJUSTMENTS,
     COLUMNS,
+    COMMANDS,
     CREDITS,
     FORGET,
     INTERACTIONS,
@@ -24,6 +26,7 @@ from schemas.packed import (
     decode_key,
     encode,
     encode_key,
+    peek,
 )
 
 users = st.lists(st.binary(min_size=1, max_size=256), min_size=1, max_size=20, unique=True)
@@ -155,3 +158,53 @@ def test_a_key_comes_back_as_it_was(source: str, sequence: int) -> None:
 def test_what_is_no_key_is_refused(key: bytes | None) -> None:
     with pytest.raises(PackedError, match="does not name a source"):
         decode_key(key)
+
+
+@pytest.mark.parametrize("digits", [21, 5_000])
+def test_a_key_with_a_sequence_of_too_many_digits_is_refused(digits: int) -> None:
+    with pytest.raises(PackedError, match="has a sequence of more than"):
+        decode_key(b"twitter/3:" + b"9" * digits)
+
+
+def test_nesting_beyond_the_stack_is_refused() -> None:
+    value = encode(small())
+    deep = value[:1] + b"\x91" * 100_000
+    with pytest.raises(PackedError, match="not a packed record"):
+        decode(deep)
+    assert peek(deep) == ("", 1)
+
+
+@pytest.mark.parametrize("rows", [-1, 0, LANE_RECORD_ROWS_MAX + 1, 2**63])
+def test_whatever_a_damaged_record_says_its_rows_are_within_the_limits_to_those_who_peek(rows: int) -> None:
+    assert 1 <= peek(wire(rows=rows)).rows <= LANE_RECORD_ROWS_MAX
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "value"),
+    [
+        (INTERACTIONS, "kind", len(KINDS)),
+        (CREDITS, "kind", RETRACT_CODE),
+        (ADJUSTMENTS, "cause", len(CAUSES)),
+        (COMMANDS, "command", 0),
+    ],
+)
+def test_a_code_that_kernels_would_look_up_past_a_table_is_refused(kind: str, name: str, value: int) -> None:
+    record = small(kind)
+    columns = dict(record.columns) | {name: np.full(record.rows, value, np.uint8)}
+    with pytest.raises(PackedError, match=f"column {name} holds the unknown code {value}"):
+        decode(encode(record._replace(columns=columns)))
+
+
+@pytest.mark.parametrize("time", [-1, TIME_MS_MAX, 2**62])
+@pytest.mark.parametrize("kind", sorted(COLUMNS))
+def test_a_time_that_would_carry_a_clock_away_is_refused(kind: str, time: int) -> None:
+    record = small(kind)
+    columns = dict(record.columns) | {"time": np.array([0, time])}
+    with pytest.raises(PackedError, match=f"column time holds {time} ms"):
+        decode(encode(record._replace(columns=columns)))
+
+
+def test_a_retraction_is_a_kind_of_interaction() -> None:
+    record = small(INTERACTIONS)
+    columns = dict(record.columns) | {"kind": np.full(2, RETRACT_CODE, np.uint8)}
+    assert decode(encode(record._replace(columns=columns))).columns["kind"].tolist() == [RETRACT_CODE] * 2

@@ -302,8 +302,13 @@ def _conserved(world: World, oracle: Oracle) -> list[str]:
             ),
         } | {
             name: (done[name], oracle.counts[network, name])
-            for name in ("self", "duplicate", "forgotten", "retracted", "repeated", "unmatched")
+            for name in ("self", "duplicate", "forgotten", "unmatched")
         }
+        # Which of the two a retraction of a dropped event is depends on whether both came in one batch.
+        facts["taken back"] = (
+            done["retracted"] + done["repeated"],
+            oracle.counts[network, "retracted"] + oracle.counts[network, "repeated"],
+        )
         problems += [f"{network}: {what} {is_}, not {should}" for what, (is_, should) in facts.items() if is_ != should]
     return _some("counters", problems)
 

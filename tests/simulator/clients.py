@@ -18,6 +18,7 @@ Probe = Callable[[str], None]
 """Called with the name of the point that a process passes."""
 
 _APPEND_TIME: Final = 2
+_SHORT_FETCH_RECORDS: Final = 100
 _TRIES_LEFT_FOR_EVER: Final = 1_000
 
 
@@ -153,7 +154,9 @@ class Consumer:
     def consume(self, records_max: int = 1, _seconds: float = 0) -> list[Message]:
         """Return what comes next, at most as much as a fetch happens to bring, and an end where one is reached."""
         messages: list[Message] = []
-        room = self.log.random.randint(1, records_max) if self.log.random.random() < 1 / 2 else records_max
+        room = records_max
+        if self.log.random.random() < 1 / 2:
+            room = self.log.random.randint(1, min(records_max, _SHORT_FETCH_RECORDS))
         for place, position in self.positions.items():
             partition = self.log.at(place)
             entries, self.positions[place] = partition.read(

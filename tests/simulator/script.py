@@ -4,12 +4,14 @@ Swarm testing: each run draws which kinds of fault there are and how many, so th
 hidden behind a little of everything.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from random import Random
 from typing import Any, Final, NamedTuple
 
 from tests.simulator.feed import Fed, Mix, feed
 
+PARTITIONS_MAX: Final = 3
 NETWORKS: Final = ("one", "two", "three")
 EVENTS_MIN: Final = 2_000
 CRASHES_MIN: Final = 3
@@ -34,6 +36,10 @@ FAULTS: Final = (
     "crash", "task point", "open point", "ingest point", "ingest crash", "trouble", "ingest trouble", "move", "pause",
     "stale copy", "lost copy", "time", "compact", "retain", "garbage", "ingest move", "ingest pause", "command",
 )  # fmt: skip
+_POINTS: Final = ("task point", "open point", "ingest point")
+_POINT_WEIGHTS: Final = (len(TASK_POINTS), len(OPEN_POINTS), len(INGEST_POINTS))
+_POINTS_ARMED: Final = 10
+"""In every run, whatever its faults are: every point must be hit often."""
 _FAULT_SHARE: Final = 0.25
 _WEIGHTS: Final = (0, 0, 1, 1, 1, 5)
 """Drawn for each fault: off as often as not quite, and seldom extreme."""
@@ -94,7 +100,7 @@ def swarm_of(random: Random) -> Swarm:
         heartbeats=random.choice((0.0, 0.01)),
     )
     return Swarm(
-        partitions=random.choice((1, 2, 2, 3)),
+        partitions=random.choice((1, 2, 2, PARTITIONS_MAX)),
         workers=random.choice((2, 2, 3)),
         ingests=random.choice((1, 2)),
         raw_partitions=random.choice((1, 2)),
@@ -111,10 +117,11 @@ def swarm_of(random: Random) -> Swarm:
     )
 
 
-def script_of(seed: int) -> Script:
-    """Draw a run."""
+def script_of(seed: int, faults: Mapping[str, int] | None = None) -> Script:
+    """Draw a run; `faults` are weights that it must have."""
     random = Random(seed)
     swarm = swarm_of(random)
+    swarm.faults.update(faults or {})
     steps: list[Step] = []
 
     def add(name: str, *args: Any) -> None:
@@ -128,7 +135,8 @@ def script_of(seed: int) -> Script:
         count = random.randint(1, _RECORDS_PER_STEP_MAX)
         add("report", *_placed(swarm, random, records[at : at + count]))
         at += count
-        add("ingest", random.randrange(swarm.ingests))
+        for _ in range(random.randint(1, 2 * swarm.ingests)):
+            add("ingest", random.randrange(swarm.ingests))
         for _ in range(random.randint(1, 2 * swarm.partitions)):
             add("work", random.randrange(swarm.partitions))
             while kinds and random.random() < _FAULT_SHARE:
@@ -136,8 +144,12 @@ def script_of(seed: int) -> Script:
                 add(fault, *_arguments(fault, swarm, random))
         add("markers")
         add("recover")
-    for _ in range(CRASHES_MIN):
-        steps.insert(random.randrange(len(steps)), Step("crash", random.getrandbits(32), (random.randrange(swarm.workers),)))
+    for fault in ("crash",) * CRASHES_MIN + tuple(random.choices(_POINTS, _POINT_WEIGHTS, k=_POINTS_ARMED)):
+        at, args = random.randrange(len(steps)), _arguments(fault, swarm, random)
+        steps.insert(at, Step(fault, random.getrandbits(32), args))
+        if args[-1] == "letter":
+            # Only what nobody can read is written there.
+            steps.insert(at, Step("garbage", random.getrandbits(32)))
     return Script(seed, swarm, tuple(steps))
 
 

@@ -31,7 +31,7 @@ from tests.simulator.clients import Admin, Consumer, Producer
 from tests.simulator.feed import Fed
 from tests.simulator.feeders import Feeder
 from tests.simulator.log import Fate, Log, Place
-from tests.simulator.script import Script, Step
+from tests.simulator.script import CRASHES_MIN, Script, Step
 from tests.simulator.store import Disk, Image, MemoryStore, copied, opener
 from tests.simulator.process import CrashError, Process
 from tests.simulator.workers import Worker, WrongError
@@ -197,7 +197,6 @@ class World:
     def _kill(self, owner: Worker | Feeder) -> None:
         self.crashes += 1
         owner.process.alive = False
-        owner.process.armed = ""
         owner.forget_everything()
 
     # Steps ---------------------------------------------------------------------------------------------------------
@@ -364,6 +363,9 @@ class World:
     def drain(self) -> None:
         """Heal everything, and work until nothing is left to do."""
         self.log.random.seed(self.script.seed)
+        while self.crashes < CRASHES_MIN:
+            self._recover()
+            self._crash(self.log.random.choice(self.workers))
         self.heals = True
         self.log.markers_late = 0.0
         for owner in (*self.workers, *self.feeders):

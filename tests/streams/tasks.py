@@ -12,7 +12,7 @@ import numpy as np
 from confluent_kafka import KafkaException, TopicPartition
 from rocksdict import Cache
 
-from schemas.packed import Stamp, encode_key
+from schemas.packed import COMMANDS, Record, Stamp, encode, encode_key
 from scorer.model import Model
 from scorer.reference import Event
 from streams import changelog, clients, topics
@@ -27,6 +27,7 @@ from streams.task import Task
 from streams.task_state import ACTORS, TARGETS
 
 SOURCE: Final = "twitter/0"
+CONTROL_SOURCE: Final = "@control/0"
 _generations = itertools.count(1)
 
 
@@ -43,11 +44,14 @@ def some_events(count: int, *, users: int = 30, seed: int = 1) -> list[Event]:
     return events
 
 
-def lane_values(events: Sequence[Event], lane_partitions: int, rows_max: int = 4_000) -> list[tuple[int, bytes]]:
-    """Lane partition and value of the packed records that ingest makes of these events."""
+def lane_values(
+    events: Sequence[Event], lane_partitions: int, rows_max: int = 4_000, *, retract: bool = False
+) -> list[tuple[int, bytes]]:
+    """Lane partition and value of the packed records that ingest makes of these events, or of their retractions."""
+    names = ("id", "kind", "actor", "target", "time")
+    changed = {"kind": "retract"} if retract else {}
     values: list[bytes | None] = [
-        msgspec.json.encode({name: getattr(event, name) for name in ("id", "kind", "actor", "target", "time")})
-        for event in events
+        msgspec.json.encode({name: getattr(event, name) for name in names} | changed) for event in events
     ]
     zeros = np.zeros(len(values), np.int64)
     raw = Raw("interactions.twitter.v1", values, None, zeros, np.arange(len(values)), zeros + 1_800_000_000_000)
@@ -67,11 +71,29 @@ class Lanes:
         self.specs = {spec.name: spec for spec in specs}
         topics.create(kafka, specs)
         self._sent = [0] * partitions
+        self._commands = 0
 
-    def send(self, events: Sequence[Event], rows_max: int = 4_000) -> None:
-        """Write interactions as ingest does."""
+    def command(self, code: int, user: str) -> None:
+        """Write a command to every partition of the actors lane, as ingest does."""
+        self._commands += 1
+        columns: dict[str, Any] = {
+            "target": np.zeros(1, np.uint16),
+            "label": np.zeros(1, np.uint16),
+            "command": np.full(1, code, np.uint8),
+            "time": np.zeros(1, np.int64),
+            "epoch": np.full(1, self._commands, np.uint64),
+        }
+        value = encode(Record(COMMANDS, 1, [], [f"command {self._commands}"], [], [user.encode()], columns))
         producer = clients.producer(self.kafka)
-        for partition, value in lane_values(events, self.partitions, rows_max):
+        for partition in range(self.partitions):
+            key = encode_key(Stamp(CONTROL_SOURCE, self._commands))
+            producer.produce(self.names.actors_lane, value, key, partition=partition)
+        assert producer.flush(10) == 0
+
+    def send(self, events: Sequence[Event], rows_max: int = 4_000, *, retract: bool = False) -> None:
+        """Write interactions, or retractions of them, as ingest does."""
+        producer = clients.producer(self.kafka)
+        for partition, value in lane_values(events, self.partitions, rows_max, retract=retract):
             self._sent[partition] += 1
             key = encode_key(Stamp(SOURCE, self._sent[partition]))
             producer.produce(self.names.actors_lane, value, key, partition=partition)
@@ -158,7 +180,8 @@ class Lanes:
     def _done(self, task: Task, tasks: Sequence[Task]) -> bool:
         # A commit returns before readers see it, so an empty lane alone says nothing.
         seen, partition = task.state.seen, task.partition
-        return seen[ACTORS].get(SOURCE, 0) == self._sent[partition] and all(
+        actors = seen[ACTORS].get(SOURCE, 0), seen[ACTORS].get(CONTROL_SOURCE, 0)
+        return actors == (self._sent[partition], self._commands) and all(
             seen[TARGETS].get(other.source, 0) == other.state.sent.get(partition, 0) for other in tasks
         )
 

@@ -10,13 +10,17 @@ from hypothesis import strategies as st
 
 from schemas.control import Command, CommandRecord, decode_record, encode_command, sign
 from schemas.dead_letter import decode_headers
+from schemas.limits import KEY_NAME_BYTES_MAX
 from schemas.packed import COMMANDS, FORGET, decode
 from schemas.times import format_ms
 from schemas.users import keyed_hash
 from streams.control import Decided, RawCommand, decide
 from streams.control_secrets import ControlKey, ControlSecrets
+from streams.feed_position import COMMAND_OUTCOMES, FeedPosition, encode
+from streams.settings import CONTROL_KEYS_MAX
 
 NOW = 1_800_000_000_000
+LANE_PARTITIONS_MAX = 64
 HASH_KEY = b"hash key"
 OPS, AUDIT = ControlKey(b"s" * 16, frozenset({"forget", "unforget"})), ControlKey(b"t" * 16, frozenset({"unforget"}))
 SECRETS = ControlSecrets({"ops": OPS, "audit": AUDIT}, "ops", HASH_KEY)
@@ -99,6 +103,20 @@ def test_a_command_sent_again_is_refused_also_by_another_process() -> None:
 def test_the_times_of_one_key_do_not_hold_up_another() -> None:
     later = signed(issued=format_ms(NOW + 5))
     assert decided(later, signed(AUDIT, key="audit", command="unforget")).counts["accepted"] == 2
+
+
+def test_keys_that_are_configured_no_more_are_not_remembered() -> None:
+    remembered = {"former": NOW, "audit": NOW}
+    decided(signed(), issued_ms=remembered)
+    assert remembered == {"audit": NOW, "ops": NOW}
+
+
+def test_what_is_remembered_of_as_many_keys_as_there_may_be_fits_into_the_metadata_of_an_offset() -> None:
+    names = [f"{number:02}".ljust(KEY_NAME_BYTES_MAX, "k") for number in range(CONTROL_KEYS_MAX)]
+    position = FeedPosition(
+        [2**63] * LANE_PARTITIONS_MAX, dict.fromkeys(COMMAND_OUTCOMES, 2**63), dict.fromkeys(names, NOW)
+    )
+    assert len(encode(position)) <= 4096
 
 
 def test_a_refused_command_leaves_no_time_behind() -> None:

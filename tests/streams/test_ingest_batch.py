@@ -8,10 +8,12 @@ from hypothesis import strategies as st
 from schemas.dead_letter import decode_headers
 from schemas.identity import event_hashes
 from schemas.interaction import CODES, RETRACT_CODE
+from schemas.limits import LANE_RECORD_ROWS_MAX
 from schemas.packed import INTERACTIONS, decode
 from schemas.users import partition_of, user_hashes
 from streams.decoders import decoder
 from streams.ingest_batch import Prepared, Raw, prepare
+from streams.stages.lookup import labels
 
 ARRIVAL = 1_700_000_000_000
 LANES = 3
@@ -109,10 +111,29 @@ values = st.one_of(
 
 
 @given(st.lists(st.tuples(values, st.integers(0, 2)), min_size=1, max_size=30))
-def test_every_event_read_has_one_outcome_and_every_passed_or_retracting_one_a_row(given: list[tuple[Any, int]]) -> None:
+def test_every_event_read_has_one_outcome_and_every_passed_or_retracting_one_a_row(
+    given: list[tuple[Any, int]],
+) -> None:
     result = prepared([value for value, _ in given], [partition for _, partition in given])
     for counts in result.counts.values():
         assert counts["read"] == sum(count for outcome, count in counts.items() if outcome != "read")
     rows = sum(decode(record.value).rows for record in result.lane)
     assert rows == sum(counts["passed"] + counts["retracting"] for counts in result.counts.values())
     assert len(result.letters) == sum(counts["dead_lettered"] for counts in result.counts.values())
+
+
+def test_a_batch_may_name_more_collectors_than_an_index_can_count() -> None:
+    count = LANE_RECORD_ROWS_MAX + 10_000
+    events = [event(number, source=f"c{number}") for number in range(count)]
+    result = prepared([events[at : at + 5_000] for at in range(0, count, 5_000)], rows_max=4_000)
+    rows = [decode(record.value) for record in result.lane]
+    assert max(len(of.labels) for of in rows) <= 4_000
+    named = {
+        (of.actors[actor].decode()[2:], of.labels[label][1:])
+        for of in rows
+        for actor, label in zip(of.columns["actor"].tolist(), of.columns["label"].tolist(), strict=True)
+    }
+    assert named == {(str(number), str(number)) for number in range(count)}
+    # The stage that joins these records numbers their labels anew.
+    joined, label = labels(rows)
+    assert [joined[number] for number in label.tolist()[-3:]] == rows[-1].labels[-3:]

@@ -1,3 +1,5 @@
+from collections.abc import Mapping
+
 from streams.feed_position import CONTROL, FeedPosition
 from streams.progress import Feed, Reading, behind, conservation
 from streams.status import TaskStatus
@@ -8,14 +10,21 @@ def feed(*, end: int = 10, committed: int | None = 10, sent: tuple[int, int] = (
     return Feed("net", 0, begin, end, committed, FeedPosition(list(sent), counters))
 
 
-def task(partition: int, *, raw: int, own: tuple[int, int] = (4, 5), state: str = "running", **more: int) -> TaskStatus:
+def task(
+    partition: int,
+    *,
+    raw: int,
+    own: tuple[int, int] = (4, 5),
+    state: str = "running",
+    counted: Mapping[str, int] | None = None,
+) -> TaskStatus:
     """A task that saw `raw` records of the feed, sent 4 to partition 0 and 5 to partition 1, and saw `own` of both."""
     return TaskStatus(
         partition=partition,
         state=state,
         seen={"actors": {"net/0": raw}, "targets": {"actors/0": own[0], "actors/1": own[1]}},
         sent={"0": 4, "1": 5},
-        counters={"net": {"applied": 3, "self": 1, "credited": 3, **more}},
+        counters={"net": {"applied": 3, "self": 1, "credited": 3, **(counted or {})}},
     )
 
 
@@ -84,7 +93,7 @@ def test_events_read_are_the_sum_of_what_became_of_them() -> None:
 def test_duplicates_withheld_and_forgotten_events_are_accounted_for() -> None:
     counted = {"duplicate": 1, "withheld": 2, "forgotten": 3, "retracted": 4, "repeated": 5, "unmatched": 6}
     dropped = {"forgotten": 1, "dropped": 2}
-    tasks = (task(0, raw=3, own=(4, 4), **counted | dropped), task(1, raw=2, own=(5, 5)))
+    tasks = (task(0, raw=3, own=(4, 4), counted=counted | dropped), task(1, raw=2, own=(5, 5)))
     [sums] = conservation(reading(targets=tasks))
     assert {name: sums.as_dict()[name] for name in counted} == counted
     assert sums.missing == -(1 + 2 + 3)

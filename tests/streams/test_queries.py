@@ -11,11 +11,11 @@ import pytest
 from prometheus_client import CollectorRegistry
 from rocksdict import Cache
 
-from schemas.export import decode_user
+from schemas.export import decode_user, encode_user
 from schemas.users import partition_of
 from scorer.target_state import ENTRY, HEAD, encode_targets
 from streams.http import RoleServer
-from streams.queries import routes
+from streams.queries import routes, user_states
 from streams.settings import HttpSettings
 from streams.store import Local, Rows, Store
 from streams.task_state import TaskState
@@ -85,6 +85,14 @@ def test_a_user_is_told_with_unrounded_sums_of_the_networks_that_saw_events(clie
             }
         },
     }
+
+
+def test_a_user_whose_every_credit_was_taken_back_has_no_score() -> None:
+    head = np.zeros(1, HEAD)
+    head["sequence"], head["as_of"] = 2, 1_000
+    [state] = user_states([(b"a:1", encode_targets(head, np.zeros((1, 2), ENTRY))[0])], ["a", "b"])
+    assert (state.score, state.subscores, state.networks, state.sequence) == (None, None, {}, 2)
+    assert decode_user(encode_user(state)) == state
 
 
 def test_a_user_nobody_engaged_with_is_unknown_and_has_no_score(client: httpx.Client) -> None:

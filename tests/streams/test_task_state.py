@@ -75,3 +75,9 @@ def test_one_network_too_many_is_refused() -> None:
 def test_a_field_that_a_later_release_adds_does_no_harm() -> None:
     fields = msgspec.msgpack.decode(encode(TaskState(model="1", model_hash="")))
     assert decode(msgspec.msgpack.encode(fields | {"later": 1})).model == "1"
+
+
+@pytest.mark.parametrize("value", [b"\x81\xa5model\xa1\xff", b"\x81\xa1x" + b"\x91" * 100_000])
+def test_text_that_is_none_and_nesting_beyond_the_stack_are_refused(value: bytes) -> None:
+    with pytest.raises(TaskStateError, match="cannot be read"):
+        decode(value)

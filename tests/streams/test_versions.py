@@ -10,10 +10,10 @@ import pytest
 from rocksdict import Cache
 
 from schemas import packed
-from schemas.packed import COLUMNS, CREDITS, LEDGER, PackedError, Record
+from schemas.packed import COLUMNS, CREDITS, PackedError, Record
 from scorer import actor_state, target_state
 from scorer.errors import StateFormatError
-from streams import feed_position, store, task_state
+from streams import feed_position, ledger_block, store, task_state
 from streams.errors import CloutError
 from streams.ledger import Ledger, LedgerState, block_key
 from streams.store import Local, Rows, Store
@@ -51,7 +51,7 @@ def local_copy(folder: Path) -> Local | None:
 
 
 def ledger(_: Path) -> object:
-    block = record(LEDGER)
+    block = msgspec.msgpack.encode([LATER, {}])
     return Ledger(LedgerState(next_row=1), [(block_key(0), block)], lambda _key: block)
 
 
@@ -65,7 +65,7 @@ CASES: Final = {
     "packed record with other fields": Case(
         lambda _: packed.decode(msgspec.msgpack.encode([LATER, {}])), PackedError, MATCHING, packed.VERSION
     ),
-    "ledger block": Case(ledger, CloutError, MATCHING, packed.VERSION),
+    "ledger block": Case(ledger, CloutError, MATCHING, ledger_block.VERSION),
     "actor row": Case(
         lambda _: actor_state.decode_actors([bytes([LATER]) + ACTOR_ROW[1:]]),
         StateFormatError,

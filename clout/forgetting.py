@@ -1,0 +1,127 @@
+"""Issues signed commands, and waits for what becomes of them."""
+
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+
+from clout.config import Settings
+from clout.whole_topic import extents, reading, records
+from schemas.control import WHYS, Command, CommandName, CommandRecord, decode_record, encode_command
+from schemas.limits import REASON_BYTES_MAX, USER_BYTES_MAX
+from schemas.times import format_ms
+from streams import clients
+from streams.control_secrets import control_secrets
+from streams.errors import CloutError
+
+POLL_SECONDS: Final = 0.1
+RETRY_SECONDS: Final = 0.1
+SEND_TIMEOUT_SECONDS: Final = 30.0
+CONTROL_PARTITION: Final = 0
+"""The control topic has one partition: commands have one order."""
+
+_FIRST_PRINTABLE: Final = " "
+
+
+def signed(settings: Settings, name: CommandName, user: str, reason: str) -> Command:
+    """Return a new command signed with this machine's key; raise `CloutError` for one that would be refused."""
+    if not 1 <= len(user.encode()) <= USER_BYTES_MAX or min(user) < _FIRST_PRINTABLE:
+        raise CloutError(
+            "this cannot be a user id", detail=f"one has 1 to {USER_BYTES_MAX} bytes and no control characters"
+        )
+    if not reason.strip() or len(reason.encode()) > REASON_BYTES_MAX:
+        raise CloutError("a command needs a reason", detail=f"of at most {REASON_BYTES_MAX} bytes; it is published")
+    issued = format_ms(int(time.time() * 1000))
+    command = Command(id=uuid.uuid4().hex, command=name, user=user, reason=reason, key="", issued=issued)
+    return control_secrets(settings.control, settings.data_dir).signed(command)
+
+
+def issue(settings: Settings, command: Command, timeout_seconds: float) -> CommandRecord:
+    """Send a command and return what the public record says of it.
+
+    Raise `CloutError` when it is refused, or when nothing is said of it in time.
+    """
+    deadline = time.monotonic() + timeout_seconds
+    group = f"{settings.names.ingest_group}-control"
+    with reading(settings.kafka, group) as reader:
+        reader.assign(
+            [
+                TopicPartition(extent.topic, extent.partition, extent.end)
+                for extent in extents(settings.kafka, group, [settings.names.control_record])
+            ]
+        )
+        _send(settings, command)
+        record = _answer(reader, command.id, deadline)
+    if record is None:
+        raise CloutError(
+            f"nothing was said of the command within {timeout_seconds:g} seconds",
+            detail=f"its id is {command.id}; it was sent, and will be read when ingest gets to it",
+            hint="see that `clout ingest` runs; `clout control log` shows what becomes of it",
+        )
+    if record.why is not None:
+        raise CloutError(
+            "the command was refused",
+            detail=f"{record.why}: {WHYS[record.why]}",
+            hint="see control.keys and control.key of this machine and of ingest, and both clocks",
+        )
+    return record
+
+
+def _send(settings: Settings, command: Command) -> None:
+    producer = clients.producer(settings.kafka, {"enable.idempotence": True})
+    failures: list[str] = []
+    try:
+        producer.produce(
+            settings.names.control,
+            encode_command(command),
+            partition=CONTROL_PARTITION,
+            on_delivery=lambda error, _message: failures.append(error.str()) if error is not None else None,
+        )
+        if producer.flush(SEND_TIMEOUT_SECONDS):
+            failures.append("the broker did not answer")
+    except KafkaException as error:
+        failures.append(error.args[0].str())
+    if failures:
+        raise CloutError(
+            "the command could not be sent", detail=failures[0], hint="see that the broker is up: clout topics check"
+        )
+
+
+def _answer(reader: Consumer, identity: str, deadline: float) -> CommandRecord | None:
+    while time.monotonic() < deadline:
+        for message in reader.consume(1, POLL_SECONDS):
+            record = _record(message) if message.error() is None else None
+            if record is not None and record.id == identity:
+                return record
+    return None
+
+
+def _record(message: Message) -> CommandRecord | None:
+    """Read a public record; None if it is not of Clout's making."""
+    try:
+        return decode_record(message.value() or b"")
+    except ValueError:
+        return None
+
+
+def wait_until_unknown(ask: Callable[[str], bytes | None], user: str, timeout_seconds: float) -> None:
+    """Return when `ask`, the user's owner, knows nothing of the user; raise `CloutError` after the time."""
+    deadline = time.monotonic() + timeout_seconds
+    while ask(user) is not None:
+        if time.monotonic() > deadline:
+            raise CloutError(
+                f"the command was accepted, but the user is still known after {timeout_seconds:.0f} seconds",
+                detail="it takes its turn behind what came in before it",
+                hint="see `clout wait` and `clout status`; nothing more has to be ordered",
+            )
+        time.sleep(RETRY_SECONDS)
+
+
+def public_record(settings: Settings) -> Iterator[CommandRecord]:
+    """Yield what the public record holds, in the order of the commands."""
+    group = f"{settings.names.ingest_group}-control"
+    with reading(settings.kafka, group) as reader:
+        for extent in extents(settings.kafka, group, [settings.names.control_record]):
+            yield from filter(None, map(_record, records(reader, extent)))

@@ -1,0 +1,57 @@
+"""What cannot be mended: records that are gone from a lane or a changelog. Those partitions refuse to start."""
+
+from typing import Final
+
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
+
+from streams import changelog, clients
+from streams.settings import KafkaSettings
+from tests.drills.feed import RAW_PARTITIONS
+from tests.drills.harm import STOP_SECONDS, Harm
+from tests.drills.traffic import Traffic
+from tests.roles import eventually
+
+TRUNCATED_LANE: Final = 0
+EMPTIED_CHANGELOG: Final = 1
+READY_SECONDS: Final = 90.0
+_REQUEST_SECONDS: Final = 10
+
+
+def refusals(harm: Harm, more: Traffic) -> list[str]:
+    """Take records away while no worker runs; return why their partitions stand still when one is back."""
+    installation, kafka = harm.installation, harm.installation.settings.kafka
+    names, partitions = installation.names, set(range(installation.settings.lanes.partitions))
+    for worker in harm.workers:
+        worker.stop(STOP_SECONDS)
+    read = changelog.watermarks(kafka, names.actors_lane, TRUNCATED_LANE)[1]
+    # Ingest goes on: what it writes now no worker has read.
+    for records in more.slices(RAW_PARTITIONS):
+        for partition, value in records:
+            installation.send([value], partition=partition)
+    eventually(lambda: changelog.watermarks(kafka, names.actors_lane, TRUNCATED_LANE)[1] > read)
+    _delete_all(kafka, names.actors_lane, TRUNCATED_LANE)
+    _let_delete(kafka, names.state)
+    _delete_all(kafka, names.state, EMPTIED_CHANGELOG)
+    worker = harm.workers[0].start()
+    standing = {TRUNCATED_LANE, EMPTIED_CHANGELOG}
+    eventually(
+        lambda: worker.partitions("stopped").keys() == standing and worker.partitions().keys() == partitions - standing,
+        seconds=READY_SECONDS,
+        otherwise=worker.log,
+    )
+    return [str(entry["reason"]) for _, entry in sorted(worker.partitions("stopped").items())]
+
+
+def _delete_all(kafka: KafkaSettings, topic: str, partition: int) -> None:
+    end = changelog.watermarks(kafka, topic, partition)[1]
+    [deleted] = clients.admin(kafka).delete_records([TopicPartition(topic, partition, end)]).values()
+    deleted.result(_REQUEST_SECONDS)
+
+
+def _let_delete(kafka: KafkaSettings, topic: str) -> None:
+    """Make a compacted topic one whose records may be deleted, as a mistake of its owner would."""
+    policy = ConfigEntry("cleanup.policy", "delete", incremental_operation=AlterConfigOpType.SET)
+    resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[policy])
+    [altered] = clients.admin(kafka).incremental_alter_configs([resource]).values()
+    altered.result(_REQUEST_SECONDS)
