@@ -35,6 +35,7 @@ from schemas.limits import (
     SEQUENCE_MAX,
     TIME_MS_MAX,
     TIME_MS_MIN,
+    USER_BYTES_MAX,
 )
 
 VERSION: Final = 1
@@ -84,6 +85,7 @@ COLUMNS: Final[dict[str, dict[str, np.dtype[Any]]]] = {
 """Column names and types of each kind of record, in wire order; times in ms UTC."""
 
 
+_FIRST_PRINTABLE: Final = 0x20
 _SEQUENCE_DIGITS_MAX: Final = len(str(SEQUENCE_MAX))
 
 _LIST_OF: Final = {
@@ -267,6 +269,24 @@ def _check_lists(wire: _Wire) -> None:
         raise PackedError(f"a list of {longest} entries, at most {LANE_RECORD_ROWS_MAX}")
     if len(wire.networks) > NETWORKS_MAX:
         raise PackedError(f"{len(wire.networks)} networks, at most {NETWORKS_MAX}")
+    _check_users("actors", wire.actors)
+    _check_users("targets", wire.targets)
+
+
+def _check_users(name: str, users: list[bytes]) -> None:
+    """Refuse ids that ingest would refuse: they become keys of the state and JSON; all of them in a few passes."""
+    text = b"\n".join(users)
+    characters = np.frombuffer(text, np.uint8)
+    ends = np.flatnonzero(characters < _FIRST_PRINTABLE)
+    if len(ends) != max(0, len(users) - 1):
+        raise PackedError(f"a user of {name} holds a control character")
+    lengths = np.diff(ends, prepend=-1, append=len(text)) - 1
+    if users and not 0 < lengths.min() <= lengths.max() <= USER_BYTES_MAX:
+        raise PackedError(f"a user of {name} is empty or has more than {USER_BYTES_MAX} bytes")
+    try:
+        text.decode()
+    except UnicodeDecodeError as error:
+        raise PackedError(f"a user of {name} is not UTF-8: {error}") from error
 
 
 def _check_values(name: str, column: NDArray[Any], kind: str) -> None:

@@ -103,15 +103,26 @@ class Forgotten:
 _HINT_MASK: Final = (1 << _HINT_BITS) - 1
 
 
+class _Version(msgspec.Struct):
+    version: int = VERSION
+
+
+_decode_version = msgspec.msgpack.Decoder(_Version).decode
+
+
 def _read(value: bytes) -> Entry:
     try:
+        # Before the rest: the fields of another version may differ.
+        version = _decode_version(value).version
+        if version != VERSION:
+            raise CloutError(
+                f"the record of a forgotten user has format version {version}",
+                detail=f"this program reads version {VERSION}",
+                hint="use the release that wrote it",
+            )
         entry = _decode(value)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise CloutError("the record of a forgotten user cannot be read", detail=str(error)) from error
-    if entry.version != VERSION:
-        raise CloutError(
-            f"the record of a forgotten user has format version {entry.version}",
-            detail=f"this program reads version {VERSION}",
-            hint="use the release that wrote it",
-        )
+    if not 0 <= entry.hint <= _HINT_MASK:
+        raise CloutError("the record of a forgotten user cannot be read", detail=f"its hint is {entry.hint}")
     return entry

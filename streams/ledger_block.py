@@ -24,7 +24,7 @@ from streams.packing import Index, Rows, renumber
 VERSION: Final = 1
 BLOCK_ROWS_MAX: Final = 4_096
 _BLOCK_BYTES_MAX: Final = LANE_RECORD_BYTES_MAX - 50_000
-"""What names and columns may take; the frame comes on top."""
+"""What names, labels and columns may take; the frame comes on top."""
 
 COLUMNS: Final = {
     name: np.dtype(text)
@@ -153,7 +153,7 @@ def encode_blocks(rows: Rows) -> Iterator[tuple[int, bytes]]:
         whom, mine["target"] = targets(mine["target"])
         labels, mine["label"] = _labels(rows.labels, mine["label"])
         columns = [mine[name].astype(kind, copy=False).tobytes() for name, kind in COLUMNS.items()]
-        if sum(map(len, (*who, *whom, *columns))) > _BLOCK_BYTES_MAX:
+        if sum(map(len, (*who, *whom, *columns, *map(str.encode, labels)))) > _BLOCK_BYTES_MAX:
             middle = (begin + end) // 2
             yield from blocks(begin, middle)
             yield from blocks(middle, end)

@@ -41,6 +41,8 @@ _LOCAL_KEY: Final = b"\0local"
 _WRITE_BUFFER_BYTES: Final = 64 << 20
 """Of all tables of a partition together, before they are flushed."""
 _BLOOM_BITS_PER_KEY: Final = 10
+_ERASED_RANGES_MAX: Final = 16
+"""Keys of a table that are erased one by one."""
 
 Row = tuple[bytes, bytes | None]
 """Key and value; None deletes."""
@@ -265,6 +267,18 @@ class Store:
         A bounded piece at a time, so that no reader keeps an iterator open while the partition moves.
         """
         return list(islice(_rows_from(self._tables["targets"], after + b"\0"), rows_max))
+
+    def erase(self, rows: Rows) -> None:
+        """Make RocksDB rewrite the files that former versions of these rows lie in, so that no file has them any more.
+
+        A row deleted or written anew stays in the files until they are merged some day. Costs a flush, and about one
+        file a level for each key; many keys of a table are taken together, with all that lies between them.
+        """
+        for name, theirs in zip(Rows._fields, rows, strict=True):
+            keys = sorted(key for key, _ in theirs)
+            ranges = [(key, key) for key in keys] if len(keys) <= _ERASED_RANGES_MAX else [(keys[0], keys[-1])]
+            for first, last in ranges:
+                self._tables[name].compact_range(first, last + b"\0")
 
     def close(self) -> None:
         """Flush what is in memory and close; what cannot be flushed, the changelog has. Closed twice is closed."""

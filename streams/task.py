@@ -57,6 +57,8 @@ class Proposal:
     """Credits and adjustments that came on the targets lane."""
     newest_arrival_ms: int | None
     """When the last of the events came to Kafka."""
+    erases: bool = False
+    """Commands were obeyed: no file may keep former versions of the rows."""
 
 
 class Task:
@@ -133,6 +135,8 @@ class Task:
         opened.store.write(proposal.rows, encode(proposal.state), local)
         if proposal.entered is not None:
             opened.ledger.apply(proposal.entered)
+        if proposal.erases:
+            opened.store.erase(proposal.rows)
         self._count(before, proposal)
 
     def _propose(self, batch: Sequence[Accepted], opened: Opened) -> Proposal:
@@ -174,7 +178,7 @@ class Task:
                 model=model,
                 changes_source=self._changes_source,
             )
-            proposal.rows, proposal.changes = obeyed.rows, obeyed.changes
+            proposal.rows, proposal.changes, proposal.erases = obeyed.rows, obeyed.changes, True
             return
         outcome = targets_stage.fold(
             records,
@@ -208,6 +212,7 @@ class Task:
             )
             mine = obeyed.rows
             proposal.rows = Rows(mine.actors, before.targets, mine.ledger, [*before.forgotten, *mine.forgotten])
+            proposal.erases = True
             for home, rows in obeyed.onward:
                 proposal.lane += cut(rows, [(home, np.zeros(1, np.intp))], 1)
             return

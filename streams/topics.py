@@ -43,7 +43,11 @@ _CONTROL: Final = {
     "segment.ms": str(HOUR_MS),
 }
 """Commands name users, also those who are to be forgotten: nothing is kept for longer than it takes to obey."""
-_CONTROL_RECORD: Final = {"cleanup.policy": "delete", "retention.ms": str(365 * DAY_MS)}
+_CONTROL_RECORD: Final = {
+    "cleanup.policy": "delete",
+    "retention.ms": str(365 * DAY_MS),
+    "segment.ms": str(7 * DAY_MS),
+}
 _DEAD_LETTERS: Final = {
     "cleanup.policy": "delete",
     "retention.ms": str(30 * DAY_MS),

@@ -220,12 +220,16 @@ def _dropped(batch: _Batch, forgotten: Forgotten) -> NDArray[np.bool_]:
 
 
 def _worth_taking_back(judged: _Judged, events: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return which rows take something back: their event was folded, and not about oneself."""
+    """Return which rows take something out of their actor's memory: their event was folded, not about oneself.
+
+    The memory of an actor who was forgotten since does not have it any more.
+    """
     of_batch = judged.event_row >= 0
     of_ledger = judged.found_at >= 0
+    found, at = judged.found, judged.found_at[of_ledger]
     worth = np.zeros(len(events), np.bool_)
     worth[of_batch] = events[judged.event_row[of_batch]]
-    worth[of_ledger] = judged.found.amplification[judged.found_at[of_ledger]] > 0.0
+    worth[of_ledger] = (found.amplification[at] > 0.0) & ~found.anybody[at]
     return worth
 
 

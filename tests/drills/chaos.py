@@ -135,6 +135,7 @@ def run(plan: Plan, directory: Path, say: Callable[[str], None] = lambda _line: 
             expectation = reduce(add, (shard.result() for shard in shards))
         with _timed(report, "checks"):
             report.verdict = judge(installation, expectation, report.sums)
+        say(f"{len(report.verdict.wrong)} users wrong; records taken away")
         with _timed(report, "refusals"):
             report.refused = refusals(harm, Plan(events=MORE_EVENTS, seed=plan.seed + 1).traffic())
         for log in installation.directory.glob("*.log"):

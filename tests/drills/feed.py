@@ -12,8 +12,9 @@ from tests.drills.traffic import NETWORK, SLICE_ROWS, Traffic
 from tests.roles import Installation
 
 RAW_PARTITIONS: Final = 4
-_FOR_EVER: Final = {"message.timeout.ms": 0}
-"""What cannot be delivered now will be later: the broker comes back."""
+_LOG_CRITICAL: Final = 2
+_FOR_EVER: Final = {"message.timeout.ms": 0, "log_level": _LOG_CRITICAL}
+"""What cannot be delivered now will be later: the broker comes back, and till then it need not be said."""
 
 
 class Feed:

@@ -71,6 +71,7 @@ def targets() -> dict[str, Target]:
         "actor rows": Target(encode_actors(random_actors(1, 12)), _check_actors),
         "target rows": Target(encode_targets(*random_targets(1, 12, STORED_NETWORKS)), _check_targets),
         "task record": Target(_task_records(), _check_task_record, MSGPACK),
+        "forgotten user": Target([_forgotten_user()], _check_forgotten_user, MSGPACK),
         "feed position": Target(
             [feed_position.encode(feed_position.FeedPosition([5] * LANE_PARTITIONS)).encode()],
             _check_feed_position,
@@ -317,6 +318,21 @@ def _check_task_record(value: bytes) -> None:
     with suppress(task_state.TaskStateError):
         state = task_state.decode(value)
         assert state.copy() == state
+
+
+def _forgotten_user() -> bytes:
+    forgotten = Forgotten(b"key")
+    _, value = forgotten.row(b"twitter:5", forgotten.get(b"twitter:5"))
+    assert value is not None
+    return value
+
+
+def _check_forgotten_user(value: bytes) -> None:
+    user = b"twitter:5"
+    with suppress(CloutError):
+        forgotten = Forgotten(b"key", [(Forgotten(b"key").key_of(user), value)])
+        forgotten.apply([forgotten.row(user, forgotten.get(user))])
+        assert len(forgotten) == 1
 
 
 def _check_feed_position(value: bytes) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from schemas.change import CAUSES
 from schemas.interaction import RETRACT_CODE
 from schemas.kinds import KINDS
-from schemas.limits import LANE_RECORD_ROWS_MAX, LANE_SOURCE_BYTES_MAX, SEQUENCE_MAX, TIME_MS_MAX
+from schemas.limits import LANE_RECORD_ROWS_MAX, LANE_SOURCE_BYTES_MAX, SEQUENCE_MAX, TIME_MS_MAX, USER_BYTES_MAX
 from schemas.packed import (
     ADJUSTMENTS,
     COLUMNS,
@@ -29,7 +29,8 @@ from schemas.packed import (
     peek,
 )
 
-users = st.lists(st.binary(min_size=1, max_size=256), min_size=1, max_size=20, unique=True)
+user_names = st.text(st.characters(codec="utf-8", min_codepoint=0x20), min_size=1, max_size=64)
+users = st.lists(user_names.map(str.encode), min_size=1, max_size=20, unique=True)
 names = st.lists(st.text(max_size=20), min_size=1, max_size=5, unique=True)
 
 
@@ -208,3 +209,25 @@ def test_a_retraction_is_a_kind_of_interaction() -> None:
     record = small(INTERACTIONS)
     columns = dict(record.columns) | {"kind": np.full(2, RETRACT_CODE, np.uint8)}
     assert decode(encode(record._replace(columns=columns))).columns["kind"].tolist() == [RETRACT_CODE] * 2
+
+
+@pytest.mark.parametrize("side", ["actors", "targets"])
+@pytest.mark.parametrize(
+    ("user", "words"),
+    [
+        (b"", "is empty"),
+        (b"x" * (USER_BYTES_MAX + 1), f"more than {USER_BYTES_MAX} bytes"),
+        (b"a\0actors key", "holds a control character"),
+        (b"two\nlines", "holds a control character"),
+        (b"\xff", "is not UTF-8"),
+        (b"half \xc3", "is not UTF-8"),
+    ],
+)
+def test_a_user_that_ingest_would_refuse_is_refused(side: str, user: bytes, words: str) -> None:
+    for users_ in ([user], [user, b"a"], [b"a", user], [b"a", user, "ж".encode()]):
+        with pytest.raises(PackedError, match=f"a user of {side} {words}|a user of {side} is empty or has {words}"):
+            decode(wire(**{side: users_}))
+
+
+def test_the_longest_user_is_read() -> None:
+    assert decode(wire(actors=[b"x" * USER_BYTES_MAX, b"y"])).actors == [b"x" * USER_BYTES_MAX, b"y"]

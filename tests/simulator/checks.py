@@ -97,11 +97,15 @@ class Oracle:
         known: dict[int, Entry | None] = {}
         held: set[int] = set()
         taken: set[int] = set()
+        detached: set[int] = set()
         dropping: set[str] = set()
         for record in records_of(self.world, self.world.names.actors_lane, partition):
             if record.kind == COMMANDS:
                 for command in commands_of([record]):
                     self._obey(command, partition, actors, dropping)
+                    if command.code == FORGET:
+                        # What it did before is no more in its memory, so it cannot be taken out of that.
+                        detached.update(h for h, e in known.items() if e and e.event.actor == command.user.decode())
                 continue
             for event, identity_, kind in rows(record):
                 outcome = ""
@@ -114,7 +118,7 @@ class Oracle:
                     else:
                         outcome = "retracted"
                         taken.add(identity_)
-                        self._take_back(identity_, known[identity_], actors)
+                        self._take_back(identity_, known[identity_], None if identity_ in detached else actors)
                 elif identity_ in known:
                     outcome = "duplicate"
                 else:
@@ -133,10 +137,10 @@ class Oracle:
                         self.granted[identity_] = self.live[identity_] = entry
                 self.counts[event.network, outcome] += 1
 
-    def _take_back(self, hash_: int, entry: Entry | None, actors: Actors) -> None:
+    def _take_back(self, hash_: int, entry: Entry | None, actors: Actors | None) -> None:
         if entry is None:
             return
-        if (entry.event.actor, entry.event.network) in actors.states:
+        if actors is not None:
             actors.take_back(entry)
         self.live.pop(hash_, None)
         self.uncertain.add((entry.event.target, entry.event.network))

@@ -132,6 +132,9 @@ class MemoryStore(Store):
         self._recent_actors.put(rows.actors)
         self._recent_targets.put(rows.targets)
 
+    def erase(self, rows: Rows) -> None:
+        """Do nothing: there are no files."""
+
     def flush(self) -> None:
         """Make everything durable, at once in all tables."""
         if self.disk.process.alive:

@@ -11,7 +11,8 @@ from schemas.limits import LANE_RECORD_BYTES_MAX, LANE_RECORD_ROWS_MAX, SOURCE_B
 from schemas.packed import COLUMNS, CREDITS, INTERACTIONS, Record, decode
 from streams.packing import Rows, cut, distinct, groups_of, joined, renumbered, renumbering
 
-user_lists = st.lists(st.binary(min_size=1, max_size=6), min_size=1, max_size=12, unique=True)
+user_names = st.text(st.characters(codec="utf-8", min_codepoint=0x20), min_size=1, max_size=6).map(str.encode)
+user_lists = st.lists(user_names, min_size=1, max_size=12, unique=True)
 
 
 @st.composite

@@ -1,3 +1,4 @@
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -45,6 +46,28 @@ def test_none_deletes_a_row(store: Store) -> None:
     store.read_targets([b"a"])
     store.write(Rows([(b"a\0n", None)], [(b"a", None)]), None, LOCAL)
     assert (store.read_targets([b"a"]), store.read_actors([b"a\0n"])) == ([None], [None])
+
+
+def files(store: Store) -> bytes:
+    """All that the store's files hold."""
+    return b"".join(file.read_bytes() for file in store.path.glob("*.sst"))
+
+
+@pytest.mark.parametrize("many", [1, 40])
+def test_of_rows_that_are_erased_no_file_has_a_former_version(store: Store, many: int) -> None:
+    theirs = [secrets.token_bytes(64) for _ in range(many)]
+    keys = [b"user%03d" % at for at in range(many)]
+    blocks = [(b"\0ledger%03d" % at, value[::-1]) for at, value in enumerate(theirs)]
+    store.write(Rows((), [(b"a", b"1"), *zip(keys, theirs, strict=True), (b"z", b"2")], blocks), b"meta", LOCAL)
+    store.erase(Rows(targets=[(b"a", b"1")], ledger=blocks[:1]))
+    held = files(store)
+    assert all(value in held for value in theirs)
+    gone = Rows(targets=[(key, None) for key in keys], ledger=[(key, b"blank") for key, _ in blocks])
+    store.write(gone, b"meta", LOCAL)
+    store.erase(gone)
+    held = files(store)
+    assert not [value for value in theirs if value in held or value[::-1] in held]
+    assert store.read_targets([b"a", b"z", keys[0]]) == [b"1", b"2", None]
 
 
 def test_all_is_there_after_it_was_closed_and_opened(tmp_path: Path) -> None:

@@ -13,8 +13,9 @@ from schemas import packed
 from schemas.packed import COLUMNS, CREDITS, PackedError, Record
 from scorer import actor_state, target_state
 from scorer.errors import StateFormatError
-from streams import feed_position, ledger_block, store, task_state
+from streams import feed_position, forgotten, ledger_block, store, task_state
 from streams.errors import CloutError
+from streams.forgotten import Forgotten
 from streams.ledger import Ledger, LedgerState, block_key
 from streams.store import Local, Rows, Store
 from tests.scorer.test_state_rows import ACTOR_ROW, TARGET_ROW
@@ -89,6 +90,12 @@ CASES: Final = {
         task_state.TaskStateError,
         MATCHING,
         task_state.VERSION,
+    ),
+    "forgotten user": Case(
+        lambda _: Forgotten(b"key", [(b"key of a user", msgspec.msgpack.encode({"version": LATER, "hint": {}}))]),
+        CloutError,
+        RELEASE,
+        forgotten.VERSION,
     ),
     "local copy": Case(local_copy, CloutError, RELEASE, store.LOCAL_VERSION),
     "feed position": Case(
