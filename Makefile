@@ -5,7 +5,7 @@ SHELL := bash
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
 BIN := .venv/bin
-.PHONY: help setup demo test lint bench chaos fuzz lock
+.PHONY: help setup demo test lint bench sim chaos fuzz lock
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
@@ -26,7 +26,13 @@ lint: .venv/.ready ## check style (ruff, every rule) and types (mypy strict)
 bench: setup ## measure the stages on the local broker, print a table and JSON
 	@$(BIN)/python -m bench $(ARGS)
 
-chaos: setup ## long drills: workers killed, stopped and joined under load
+sim: .venv/.ready ## simulate crashes, zombies, lost answers … with fresh seeds (SECONDS=60; SEED=… for one run)
+	@$(BIN)/python -m tests.simulator $(if $(SEED),--seed $(SEED)) $(if $(SECONDS),--seconds $(SECONDS)) $(ARGS)
+
+chaos: setup ## break everything under load for minutes, then check every user (EVENTS=5000000 SEED=7)
+	@$(BIN)/python -m tests.drills.chaos $(if $(EVENTS),--events $(EVENTS)) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+drill: setup ## long exercises on the real interactions: roles killed, stopped and joined; one event at a time
 	@$(BIN)/pytest -m drill tests/drills $(ARGS)
 
 fuzz: setup ## damaged bytes into every reader: decoders, packed records, state (INPUTS=1000000 SEED=…)

@@ -27,6 +27,7 @@ class Case(StrEnum):
     E2E = "e2e"
     LATENCY = "latency"
     RESTORE = "restore"
+    LEDGER = "ledger"
 
 
 _USERS: tuple[Users, ...] = ("zipf", "uniform")
@@ -84,6 +85,8 @@ def measure(
             # The lanes that the stages read are written by ingest: its figure for single events comes with them.
             with_ingest = ("ingest",) if "ingest" in wanted and "single" in shapes else ()
             yield from cases.stages(here, who, sizes, (*with_ingest, *by_task), profile)
+        if Case.LEDGER in wanted:
+            yield from cases.ledger(here, who, sizes)
         if "ingest" in wanted:
             for shape in shapes:
                 if shape == "arrays" or not by_task:

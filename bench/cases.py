@@ -96,6 +96,21 @@ def stages(
             yield Figure(APART, f"single, {LABELS[users]}", sum_us, "CPU µs/event")
 
 
+def ledger(site: Site, users: Users, sizes: Sizes) -> Iterator[Figure]:
+    """The actors stage with its ledger and without, on distinct events: what the ledger costs on top."""
+    figures = {}
+    for kept in (True, False):
+        with site.installation(f"ledger-{users}-{kept}") as installation:
+            _, _, warm_ends, ends = _ingested(installation, *sizes.loads(users, "arrays"), None)
+            directory = str(installation.directory / "driven")
+            result = driven(Job(str(installation.config), ACTORS, directory, warm_ends, ends, ledger=kept))
+            stretch = result.measured
+            figures[kept] = stretch.cpu_seconds / stretch.rows * 1e6
+            what = "with" if kept else "without"
+            yield Figure(f"actors stage {what} ledger", LABELS[users], figures[kept], "CPU µs/event", stretch.by_kind)
+    yield Figure("ledger, on top", LABELS[users], figures[True] - figures[False], "CPU µs/event")
+
+
 def end_to_end(site: Site, users: Users, shape: Shape, sizes: Sizes, wanted: Sequence[str]) -> Iterator[Figure]:
     """Ingest and one worker together; then, if wanted, latency at half the rate found, and a restore."""
     label = f"{shape}, {LABELS[users]}"

@@ -14,13 +14,18 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
+import numpy as np
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from numpy.typing import NDArray
 from rocksdict import Cache
 
 from bench.usage import Usage, by_kind
 from clout.config import load
 from streams import changelog, clients
+from streams.fingerprints import TAKEN_IN, Judged
 from streams.intake import Verdict
+from streams.ledger import Entered, Ledger, LedgerLimits, LedgerState
+from streams.ledger_block import LedgerRows
 from streams.metrics import WorkerMetrics
 from streams.opening import Shared
 from streams.process import set_up_garbage_collection
@@ -44,6 +49,8 @@ class Job(msgspec.Struct):
     ends: dict[int, int]
     """Offset up to which it is."""
     profile: str | None = None
+    ledger: bool = True
+    """False: the tasks recognise nothing and keep nothing, to see what that costs."""
 
 
 class Stretch(msgspec.Struct):
@@ -91,12 +98,13 @@ def run(job: Job) -> Result:
     set_up_garbage_collection()
     tasks = [Task(partition, shared) for partition in sorted(job.ends)]
     pool = ThreadPoolExecutor(len(tasks))
+    opened = Task.open if job.ledger else open_without_ledger
     consumers: list[Consumer] = []
     if job.lane == "restore":
         stretch = measured(lambda: sum(count or 0 for count in pool.map(Task.open, tasks)))
         warm_target_ends: dict[int, int] = {}
     else:
-        list(pool.map(Task.open, tasks))
+        list(pool.map(opened, tasks))
         topic = shared.names.actors_lane if job.lane == ACTORS else shared.names.targets_lane
         sum(pool.map(lambda task: drive(task, job.lane, topic, job.warm_ends[task.partition], consumers), tasks))
         warm_target_ends = {
@@ -119,6 +127,31 @@ def run(job: Job) -> Result:
     for task in tasks:
         task.close()
     return Result(stretch, warm_target_ends)
+
+
+class NoLedger(Ledger):
+    """Takes every event in and keeps none."""
+
+    def __init__(self) -> None:
+        super().__init__(LedgerState(), [], lambda _: None)
+
+    def judge(self, hashes: NDArray[np.uint64], retractions: NDArray[np.bool_]) -> Judged:
+        """Let everything in."""
+        nowhere = np.full(len(hashes), -1, np.int64)
+        return Judged(np.full(len(retractions), TAKEN_IN, np.uint8), nowhere, nowhere)
+
+    def enter(self, rows: LedgerRows, newest_arrival: int, state: LedgerState, limits: LedgerLimits) -> Entered:  # noqa: ARG002
+        """Keep nothing."""
+        return Entered([], np.empty(0, np.uint64), np.empty(0, np.uint8), state)
+
+
+def open_without_ledger(task: Task) -> int | None:
+    """Open a task, and take its ledger away."""
+    restored = task.open()
+    opened = task._opened  # noqa: SLF001  only here is a task without one of use
+    if opened is not None:
+        task._opened = replace(opened, ledger=NoLedger())  # noqa: SLF001
+    return restored
 
 
 def measured(work: Callable[[], int]) -> Stretch:

@@ -41,6 +41,8 @@ class Replayed:
     """Sent again by an earlier replay."""
     too_large: int = 0
     """They would only be put aside again."""
+    elsewhere: int = 0
+    """From another topic than that of the network."""
 
 
 def replay(
@@ -63,9 +65,11 @@ def replay(
     sender = None if dry_run else _Sender(kafka, names)
     sources = {names.dead_letters(network): names.interactions(network) for network in networks}
     for letter in letters(kafka, f"{names.ingest_group}-dlq", list(sources)):
-        if letter.why.source_topic != sources[letter.topic] or not selection.takes(letter):
+        if not selection.takes(letter):
             continue
-        if letter.replayed:
+        if letter.why.source_topic != sources[letter.topic]:
+            done.elsewhere += 1
+        elif letter.replayed:
             done.before += 1
         elif len(letter.value or b"") > RECORD_BYTES_MAX:
             done.too_large += 1

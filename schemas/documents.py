@@ -142,7 +142,8 @@ def _channels() -> Json:
             "{prefix}interactions.{network}.dlq.v1",
             ["prefix", "network"],
             ["deadLetter"],
-            "What could not be taken in, in its original bytes.",
+            "What could not be taken in, in its original bytes. A record without a value whose one header is "
+            "`replayed_offset` says that the letter at that offset of its partition was sent again.",
         ),
         "changes": _channel(
             "{prefix}scores.changes{model}.v1",

@@ -54,7 +54,8 @@ def _open(kind: Callable[[Options], Client], options: Options) -> Client:
         raise CloutError(
             "the Kafka client refuses its options",
             detail=error.args[0].str(),
-            hint="correct [kafka.options] in clout.toml or CLOUT_KAFKA__OPTIONS; `clout config show` says what is set",
+            hint="correct [kafka.options] in clout.toml, or CLOUT_KAFKA in the environment; `clout config show` says "
+            "what is set",
         ) from error
 
 

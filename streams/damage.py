@@ -23,7 +23,7 @@ class Trouble(Enum):
 
 # A file that RocksDB's own list names and that is not there is damage too.
 _DAMAGED: Final = re.compile(r"Corruption: |IO error: No such file or directory: ")
-_FULL: Final = re.compile(r"(IO error: |\[Errno \d+\] )(No space left on device|Disk quota exceeded|File too large)")
+_FULL: Final = re.compile(r"(IO error: |\[Errno \d+\] )?(No space left on device|Disk quota exceeded|File too large)")
 
 
 def trouble_of(error: BaseException) -> Trouble | None:
@@ -32,6 +32,8 @@ def trouble_of(error: BaseException) -> Trouble | None:
     >>> trouble_of(Exception("Corruption: block checksum mismatch"))
     <Trouble.DAMAGED: 'damaged'>
     >>> trouble_of(Exception("IO error: No space left on device: While appending to file: 000008.sst"))
+    <Trouble.FULL: 'full'>
+    >>> trouble_of(Exception("No space left on device (os error 28)"))
     <Trouble.FULL: 'full'>
     >>> trouble_of(Exception("IO error: While lock file: LOCK: Resource temporarily unavailable")) is None
     True

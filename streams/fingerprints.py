@@ -72,6 +72,11 @@ class Fingerprints:
         self._hashes: Hashes = np.zeros(_SLOTS_MIN, np.uint64)
         self._rows: NDArray[np.uint32] = np.zeros(_SLOTS_MIN, np.uint32)
 
+    @property
+    def slots(self) -> int:
+        """Return how many slots there are, free ones too."""
+        return len(self._hashes)
+
     def judge(self, hashes: Hashes, retractions: NDArray[np.bool_]) -> Judged:
         """Say what becomes of events and retractions, in their order; the table stays as it is."""
         size = len(hashes)

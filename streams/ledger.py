@@ -23,8 +23,7 @@ from schemas.interaction import RETRACT_CODE
 from schemas.users import user_hash
 from streams.errors import CloutError
 from streams.fingerprints import HELD, LIVE, TAKEN, Fingerprints, Judged
-from streams.ledger_block import Block, BlockError, decode_block, encode_blocks, without
-from streams.packing import Rows
+from streams.ledger_block import Block, BlockError, LedgerRows, decode_block, encode_blocks, without
 from streams.store import LEDGER_KEY, Row
 
 HELD_CODE: Final = 253
@@ -105,7 +104,17 @@ class Found(NamedTuple):
     former_time: NDArray[np.int64]
 
 
-_NUMBERS: Final = Found._fields[Found._fields.index("time") :]
+_NUMBERS: Final = {
+    "time": np.int64,
+    "event_hash": np.uint64,
+    "reach": np.float64,
+    "amplification": np.float64,
+    "influence": np.float64,
+    "rate_lead": np.int64,
+    "former_target": np.uint64,
+    "former_x": np.float64,
+    "former_time": np.int64,
+}
 
 
 class Entered(NamedTuple):
@@ -148,20 +157,16 @@ class Ledger:
         block_of = np.searchsorted(starts, rows, "right") - 1
         size = len(rows)
         targets, networks, labels = ([b""] * size, [""] * size, [""] * size)
-        columns: dict[str, Any] = {
-            name: np.zeros(size, np.float64 if name in _FLOATS else np.uint64 if name in _WORDS else np.int64)
-            for name in _NUMBERS
-        }
+        columns: dict[str, Any] = {name: np.zeros(size, kind) for name, kind in _NUMBERS.items()}
         actor_hash, anybody = np.zeros(size, np.uint64), np.zeros(size, np.bool_)
         for number in np.unique(block_of).tolist():
             at = np.flatnonzero(block_of == number)
             start = self._starts[number]
             block = self._block(start)
-            inside = rows[at] - start
-            for name in _NUMBERS:
-                if len(block.columns[name]):
-                    columns[name][at] = block.columns[name][inside]
-            where = [block.columns[name][inside].tolist() for name in ("actor", "target", "network", "label")]
+            found = block.select(rows[at] - start)
+            for name, column in columns.items():
+                column[at] = found[name]
+            where = [found[name].tolist() for name in ("actor", "target", "network", "label")]
             for place, actor, target, network, label in zip(at.tolist(), *where, strict=True):
                 who = block.actors[actor]
                 actor_hash[place], anybody[place] = user_hash(who), who == ANYBODY
@@ -169,7 +174,7 @@ class Ledger:
                 networks[place], labels[place] = block.networks[network], block.labels[label]
         return Found(actor_hash, anybody, targets, networks, labels, **columns)
 
-    def enter(self, rows: Rows, newest_arrival: int, state: LedgerState, limits: LedgerLimits) -> Entered:
+    def enter(self, rows: LedgerRows, newest_arrival: int, state: LedgerState, limits: LedgerLimits) -> Entered:
         """Return what adding rows comes to: their blocks, deletions of expired ones, and the new state."""
         first = state.next_row
         blocks: list[Row] = []
@@ -229,10 +234,6 @@ class Ledger:
         if len(self._blocks) > _BLOCKS_HELD_MAX:
             self._blocks.popitem(last=False)
         return block
-
-
-_FLOATS: Final = frozenset({"reach", "amplification", "influence", "former_x"})
-_WORDS: Final = frozenset({"event_hash", "former_target"})
 
 
 def block_key(row: int) -> bytes:

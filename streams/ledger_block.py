@@ -1,13 +1,19 @@
-"""A block of the ledger as it is stored: rows by column, as packed records are, but names stay bytes until asked for.
+"""A block of the ledger as it is stored: rows by column, and names as bytes until somebody asks for one.
 
 One MessagePack array:
 
-    [version, rows, networks, labels, actors, targets, columns]
+    [version, rows, networks, labels, actors, targets, time, columns]
 
 `networks` and `labels` are lists of distinct texts; `actors` and `targets` are distinct user ids, as their bytes one
-after the other and their lengths (u2); `columns` are little-endian arrays of `rows` elements, in the order of
-`COLUMNS`, or empty where every row has zero. Most blocks are written, restored and dropped without a name ever being
-looked at.
+after the other and their lengths (u2); `time` is the earliest event time in ms. `columns` are little-endian arrays in
+the order of `COLUMNS`; what they save is written, read and kept for every event that ever comes:
+
+- `time` counts from the block's (u4, or u8 where that is too short);
+- `influence` is one an actor, as it was in that batch; an event granted its amplification times that;
+- `network`, `label` and `rate_lead` (how much later than the event its actor's rate rose) are empty where all are 0;
+- `memory` says what the slot of the pair held before: `NOTHING`, the target `ITSELF`, `ANOTHER`, or nothing although
+  the target was `KNOWN`. Rows with `NOTHING` reached a new person, and have no place in the four columns after it;
+  only those with `ANOTHER` have one in the last.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,12 +25,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.limits import LANE_RECORD_BYTES_MAX
-from streams.packing import Index, Rows, renumber
+from schemas.users import user_hash
+from streams.packing import Index, renumber
 
 VERSION: Final = 1
 BLOCK_ROWS_MAX: Final = 4_096
 _BLOCK_BYTES_MAX: Final = LANE_RECORD_BYTES_MAX - 50_000
 """What names, labels and columns may take; the frame comes on top."""
+
+NOTHING: Final = 0
+ITSELF: Final = 1
+ANOTHER: Final = 2
+KNOWN: Final = 3
 
 COLUMNS: Final = {
     name: np.dtype(text)
@@ -34,23 +46,43 @@ COLUMNS: Final = {
         "network": "u1",
         "kind": "u1",
         "label": "<u2",
-        "time": "<i8",
+        "time": "<u4",
         "event_hash": "<u8",
-        "reach": "<f8",
         "amplification": "<f8",
         "influence": "<f8",
         "rate_lead": "<i8",
-        "former_target": "<u8",
+        "memory": "u1",
+        "reach": "<f8",
         "former_x": "<f8",
         "former_time": "<i8",
+        "former_target": "<u8",
     }.items()
 }
-"""Names and types. `rate_lead` is how much later than the event its actor's rate rose; `former_*` is what the slot of
-the pair held before (`scorer.actors.Undo`)."""
+_LONG_TIME: Final = np.dtype("<u8")
 _LENGTH: Final = np.dtype("<u2")
+_EVERY_ROW: Final = ("actor", "target", "kind", "event_hash", "amplification", "memory")
+_ZERO_WHEN_EMPTY: Final = ("network", "label", "rate_lead")
+_OF_REMEMBERED: Final = ("reach", "former_x", "former_time")
 
 _BELOW: Final = {"actor": "actors", "target": "targets", "network": "networks", "label": "labels"}
 """Columns of indices, and what they point into."""
+
+
+class LedgerRows(NamedTuple):
+    """Rows for the ledger, every column of one length but `influences`, which has one element an actor."""
+
+    networks: list[str]
+    labels: list[str]
+    actors: list[bytes]
+    targets: list[bytes]
+    influences: NDArray[np.float64]
+    columns: dict[str, NDArray[Any]]
+    """Those of `COLUMNS` without `influence`; times in ms since 1970."""
+
+    @property
+    def rows(self) -> int:
+        """Return the number of rows."""
+        return len(self.columns["actor"])
 
 
 class BlockError(ValueError):
@@ -84,14 +116,36 @@ class Names:
 
 
 class Block(NamedTuple):
-    """A block as read; empty columns are zero in every row."""
+    """A block as read, its columns as they are stored."""
 
     rows: int
     networks: list[str]
     labels: list[str]
     actors: Names
     targets: Names
+    time_ms: int
     columns: dict[str, NDArray[Any]]
+
+    def select(self, rows: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+        """Return some rows with all columns filled in."""
+        stored = self.columns
+        found = {name: stored[name][rows] for name in _EVERY_ROW}
+        for name in _ZERO_WHEN_EMPTY:
+            found[name] = stored[name][rows] if len(stored[name]) else np.zeros(len(rows), COLUMNS[name])
+        found["time"] = self.time_ms + stored["time"][rows].astype(np.int64)
+        found["influence"] = found["amplification"] * stored["influence"][found["actor"]]
+        memory = stored["memory"]
+        remembered = found["memory"] != NOTHING
+        place = np.cumsum(memory != NOTHING)[rows[remembered]] - 1
+        for name in _OF_REMEMBERED:
+            found[name] = np.full(len(rows), 1 if name == "reach" else 0, COLUMNS[name])
+            found[name][remembered] = stored[name][place]
+        another = found["memory"] == ANOTHER
+        former = np.zeros(len(rows), np.uint64)
+        former[another] = stored["former_target"][np.cumsum(memory == ANOTHER)[rows[another]] - 1]
+        itself = np.flatnonzero(found["memory"] == ITSELF)
+        former[itself] = [user_hash(self.targets[number]) for number in found["target"][itself].tolist()]
+        return found | {"former_target": former}
 
 
 class _Wire(msgspec.Struct, array_like=True, gc=False, forbid_unknown_fields=True):
@@ -101,6 +155,7 @@ class _Wire(msgspec.Struct, array_like=True, gc=False, forbid_unknown_fields=Tru
     labels: list[str]
     actors: tuple[bytes, bytes]
     targets: tuple[bytes, bytes]
+    time: int
     columns: list[bytes]
 
 
@@ -125,13 +180,13 @@ class _Gatherer:
         self._slots = np.zeros(len(names), np.uint32)
         self._kept = np.empty(len(names), np.uint32)
 
-    def __call__(self, index: Index) -> tuple[tuple[bytes, bytes], NDArray[np.uint16]]:
+    def __call__(self, index: Index) -> tuple[tuple[bytes, bytes], NDArray[np.uint16], NDArray[np.uint32]]:
         renumbered = np.empty(len(index), np.uint16)
         kept = self._kept[: renumber(index, self._slots, self._kept, renumbered)]
         lengths = self._ends[kept + 1] - self._ends[kept]
         text = np.empty(int(lengths.sum()), np.uint8)
         _gather(self._text, self._ends, kept, text)
-        return (text.tobytes(), lengths.astype(_LENGTH).tobytes()), renumbered
+        return (text.tobytes(), lengths.astype(_LENGTH).tobytes()), renumbered, kept
 
 
 @numba.njit(cache=True, nogil=True)
@@ -143,25 +198,42 @@ def _gather(text: NDArray[np.uint8], ends: NDArray[np.int64], kept: NDArray[np.u
             at += 1
 
 
-def encode_blocks(rows: Rows) -> Iterator[tuple[int, bytes]]:
+def encode_blocks(rows: LedgerRows) -> Iterator[tuple[int, bytes]]:
     """Yield the number of rows and the bytes of each block that rows fill, in order."""
     actors, targets = _Gatherer(rows.actors), _Gatherer(rows.targets)
 
     def blocks(begin: int, end: int) -> Iterator[tuple[int, bytes]]:
-        mine = {name: rows.columns[name][begin:end] for name in COLUMNS}
-        who, mine["actor"] = actors(mine["actor"])
-        whom, mine["target"] = targets(mine["target"])
+        mine = {name: column[begin:end] for name, column in rows.columns.items()}
+        who, mine["actor"], numbers = actors(mine["actor"])
+        whom, mine["target"], _ = targets(mine["target"])
         labels, mine["label"] = _labels(rows.labels, mine["label"])
-        columns = [mine[name].astype(kind, copy=False).tobytes() for name, kind in COLUMNS.items()]
+        mine["influence"] = rows.influences[numbers]
+        earliest = int(mine["time"].min())
+        columns = _stored(mine, earliest)
         if sum(map(len, (*who, *whom, *columns, *map(str.encode, labels)))) > _BLOCK_BYTES_MAX:
             middle = (begin + end) // 2
             yield from blocks(begin, middle)
             yield from blocks(middle, end)
             return
-        yield end - begin, _encode(_Wire(VERSION, end - begin, rows.networks, labels, who, whom, columns))
+        yield end - begin, _encode(_Wire(VERSION, end - begin, rows.networks, labels, who, whom, earliest, columns))
 
-    for begin in range(0, len(rows), BLOCK_ROWS_MAX):
-        yield from blocks(begin, min(begin + BLOCK_ROWS_MAX, len(rows)))
+    for begin in range(0, rows.rows, BLOCK_ROWS_MAX):
+        yield from blocks(begin, min(begin + BLOCK_ROWS_MAX, rows.rows))
+
+
+def _stored(columns: dict[str, NDArray[Any]], earliest: int) -> list[bytes]:
+    """Return the columns as they are written."""
+    memory = columns["memory"]
+    remembered = np.flatnonzero(memory)
+    columns = columns | {name: columns[name][remembered] for name in _OF_REMEMBERED}
+    columns["former_target"] = columns["former_target"][memory == ANOTHER]
+    for name in _ZERO_WHEN_EMPTY:
+        if not columns[name].any():
+            columns[name] = columns[name][:0]
+    columns["time"] = columns["time"] - earliest
+    long = int(columns["time"].max()) > np.iinfo(COLUMNS["time"]).max
+    types = COLUMNS | {"time": _LONG_TIME} if long else COLUMNS
+    return [columns[name].astype(kind, copy=False).tobytes() for name, kind in types.items()]
 
 
 def _labels(labels: list[str], index: NDArray[Any]) -> tuple[list[str], NDArray[Any]]:
@@ -176,20 +248,29 @@ def decode_block(value: bytes) -> Block:
     wire = _read(value)
     if not 0 < wire.rows <= BLOCK_ROWS_MAX or len(wire.columns) != len(COLUMNS):
         raise BlockError(f"{wire.rows} rows and {len(wire.columns)} columns; a block has at most {BLOCK_ROWS_MAX} rows")
-    actors, targets = _names(wire.actors), _names(wire.targets)
-    block = Block(wire.rows, wire.networks, wire.labels, actors, targets, {})
-    for (name, kind), content in zip(COLUMNS.items(), wire.columns, strict=True):
-        if content and len(content) != wire.rows * kind.itemsize:
-            raise BlockError(f"column {name} has {len(content)} bytes for {wire.rows} rows")
-        if not content and name in _ALWAYS:
-            raise BlockError(f"column {name} is missing")
-        block.columns[name] = np.frombuffer(content, kind)
-        if name in _BELOW and int(block.columns[name].max()) >= len(getattr(block, _BELOW[name])):
+    stored = dict(zip(COLUMNS, wire.columns, strict=True))
+    types = COLUMNS | {"time": _LONG_TIME} if len(stored["time"]) == wire.rows * _LONG_TIME.itemsize else COLUMNS
+    ragged = [name for name, content in stored.items() if len(content) % types[name].itemsize]
+    if ragged:
+        raise BlockError(f"column {ragged[0]} has {len(stored[ragged[0]])} bytes, no whole number of elements")
+    columns = {name: np.frombuffer(content, types[name]) for name, content in stored.items()}
+    block = Block(wire.rows, wire.networks, wire.labels, _names(wire.actors), _names(wire.targets), wire.time, columns)
+    for name, size in _sizes(block).items():
+        empty = name in _ZERO_WHEN_EMPTY and not len(columns[name])
+        if not empty and len(columns[name]) != size:
+            raise BlockError(f"column {name} has {len(columns[name])} elements, not {size}")
+    for name, listed in _BELOW.items():
+        if len(columns[name]) and int(columns[name].max()) >= len(getattr(block, listed)):
             raise BlockError(f"column {name} points past its list")
     return block
 
 
-_ALWAYS: Final = frozenset({*_BELOW, "kind", "time", "event_hash", "reach", "amplification", "influence"})
+def _sizes(block: Block) -> dict[str, int]:
+    """Return how many elements each column must have."""
+    memory = block.columns["memory"]
+    sizes = dict.fromkeys((*_EVERY_ROW, *_ZERO_WHEN_EMPTY, "time"), block.rows)
+    sizes |= dict.fromkeys(_OF_REMEMBERED, int(np.count_nonzero(memory)))
+    return sizes | {"influence": len(block.actors), "former_target": int(np.count_nonzero(memory == ANOTHER))}
 
 
 def without(value: bytes, name: bytes, instead: bytes) -> bytes | None:

@@ -13,6 +13,7 @@ from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from rocksdict import Cache
 
+from schemas.users import keyed_hash
 from scorer.model import Model
 from streams import changelog, lane_check, topics
 from streams.clients import KAFKA, Connect
@@ -111,7 +112,7 @@ def _open(
             return None
         state = _load(shared, partition, store)
         ledger = Ledger(state.ledger, store.scan("ledger"), store.ledger_block)
-        forgotten = Forgotten(shared.hash_key, store.scan("forgotten"))
+        forgotten = _forgotten(shared, partition, state, store)
         for lane, topic in ((ACTORS, shared.names.actors_lane), (TARGETS, shared.names.targets_lane)):
             _check_lane(shared, partition, state, lane, topic, topics.topic_id(admin, topic))
     except BaseException:
@@ -181,6 +182,20 @@ def _load(shared: Shared, partition: int, store: Store) -> TaskState:
             hint="set [model] back, or give the changed model a name of its own (model.name)",
         )
     return state
+
+
+def _forgotten(shared: Shared, partition: int, state: TaskState, store: Store) -> Forgotten:
+    """Return the users who were forgotten; refuse another hash key, under which nobody would be."""
+    forgotten = Forgotten(shared.hash_key, store.scan("forgotten"))
+    mark = keyed_hash(b"", shared.hash_key).hex()
+    if len(forgotten) and state.hash_key_mark != mark:
+        raise CloutError(
+            f"partition {partition} knows forgotten users under another hash key",
+            detail=f"{len(forgotten)} users who were forgotten would be taken in again",
+            hint="set control.hash_key to what it was, or bring back the data directory's file control/secrets.json",
+        )
+    state.hash_key_mark = mark
+    return forgotten
 
 
 def _check_lane(shared: Shared, partition: int, state: TaskState, lane: str, topic: str, topic_id: str) -> None:

@@ -282,8 +282,9 @@ class Store:
 
     def close(self) -> None:
         """Flush what is in memory and close; what cannot be flushed, the changelog has. Closed twice is closed."""
-        for problem in self._release():
-            _log.warning("local state was not flushed, the changelog has it", path=str(self.path), reason=problem)
+        problems = self._release()
+        if problems:
+            _log.warning("local state was not flushed, the changelog has it", path=str(self.path), reason=problems[0])
 
     def destroy(self) -> None:
         """Close and delete the local copy; the changelog has all of it."""

@@ -231,7 +231,7 @@ class Task:
             (outcome.adjustments, outcome.adjustment_partitions),
         ):
             proposal.lane += cut(rows, groups_of(partitions, shared.partitions), _RECORD_ROWS_MAX)
-        if len(outcome.entered):
+        if outcome.entered.rows:
             limits = LedgerLimits(shared.settings.ledger_window_seconds, shared.settings.ledger_rows_max)
             proposal.entered = opened.ledger.enter(outcome.entered, outcome.newest_arrival, state.ledger, limits)
             state.ledger = proposal.entered.state

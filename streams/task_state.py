@@ -61,6 +61,8 @@ class TaskState(msgspec.Struct, kw_only=True):
     """Each network's clock in ms: until ticks exist the largest event time seen on it here."""
     counters: dict[str, dict[str, int]] = {}
     """By network: rows by outcome, see `COUNTERS`."""
+    hash_key_mark: str = ""
+    """Tells one hash key from another, without giving it away: who was forgotten is only known under their own."""
     ledger: LedgerState = msgspec.field(default_factory=LedgerState)
 
     def copy(self) -> "TaskState":

@@ -26,7 +26,7 @@ group = typer.Typer(help="What could not be taken in.\n\nExample: clout dlq list
 Places = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[PLACE]...",
+        metavar="PLACE",
         show_default=False,
         help="Where it came from, as `list` prints it: TOPIC/PARTITION@OFFSET, or one element of it: …@OFFSET[INDEX].",
     ),
@@ -127,6 +127,8 @@ def replay(
         typer.echo(f"{done.before:,} were sent again before and are left out")
     if done.too_large:
         typer.echo(f"{done.too_large:,} are too large to be taken in and are left out")
+    if done.elsewhere:
+        typer.echo(f"{done.elsewhere:,} came from another topic than that of their network and are left out")
 
 
 def _asked(

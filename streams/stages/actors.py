@@ -21,6 +21,7 @@ from scorer.model import Parameters
 from streams.fingerprints import DUPLICATE, REPEATED, RETRACTED, TAKEN_IN, UNMATCHED, WITHHELD
 from streams.forgotten import Forgotten
 from streams.ledger import ANYBODY, HELD_CODE, TAKEN_CODE, Found, Ledger
+from streams.ledger_block import ANOTHER, ITSELF, KNOWN, NOTHING, LedgerRows
 from streams.packing import Rows, distinct, joined, renumbered, renumbering
 from streams.stages.lookup import accounts, labels, network_codes, require_kind
 from streams.store import Row, actor_key
@@ -51,8 +52,7 @@ class ActorsOutcome(NamedTuple):
     adjustments: Rows
     """What is taken back."""
     adjustment_partitions: NDArray[np.uint8]
-    entered: Rows
-    """Rows for the ledger."""
+    entered: LedgerRows
     newest_arrival: int
 
 
@@ -70,7 +70,8 @@ class _Batch:
     def __getitem__(self, name: str) -> NDArray[Any]:
         return self.columns[name]
 
-    def select(self, rows: NDArray[Any]) -> dict[str, NDArray[Any]]:
+    def select(self, chosen: NDArray[np.bool_]) -> dict[str, NDArray[Any]]:
+        rows = _rows(chosen)
         return {name: column[rows] if len(column) else column for name, column in self.columns.items()}
 
 
@@ -111,24 +112,25 @@ def fold(
 
     events = (verdict == TAKEN_IN) & ~own & ~dropped
     worth = _worth_taking_back(judged, events)
-    rows = np.flatnonzero(events | worth)
+    folded = events | worth
+    rows = np.flatnonzero(folded)
     place = np.full(len(verdict), _NOT, np.int64)
     place[rows] = np.arange(len(rows))
-    takes_back = _takes_back(judged, rows, place, worth)
+    takes_back = _takes_back(judged, rows, place, worth) if worth.any() else None
 
-    kept = batch.select(rows)
+    kept = batch.select(folded)
     of_actor, of_network, index = _states_needed(kept["actor"], kept["network"], len(batch.actors), len(state.networks))
     ends = [actor_key(b"", name.encode()) for name in state.networks]
     keys = [batch.actors[who] + ends[code] for who, code in zip(of_actor, of_network, strict=True)]
     states = decode_actors(read_states(keys))
-    scores = read_scores(batch.actors)
+    influence = influences(read_scores(batch.actors), parameters)
     grants, undo = fold_actors(
         states,
         index=index,
         targets=batch.target_hashes[kept["target"]],
         kinds=kept["kind"],
         times=kept["time"],
-        influence=influences(scores[np.array(of_actor, np.intp)], parameters),
+        influence=influence[np.array(of_actor, np.intp)],
         parameters=parameters,
         takes_back=takes_back,
         past=_past(judged.found),
@@ -140,7 +142,7 @@ def fold(
     _count_rows(state, batch["network"], verdict, own=own, dropped=dropped, leaving=leaving)
 
     columns = batch.select(leaving)
-    granted = place[leaving]
+    granted = place[_rows(leaving)]
     columns |= dict(zip(("reach", "amplification", "influence"), (part[granted] for part in grants), strict=True))
     adjustments = _adjustments(judged, state)
     adjusted = user_hashes(adjustments.targets)
@@ -153,7 +155,7 @@ def fold(
         (batch.target_hashes % np.uint64(partitions)).astype(np.uint8)[columns["target"]],
         adjustments,
         (adjusted % np.uint64(partitions)).astype(np.uint8)[adjustments.columns["target"]],
-        _entered(batch, verdict, events, own | events, place, grants, undo),
+        _entered(batch, verdict, events, own | events, place, (grants, undo, influence)),
         int(batch["arrival"].max()),
     )
 
@@ -290,54 +292,56 @@ def _adjustments(judged: _Judged, state: TaskState) -> Rows:
 def _entered(
     batch: _Batch,
     verdict: NDArray[np.uint8],
-    events: NDArray[np.bool_],
+    folded: NDArray[np.bool_],
     live: NDArray[np.bool_],
     place: NDArray[np.int64],
-    grants: Grants,
-    undo: Undo,
-) -> Rows:
+    worth: tuple[Grants, Undo, NDArray[np.float64]],
+) -> LedgerRows:
     """Return the rows that the ledger keeps: events with what they granted, and marks of all others."""
-    entering = (verdict == TAKEN_IN) | (verdict == WITHHELD) | (verdict == RETRACTED) | (verdict == UNMATCHED)
-    rows = slice(None) if entering.all() else np.flatnonzero(entering)
-    verdict, events, place = verdict[rows], events[rows], place[rows]
+    grants, undo, influences_ = worth
+    entering = (verdict != DUPLICATE) & (verdict != REPEATED)
+    rows = _rows(entering)
+    verdict, folded, place = verdict[rows], folded[rows], place[rows]
     mark = (verdict != TAKEN_IN) | ~live[rows]
-    kind, target = batch["kind"][rows], batch["target"][rows]
-    targets = batch.targets
+    kind, target, targets = batch["kind"][rows], batch["target"][rows], batch.targets
     if mark.any():
         kind = np.where(mark, np.where(verdict == UNMATCHED, HELD_CODE, TAKEN_CODE), kind).astype(np.uint8)
         target = np.where(mark, len(targets), target).astype(np.uint32)
         targets = [*targets, ANYBODY]
     time = batch["time"][rows]
-    columns = {
-        "actor": batch["actor"][rows],
-        "actor_account": _NO_INDEX,
-        "target": target,
-        "target_account": _NO_INDEX,
-        "network": batch["network"][rows],
-        "kind": kind,
-        "label": batch["label"][rows],
-        "time": time,
-        "event_hash": batch["event_hash"][rows],
+    columns = {name: batch[name][rows] for name in ("actor", "network", "label", "event_hash")}
+    columns |= {"target": target, "kind": kind, "time": time}
+    of_fold = {
+        "amplification": grants.amplification,
+        "reach": grants.reach,
+        "rate_lead": undo.rate_time,
+        "former_target": undo.former_target,
+        "former_x": undo.former_x,
+        "former_time": undo.former_time,
     }
-    folded = (
-        ("reach", grants.reach),
-        ("amplification", grants.amplification),
-        ("influence", grants.network),
-        ("rate_lead", undo.rate_time),
-        ("former_target", undo.former_target),
-        ("former_x", undo.former_x),
-        ("former_time", undo.former_time),
-    )
-    every = events.all()
-    for name, values in folded:
-        column = values[place] if every else np.where(events, values[np.maximum(place, 0)] if len(values) else 0, 0)
-        if name == "rate_lead":
-            column = np.where(events, column - time, 0)
-        columns[name] = column if name in _GRANTED or column.any() else column[:0]
-    return Rows("", batch.networks, batch.labels, batch.actors, targets, columns)
+    every = bool(folded.all())
+    for name, values in of_fold.items():
+        columns[name] = values[place] if every else _filled(values, place, folded)
+    columns["rate_lead"] = np.where(folded, columns["rate_lead"] - time, 0)
+    former = columns["former_target"]
+    columns["memory"] = np.where(
+        former == 0,
+        np.where(folded & (columns["reach"] < 1.0), KNOWN, NOTHING),
+        np.where(former == batch.target_hashes[batch["target"][rows]], ITSELF, ANOTHER),
+    ).astype(np.uint8)
+    return LedgerRows(batch.networks, batch.labels, batch.actors, targets, influences_, columns)
 
 
-_GRANTED = ("reach", "amplification", "influence")
+def _filled(values: NDArray[Any], place: NDArray[np.int64], there: NDArray[np.bool_]) -> NDArray[Any]:
+    """Return the values of those rows that have a place, and zeros."""
+    filled = np.zeros(len(place), values.dtype)
+    filled[there] = values[place[there]]
+    return filled
+
+
+def _rows(chosen: NDArray[np.bool_]) -> Any:
+    """Return an index of the rows chosen; where these are all, one that copies nothing."""
+    return slice(None) if chosen.all() else np.flatnonzero(chosen)
 
 
 def _states_needed(

@@ -3,9 +3,10 @@
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
+import numpy as np
 import pytest
 import typer
 from confluent_kafka import Producer
@@ -13,11 +14,14 @@ from confluent_kafka import Producer
 from clout.commands.dlq import described, lines
 from clout.commands.durations import moment_ms
 from clout.dead_letters import Letter, Place, Selection, letters
-from clout.dlq_replay import TRANSACTION_LETTERS_MAX, _Sender, headers_of, replay
-from schemas.dead_letter import DeadLetter, Header, Reason, encode_headers
+from clout.dlq_replay import TRANSACTION_LETTERS_MAX, Replayed, _Sender, headers_of, replay
+from schemas.dead_letter import DeadLetter, Header, Reason, decode_headers, encode_headers, original_headers
 from schemas.limits import RECORD_BYTES_MAX
 from streams import clients, topics
+from streams.decoders import decoder
+from streams.decoders.batch import WHOLE
 from streams.errors import CloutError
+from streams.ingest_batch import Raw, prepare
 from streams.names import Names
 from streams.settings import KafkaSettings, LaneSettings, NetworkSettings
 from tests.checks import committed
@@ -213,6 +217,36 @@ def test_an_element_of_a_batch_is_sent_as_one_event() -> None:
         headers=[("Content-Type", b"application/cloudevents-batch+json"), ("x", b"1")]
     )
     assert headers_of(letter) == [("Content-Type", b"application/cloudevents+json"), ("x", b"1")]
+
+
+@pytest.mark.parametrize("batch", [True, False])
+def test_an_activity_is_understood_when_it_is_sent_again_as_it_was_at_first(batch: bool) -> None:
+    attributes = {"specversion": "1.0", "id": "7", "source": "/x", "type": "Like"}
+    data = {"type": "Like", "actor": "https://a.example/1"}
+    if batch:
+        headers: list[tuple[str, bytes]] = [("content-type", b"application/cloudevents-batch+json")]
+        value = msgspec.json.encode([attributes, attributes | {"data": data}])
+    else:
+        headers = [(f"ce_{name}", text.encode()) for name, text in attributes.items()]
+        value = msgspec.json.encode(data)
+    decoder_ = decoder("activitystreams")
+    one = np.zeros(1, np.int64)
+    [*_, put_aside] = prepare(Raw("raw", [value], [headers], one, one, one), "net", decoder_, 1, 10).letters
+    why = decode_headers(put_aside.headers)
+    letter = Letter("raw.dlq", 0, 0, why, put_aside.value, original_headers(put_aside.headers), replayed=False)
+    [again] = decoder_.decode([letter.value or b""], [headers_of(letter)]).rejected
+    assert (again.reason, again.detail, again.index) == (why.reason, why.detail, WHOLE)
+    assert why.detail.endswith("says when")
+
+
+def test_a_letter_of_another_topic_is_left_out_and_told(desk: Desk) -> None:
+    desk.put_aside(1)
+    strange = replace(desk, names=Names(f"{desk.names.prefix}x-", "1"))
+    letter = letter_of(b"2", source_topic=strange.names.interactions("twitter"))
+    to = clients.producer(desk.kafka)
+    to.produce(desk.names.dead_letters("twitter"), letter.value, headers=encode_headers(letter.why))
+    assert to.flush(10) == 0
+    assert replay(desk.kafka, desk.names, NETWORKS, Selection()) == Replayed(sent=1, elsewhere=1)
 
 
 def test_what_is_no_dead_letter_is_passed_over(desk: Desk) -> None:

@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ from functools import reduce
 from multiprocessing import get_context
 from operator import add
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from clout.broker import LocalBroker
 from clout.config import Settings
@@ -38,7 +38,6 @@ EVENTS_PER_USER: Final = 50
 USERS_MIN: Final = 2_000
 MORE_EVENTS: Final = 4_000
 SETTLE_SECONDS: Final = 400.0
-SMALL_DISK_MB: Final = 1_024
 SMALL_DISK_SLOT: Final = 0
 SHARDS: Final = 2
 HEAP_MB: Final = 1_024
@@ -67,6 +66,10 @@ class Plan:
     """Done in this order at first, by chance later; all of them at least once."""
     nap_seconds: tuple[float, float] = (1.0, 4.0)
     """Between faults."""
+    small_disk_mb: int = 1_024
+    """Room for the files of the first worker."""
+    refusals: bool = True
+    """In the end, take records away that nothing can bring back."""
 
     def traffic(self) -> Traffic:
         """Return the events."""
@@ -88,12 +91,12 @@ class Report:
 
     def wrong(self) -> list[str]:
         """Return everything that is not as it must be."""
-        wrong = [f"{user}: {what}" for user, what in self.verdict.wrong.items()] + self.verdict.outcomes
+        wrong = list(self.verdict.outcomes)
         if self.sums is None or self.sums.missing:
             wrong.append(f"conservation does not hold: {self.sums}")
         elif self.sums.read != self.plan.events:
             wrong.append(f"{self.sums.read:,} events were read, {self.plan.events:,} were sent")
-        return wrong
+        return [*wrong, *(f"{user}: {what}" for user, what in self.verdict.wrong.items())]
 
     def lines(self) -> Iterator[str]:
         """Yield the report, line by line."""
@@ -125,7 +128,9 @@ def run(plan: Plan, directory: Path, say: Callable[[str], None] = lambda _line: 
         broker = stack.enter_context(_broker(directory / "kafka"))
         installation = _installation(broker, directory)
         harm = Harm(installation, broker, seed=plan.seed)
-        harm.small_disk = stack.enter_context(small_disk(directory_of(installation, SMALL_DISK_SLOT), SMALL_DISK_MB))
+        harm.small_disk = stack.enter_context(
+            small_disk(directory_of(installation, SMALL_DISK_SLOT), plan.small_disk_mb)
+        )
         stack.enter_context(installation)
         with _timed(report, "harm"):
             _harm(harm, plan, traffic, report, say)
@@ -135,9 +140,10 @@ def run(plan: Plan, directory: Path, say: Callable[[str], None] = lambda _line: 
             expectation = reduce(add, (shard.result() for shard in shards))
         with _timed(report, "checks"):
             report.verdict = judge(installation, expectation, report.sums)
-        say(f"{len(report.verdict.wrong)} users wrong; records taken away")
-        with _timed(report, "refusals"):
-            report.refused = refusals(harm, Plan(events=MORE_EVENTS, seed=plan.seed + 1).traffic())
+        say(f"{len(report.verdict.wrong)} users wrong")
+        if plan.refusals:
+            with _timed(report, "refusals"):
+                report.refused = refusals(harm, Plan(events=MORE_EVENTS, seed=plan.seed + 1).traffic())
         for log in installation.directory.glob("*.log"):
             text = log.read_text(errors="replace")
             report.said.update({name: text.count(words) for name, words in SAID.items()})
@@ -190,7 +196,7 @@ def _timed(report: Report, name: str) -> Iterator[None]:
     report.seconds[name] = time.monotonic() - begun
 
 
-def _drop(shards: list[Future[object]]) -> None:
+def _drop(shards: Sequence[Future[Any]]) -> None:
     for shard in shards:
         shard.cancel()
 

@@ -1,6 +1,7 @@
 """A worker's disk that is full for a while: a small file system of its own, or else a limit on what it may write."""
 
 import resource
+import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -17,7 +18,8 @@ def small_disk(directory: Path, size_mb: int) -> Iterator[bool]:
     """Give `directory` a file system of its own; yield False where this process may not do that."""
     directory.mkdir(parents=True, exist_ok=True)
     command = ["mount", "-t", "tmpfs", "-o", f"size={size_mb}m", "tmpfs", str(directory)]
-    mounted = subprocess.run(command, check=False, capture_output=True).returncode == 0
+    tool = shutil.which("mount")
+    mounted = tool is not None and subprocess.run(command, check=False, capture_output=True).returncode == 0
     try:
         yield mounted
     finally:
@@ -26,10 +28,10 @@ def small_disk(directory: Path, size_mb: int) -> Iterator[bool]:
 
 
 @contextmanager
-def no_room(directory: Path, *, mounted: bool, pid: int) -> Iterator[None]:
+def no_room(directory: Path, *, mounted: bool, pid: int, file_bytes_max: int = FILE_BYTES_MAX) -> Iterator[None]:
     """Leave no room in a directory, or, where it has no file system of its own, let a process write no larger files."""
     if not mounted:
-        before = resource.prlimit(pid, resource.RLIMIT_FSIZE, (FILE_BYTES_MAX, resource.RLIM_INFINITY))
+        before = resource.prlimit(pid, resource.RLIMIT_FSIZE, (file_bytes_max, resource.RLIM_INFINITY))
         try:
             yield
         finally:

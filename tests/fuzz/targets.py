@@ -22,6 +22,7 @@ from scorer.actors import fold_actors
 from scorer.compiled import Records
 from scorer.errors import StateFormatError
 from scorer.model import Model
+from scorer.reference import Event
 from scorer.target_state import decode_targets, encode_targets, published_scores
 from streams import feed_position, ledger_block, task_state
 from streams.control import RawCommand, decide
@@ -32,13 +33,14 @@ from streams.forgotten import Forgotten
 from streams.ingest_batch import Raw, prepare
 from streams.ledger import Ledger, LedgerLimits, LedgerState, block_key
 from streams.ledger_block import BlockError
-from streams.packing import Rows, cut
+from streams.packing import cut
 from streams.publish import changes
 from streams.stages import actors
 from streams.stages import targets as targets_stage
 from tests.fuzz.mutations import JSON, MSGPACK, Codec
 from tests.laws.test_decoders import SAMPLES
 from tests.scorer.test_state_rows import random_actors, random_targets
+from tests.streams.stages import Retraction, Stages
 
 LANE_PARTITIONS: Final = 3
 STORED_NETWORKS: Final = 3
@@ -65,7 +67,7 @@ def targets() -> dict[str, Target]:
             _check_stage,
             MSGPACK,
         ),
-        "ledger block": Target(_blocks(chance), _check_block, MSGPACK),
+        "ledger block": Target(_blocks(), _check_block, MSGPACK),
         "lane key": Target([packed.encode_key(Stamp("twitter/3", 17)), b"actors/2:5"], _check_key),
         "command": Target([_command("forget"), _command("unforget")], _check_command, JSON),
         "actor rows": Target(encode_actors(random_actors(1, 12)), _check_actors),
@@ -207,23 +209,20 @@ def _check_key(value: bytes) -> None:
 # Ledger --------------------------------------------------------------------------------------------------------------
 
 
-def _blocks(chance: np.random.Generator) -> list[bytes]:
-    rows = 6
-    columns = {
-        name: chance.integers(0, _BELOW.get(name, 100), rows).astype(np.uint32 if kind == np.uint16 else kind)
-        for name, kind in ledger_block.COLUMNS.items()
-    }
-    columns["kind"] %= len(KINDS)
-    users = [b"twitter:%d" % number for number in range(4)]
-    batch = Rows("ledger", ["twitter", "bluesky"], ["", "collector"], users[:3], users, columns)
-    return [value for _, value in ledger_block.encode_blocks(batch)]
+def _blocks() -> list[bytes]:
+    """Of events, then of one that is taken back and of a retraction that waits for its event."""
+    stages = Stages(Model())
+    people = [f"twitter:{number}" for number in range(4)]
+    stages.apply([Event("twitter", f"{at}", "reply", who, people[at - 1], 5_000) for at, who in enumerate(people)])
+    stages.apply([Retraction("twitter", "1", "twitter:1", 6_000), Retraction("twitter", "9", "twitter:1", 6_000)])
+    return list(stages.blocks.values())
 
 
 def _check_block(value: bytes) -> None:
     """Also as a ledger uses it: every row of what can be read is found."""
     try:
         block = ledger_block.decode_block(value)
-        changed = ledger_block.without_actor(value, b"twitter:1", b"\0")
+        changed = ledger_block.without(value, b"twitter:1", b"\0")
     except BlockError:
         return
     if changed is not None:

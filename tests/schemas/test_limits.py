@@ -112,7 +112,7 @@ def network_name(size: int) -> str:
 
 
 def lane_record_bytes(size: int) -> str:
-    return _decoded(targets=[b"x" * (size - len(packed.encode(_credits(targets=[b"x" * 70_000]))) + 70_000)])
+    return _decoded(labels=["x" * (size - len(packed.encode(_credits(labels=["x" * 70_000]))) + 70_000)])
 
 
 def lane_record_rows(rows: int) -> str:

@@ -16,6 +16,7 @@ from streams.task import Proposal, Task
 from streams.task_state import encode
 from tests.simulator.clients import Consumer, Producer
 from tests.simulator.feeders import Feeder
+from tests.simulator.script import FAULTS
 from tests.simulator.store import MemoryStore
 from tests.simulator.workers import Worker
 from tests.simulator.world import Parts
@@ -265,7 +266,9 @@ CANARIES: Final = (
     Canary("rows are missing in the changelog", Parts(task=UnrecordedTask)),
     Canary("a stale generation is accepted", Parts(intake=AnyGenerationIntake), {"move": 5}),
     Canary("restore without the fence", Parts(producer=NoFenceProducer), {"pause": 2, "task point": 5}),
-    Canary("restore reads what was aborted", Parts(consumer=UncommittedRestoreConsumer), {"task point": 5, "lost copy": 2}),
+    Canary(
+        "restore reads what was aborted", Parts(consumer=UncommittedRestoreConsumer), {"task point": 5, "lost copy": 2}
+    ),
     Canary("lanes are read before the commit", Parts(worker=UncommittedWorker), {"task point": 5}),
     Canary("an ingest that was left behind may commit", Parts(producer=AnyMemberProducer), {"ingest pause": 5}),
     Canary("memory is kept after a failed commit", Parts(worker=StubbornWorker), {"trouble": 5}),
@@ -273,11 +276,10 @@ CANARIES: Final = (
     Canary(
         "an old copy brings back who was forgotten",
         Parts(store=AgelessStore),
-        {"command": 2, "stale copy": 5, "time": 5, "compact": 5},
+        dict.fromkeys(FAULTS, 0) | {"command": 5, "stale copy": 5, "time": 5, "compact": 5},
     ),
     Canary("the ledger is not restored", Parts(task=NoLedgerTask), {"crash": 2}),
     Canary("who was forgotten is not restored", Parts(task=NoMemoryOfForgettingTask), {"command": 5, "crash": 2}),
     Canary("a retraction is taken back twice", Parts(task=TwiceAdjustingTask)),
 )
 """All of them."""
-

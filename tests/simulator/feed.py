@@ -14,6 +14,8 @@ START_MS: Final = 1_340_000_000_000
 HOUR_MS: Final = 3_600_000
 _BROKEN: Final = (b"", b"{", b"17", b'"share"', b'{"id":"1","kind":"wave","actor":"a","target":"b","time":0}')
 _PER_RECORD_MAX: Final = 8
+_REMEMBERED: Final = 200
+"""Events that may be reported again, or taken back."""
 
 
 class Retraction(NamedTuple):
@@ -37,8 +39,9 @@ class Fed(NamedTuple):
     @property
     def identities(self) -> Iterator[tuple[str, str, str]]:
         """Yield network, actor and id of all events and retractions."""
-        for one in (*self.events, *self.retractions):
-            yield one.network, one.actor, one.id
+        for event in self.events:
+            yield event.network, event.actor, event.id
+        yield from self.retractions
 
     @property
     def read(self) -> int:
@@ -63,78 +66,83 @@ class Mix:
     heartbeats: float
 
 
-def feed(mix: Mix, random: Random, events: int) -> Iterator[Fed]:
-    """Yield raw records with this many events altogether, or a few more."""
-    weights = [(rank + 1) ** -mix.busy for rank in range(mix.users)]
-    users = random.choices(range(mix.users), weights, k=2 * events)
-    past: list[Event] = []
-    pending: list[Event] = []
-    made, time = 0, START_MS
-    while made < events:
-        network = random.choice(mix.networks)
-        theirs: list[Event] = []
+class Feed:
+    """Draws raw records one after the other."""
+
+    def __init__(self, mix: Mix, random: Random) -> None:
+        self.mix, self.random = mix, random
+        self._weights = [(rank + 1) ** -mix.busy for rank in range(mix.users)]
+        self._past: list[Event] = []
+        self._pending: list[Event] = []
+        """Taken back, and not yet reported."""
+        self._made = 0
+        self._time = START_MS
+
+    def records(self, events: int) -> Iterator[Fed]:
+        """Yield records with this many events altogether, or a few more."""
+        reported = 0
+        while reported < events:
+            network = self.random.choice(self.mix.networks)
+            if self.random.random() < self.mix.broken:
+                fed = Fed(network, self.random.choice(_BROKEN), rejected=1)
+            else:
+                fed = self._record(network)
+            reported += fed.read
+            yield fed
+
+    def _record(self, network: str) -> Fed:
+        random = self.random
+        events: list[Event] = []
         back: list[Retraction] = []
         parts: list[Any] = []
         rejected = heartbeats = 0
         for _ in range(1 if random.random() < 1 / 2 else random.randint(2, _PER_RECORD_MAX)):
+            self._made += 1
             draw = random.random()
-            if draw < mix.broken:
-                parts.append({"kind": "share", "id": f"x{made}", "actor": "a"})
+            if draw < self.mix.broken:
+                parts.append({"kind": "share", "id": f"x{self._made}", "actor": "a"})
                 rejected += 1
-            elif draw < mix.broken + mix.heartbeats:
-                parts.append({"kind": "heartbeat", "time": time})
+            elif draw < self.mix.broken + self.mix.heartbeats:
+                parts.append({"kind": "heartbeat", "time": self._time})
                 heartbeats += 1
             else:
-                time += round(random.expovariate(1 / (mix.hours_per_event * HOUR_MS)))
-                actor, target = users.pop(), users.pop() if users else 0
-                users = users or random.choices(range(mix.users), weights, k=2 * _PER_RECORD_MAX)
-                event = _event(mix, random, network, made, actor, target, time)
-                if random.random() < mix.duplicates:
-                    event = _again(random, past, network) or event
-                elif pending and pending[-1].network == network and random.random() < 1 / 3:
-                    event = pending.pop()
-                taken = None
-                if random.random() < mix.retractions:
-                    # At times before its event is reported.
-                    taken = event if random.random() < 1 / 8 else _again(random, past, network)
-                if taken is not None:
-                    parts.append({"kind": "retract", "time": time, "id": taken.id, "actor": taken.actor})
-                    back.append(Retraction(network, taken.actor, taken.id))
-                if taken is event:
-                    pending.append(event)
-                else:
-                    parts.append(_spoken(event))
-                    theirs.append(event)
-                    past.append(event)
-            made += 1
-        if random.random() < mix.broken:
-            yield Fed(network, random.choice(_BROKEN), rejected=1)
-        if not parts:
-            continue
+                self._act(network, parts, events, back)
         value = msgspec.json.encode(parts if len(parts) > 1 or random.random() < 1 / 4 else parts[0])
-        yield Fed(network, value, tuple(theirs), tuple(back), rejected, heartbeats)
+        return Fed(network, value, tuple(events), tuple(back), rejected, heartbeats)
 
+    def _act(self, network: str, parts: list[Any], events: list[Event], back: list[Retraction]) -> None:
+        """Report an event, or one again; and perhaps take one back."""
+        mix, random = self.mix, self.random
+        event = self._event(network)
+        if random.random() < mix.duplicates:
+            event = self._again(network) or event
+        elif self._pending and self._pending[-1].network == network and random.random() < 1 / 3:
+            event = self._pending.pop()
+        taken = None
+        if random.random() < mix.retractions:
+            # At times before its event is reported.
+            taken = event if random.random() < 1 / 8 else self._again(network)
+        if taken is not None:
+            parts.append({"kind": "retract", "time": self._time, "id": taken.id, "actor": taken.actor})
+            back.append(Retraction(network, taken.actor, taken.id))
+        if taken is event:
+            self._pending.append(event)
+            return
+        parts.append({name: getattr(event, name) for name in ("id", "kind", "actor", "target", "time")})
+        events.append(event)
+        self._past = [*self._past[-_REMEMBERED:], event]
 
-def _event(mix: Mix, random: Random, network: str, number: int, actor: int, target: int, time: int) -> Event:
-    if actor == target and random.random() >= mix.selves:
-        target = (target + 1) % mix.users
-    late = round(random.expovariate(1 / (24 * HOUR_MS))) if random.random() < mix.late else 0
-    return Event(network, f"e{number}", random.choice(KINDS), f"u{actor}", f"u{target}", max(0, time - late))
+    def _event(self, network: str) -> Event:
+        mix, random = self.mix, self.random
+        self._time += round(random.expovariate(1 / (mix.hours_per_event * HOUR_MS)))
+        actor, target = random.choices(range(mix.users), self._weights, k=2)
+        if actor == target and random.random() >= mix.selves:
+            target = (target + 1) % mix.users
+        late = round(random.expovariate(1 / (24 * HOUR_MS))) if random.random() < mix.late else 0
+        time = max(0, self._time - late)
+        return Event(network, f"e{self._made}", random.choice(KINDS), f"u{actor}", f"u{target}", time)
 
-
-def _again(random: Random, past: list[Event], network: str) -> Event | None:
-    """Return an event that was reported before on this network."""
-    if not past:
-        return None
-    one = random.choice(past[-200:])
-    return one if one.network == network else None
-
-
-def _spoken(event: Event) -> dict[str, Any]:
-    return {
-        "id": event.id,
-        "kind": event.kind,
-        "actor": event.actor,
-        "target": event.target,
-        "time": event.time,
-    }
+    def _again(self, network: str) -> Event | None:
+        """Return an event that was reported before, if the one drawn was on this network."""
+        one = self.random.choice(self._past) if self._past else None
+        return one if one is not None and one.network == network else None

@@ -20,7 +20,7 @@ from streams.topics import TopicSpec
 
 Place = tuple[str, int]
 """Topic and partition."""
-Headers = list[tuple[str, bytes]] | None
+Headers = list[tuple[str, str | bytes | None]] | None
 
 _OFFSET: Final = attrgetter("offset")
 
@@ -127,7 +127,9 @@ class PartitionLog:
         self.entries = kept + self.entries[len(decided) :]
 
 
-def failure(code: int, text: str, *, retriable: bool = False, fatal: bool = False, abort: bool = False) -> KafkaException:
+def failure(
+    code: int, text: str, *, retriable: bool = False, fatal: bool = False, abort: bool = False
+) -> KafkaException:
     """Return an error as the client raises it."""
     return KafkaException(KafkaError(code, text, fatal, retriable, abort))
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any, Final, NamedTuple
 
-from tests.simulator.feed import Fed, Mix, feed
+from tests.simulator.feed import Fed, Feed, Mix
 
 PARTITIONS_MAX: Final = 3
 NETWORKS: Final = ("one", "two", "three")
@@ -18,6 +18,8 @@ CRASHES_MIN: Final = 3
 _RECORDS_PER_STEP_MAX: Final = 60
 _LEDGER_ROWS_MAX: Final = 1_000_000
 _REFUSED_SHARE: Final = 0.2
+_WAITS_SECONDS: Final = (1, 20, 20, 3_600, 86_400 * 4, 86_400 * 8)
+"""Shorter and longer than a transaction may take, than a copy may be old, and than deletions are kept."""
 
 TASK_POINTS: Final = (
     "read", "begin", "credits", "changes", "letter", "changelog", "record", "commit", "committed", "store", "stored",
@@ -27,8 +29,14 @@ TASK_POINTS: Final = (
 OPEN_POINTS: Final = ("fence", "fenced", "restore", "restored")
 INGEST_POINTS: Final = ("begin", "lanes", "letters", "offsets", "commit", "committed")
 TROUBLES: Final = (
-    "queue full", "queue short", "refused", "unanswered", "unanswered, for ever", "answer lost", "answer lost, for ever",
-)  # fmt: skip
+    "queue full",
+    "queue short",
+    "refused",
+    "unanswered",
+    "unanswered, for ever",
+    "answer lost",
+    "answer lost, for ever",
+)
 INGEST_TROUBLES: Final = tuple(trouble for trouble in TROUBLES if trouble != "queue short")
 """What can go wrong with one commit while everybody lives."""
 
@@ -40,6 +48,8 @@ _POINTS: Final = ("task point", "open point", "ingest point")
 _POINT_WEIGHTS: Final = (len(TASK_POINTS), len(OPEN_POINTS), len(INGEST_POINTS))
 _POINTS_ARMED: Final = 10
 """In every run, whatever its faults are: every point must be hit often."""
+_OF_NOBODY: Final = ("compact", "retain", "garbage", "move", "ingest move")
+_COMMANDED_USERS: Final = 8
 _FAULT_SHARE: Final = 0.25
 _WEIGHTS: Final = (0, 0, 1, 1, 1, 5)
 """Drawn for each fault: off as often as not quite, and seldom extreme."""
@@ -127,7 +137,7 @@ def script_of(seed: int, faults: Mapping[str, int] | None = None) -> Script:
     def add(name: str, *args: Any) -> None:
         steps.append(Step(name, random.getrandbits(32), args))
 
-    records = list(feed(swarm.mix, random, EVENTS_MIN))
+    records = list(Feed(swarm.mix, random).records(EVENTS_MIN))
     kinds = [fault for fault in FAULTS if swarm.faults[fault]]
     weights = [swarm.faults[fault] for fault in kinds]
     at = 0
@@ -160,24 +170,19 @@ def _placed(swarm: Swarm, random: Random, records: list[Fed]) -> list[tuple[int,
 
 def _arguments(fault: str, swarm: Swarm, random: Random) -> tuple[Any, ...]:
     worker, ingest = random.randrange(swarm.workers), random.randrange(swarm.ingests)
-    match fault:
-        case "task point":
-            return worker, random.choice(TASK_POINTS)
-        case "open point":
-            return worker, random.choice(OPEN_POINTS)
-        case "ingest point":
-            return ingest, random.choice(INGEST_POINTS)
-        case "trouble":
-            return worker, random.choice(TROUBLES)
-        case "ingest trouble":
-            return ingest, random.choice(INGEST_TROUBLES)
-        case "time":
-            return (random.choice((1, 20, 20, 3_600, 86_400 * 4)),)
-        case "ingest crash" | "ingest pause":
-            return (ingest,)
-        case "command":
-            name = random.choice(("forget", "forget", "unforget"))
-            return name, f"u{random.randrange(min(swarm.mix.users, 8))}", random.random() >= _REFUSED_SHARE
-        case "compact" | "retain" | "garbage" | "move" | "ingest move":
-            return ()
-    return (worker,)
+    arguments: dict[str, tuple[Any, ...]] = {
+        "task point": (worker, random.choice(TASK_POINTS)),
+        "open point": (worker, random.choice(OPEN_POINTS)),
+        "ingest point": (ingest, random.choice(INGEST_POINTS)),
+        "trouble": (worker, random.choice(TROUBLES)),
+        "ingest trouble": (ingest, random.choice(INGEST_TROUBLES)),
+        "ingest crash": (ingest,),
+        "ingest pause": (ingest,),
+        "time": (random.choice(_WAITS_SECONDS),),
+        "command": (
+            random.choice(("forget", "forget", "unforget")),
+            f"u{random.randrange(min(swarm.mix.users, _COMMANDED_USERS))}",
+            random.random() >= _REFUSED_SHARE,
+        ),
+    }
+    return arguments.get(fault, () if fault in _OF_NOBODY else (worker,))

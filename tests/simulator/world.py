@@ -31,9 +31,9 @@ from tests.simulator.clients import Admin, Consumer, Producer
 from tests.simulator.feed import Fed
 from tests.simulator.feeders import Feeder
 from tests.simulator.log import Fate, Log, Place
+from tests.simulator.process import CrashError, Process
 from tests.simulator.script import CRASHES_MIN, Script, Step
 from tests.simulator.store import Disk, Image, MemoryStore, copied, opener
-from tests.simulator.process import CrashError, Process
 from tests.simulator.workers import Worker, WrongError
 
 NOW_MS: Final = 1_900_000_000_000
@@ -42,7 +42,9 @@ _KEPT_DELETIONS_MS: Final = 7 * topics.DAY_MS
 _WINDOW_SECONDS: Final = 86_400 * 4_000
 """Longer than any run, so that the reference need not know when slices end."""
 _HASH_KEY: Final = b"simulated"
-SECRETS: Final = ControlSecrets({"operator": ControlKey(b"secret", frozenset(("forget", "unforget")))}, "operator", _HASH_KEY)
+SECRETS: Final = ControlSecrets(
+    {"operator": ControlKey(b"secret", frozenset(("forget", "unforget")))}, "operator", _HASH_KEY
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,9 @@ class World:
         self.log = Log(NOW_MS)
         self.log.markers_late = swarm.markers_late
         self.names = Names("", model.name)
-        self.networks = {network: NetworkSettings(raw_partitions=swarm.raw_partitions) for network in swarm.mix.networks}
+        self.networks = {
+            network: NetworkSettings(raw_partitions=swarm.raw_partitions) for network in swarm.mix.networks
+        }
         self.lanes = LaneSettings(partitions=swarm.partitions)
         self.log.create(topics.specification(self.names, self.lanes, self.networks))
         self.fed: list[Fed] = []
@@ -320,7 +324,10 @@ class World:
     def _retain(self) -> None:
         """Delete from the lanes what was read, and the control records after it."""
         for number, state in self.committed_states().items():
-            for lane, topic in ((task_state.ACTORS, self.names.actors_lane), (task_state.TARGETS, self.names.targets_lane)):
+            for lane, topic in (
+                (task_state.ACTORS, self.names.actors_lane),
+                (task_state.TARGETS, self.names.targets_lane),
+            ):
                 log = self.log.at((topic, number))
                 left, _ = log.read(state.positions[lane] + 1, 1, committed=True)
                 log.begin = max(log.begin, left[0].offset if left else log.stable_end)
@@ -368,14 +375,15 @@ class World:
             self._crash(self.log.random.choice(self.workers))
         self.heals = True
         self.log.markers_late = 0.0
-        for owner in (*self.workers, *self.feeders):
+        owners: list[Worker | Feeder] = [*self.workers, *self.feeders]
+        for owner in owners:
             owner.process.armed = owner.trouble = ""
         self.log.now_ms += 60_000
         for _ in range(_DRAIN_ROUNDS_MAX):
             self.log.now_ms += 1_000
             self.log.expire()
-            for owner in list(self.log.unmarked):
-                self.log.finish(owner.owner)
+            for transaction in list(self.log.unmarked):
+                self.log.finish(transaction.owner)
             self._recover()
             for slot in range(len(self.feeders)):
                 self._ingest(slot)

@@ -52,16 +52,19 @@ class Stages:
         self.blocks: dict[bytes, bytes] = {}
         self.forgotten = Forgotten(b"key")
         self.ledger = Ledger(self.state.ledger, [], self.blocks.get)
-        self.arrival = 0
 
     def reopen(self) -> None:
         """Begin again from what is stored."""
         self.ledger = Ledger(self.state.ledger, sorted(self.blocks.items()), self.blocks.get)
 
-    def apply(self, acts: Sequence[Act], arrival_ms: int | None = None) -> TargetsOutcome | None:
+    def apply(self, acts: Sequence[Act], arrival_ms: int = 0) -> TargetsOutcome | None:
         """Fold a batch through both stages; None when nothing reaches the targets stage."""
+        return self.take(record_of(acts, arrival_ms))
+
+    def take(self, record: Record) -> TargetsOutcome | None:
+        """Fold a record of interactions through both stages."""
         outcome = actors.fold(
-            [record_of(acts, self.arrival if arrival_ms is None else arrival_ms)],
+            [record],
             self.state,
             read_states=lambda keys: [self.actors.get(key) for key in keys],
             read_scores=lambda users: published_scores([self.targets.get(user) for user in users]),
@@ -71,7 +74,7 @@ class Stages:
             forgotten=self.forgotten,
         )
         self.actors.update(outcome.states)
-        if len(outcome.entered):
+        if outcome.entered.rows:
             entered = self.ledger.enter(outcome.entered, outcome.newest_arrival, self.state.ledger, self.limits)
             self.state.ledger = entered.state
             self.store(entered.blocks)

@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from schemas.packed import FORGET, UNFORGET
 from schemas.users import partition_of
 from scorer.reference import Event
 from streams import clients
+from streams.errors import CloutError
 from streams.settings import KafkaSettings
 from streams.store import Rows
 from streams.task import Task
@@ -174,3 +176,12 @@ def state_events(tasks: list[Task]) -> int:
     row = row_of(tasks)
     assert row is not None
     return int.from_bytes(row[40:48], "little")
+
+
+def test_another_hash_key_is_refused_since_under_it_nobody_would_be_forgotten(lanes: Lanes, tmp_path: Path) -> None:
+    with tasks_of(lanes, tmp_path) as tasks:
+        lanes.command(FORGET, USER)
+        lanes.work(*tasks)
+    other = Task(0, replace(lanes.shared(tmp_path / "0"), hash_key=b"another"))
+    with pytest.raises(CloutError, match="under another hash key"):
+        other.open()
