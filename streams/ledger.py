@@ -11,7 +11,7 @@ of the rows that the ledger may have, and goes when it is older than the window 
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -212,12 +212,12 @@ class Ledger:
         for start in gone:
             self._blocks.pop(start, None)
 
-    def without(self, user: bytes) -> list[Row]:
-        """Return the blocks that name a user, without the name."""
+    def without(self, user: bytes, changed: Mapping[bytes, bytes | None]) -> list[Row]:
+        """Return the blocks that name a user, without the name; `changed` holds blocks that this batch rewrote."""
         rows: list[Row] = []
         for start in self._starts:
             key = block_key(start)
-            value = without(self._read(key), user, ANYBODY)
+            value = without(changed.get(key) or self._read(key), user, ANYBODY)
             if value is not None:
                 rows.append((key, value))
                 self._blocks.pop(start, None)

@@ -222,8 +222,8 @@ class Partitions:
                 await self._lose(task, f"the consumer could not seek: {error}")
 
     def _could_not_open(self, partition: int, problem: Exception) -> None:
-        kafka = isinstance(problem, KafkaException) or isinstance(problem.__cause__, KafkaException)
-        if kafka or trouble_of(problem) is not None:
+        no_answer = any(isinstance(of, KafkaException | TimeoutError) for of in (problem, problem.__cause__))
+        if no_answer or trouble_of(problem) is not None:
             _log.warning("partition could not open, will try again", partition=partition, reason=str(problem))
             self._reopen_later(partition)
             return

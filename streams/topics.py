@@ -174,6 +174,10 @@ def topic_id(client: AdminClient, name: str) -> str:
         described = client.describe_topics(TopicCollection([name]))[name].result(REQUEST_SECONDS)
     except KafkaException as error:
         raise CloutError(f"topic {name} cannot be described", detail=error.args[0].str()) from error
+    except TimeoutError as error:
+        raise CloutError(
+            f"topic {name} cannot be described", detail=f"no answer within {REQUEST_SECONDS:g} seconds"
+        ) from error
     return str(described.topic_id)
 
 

@@ -81,7 +81,7 @@ def obey_actors(
         entries |= [row]
         if command.code == FORGET and home == partition:
             actors |= {actor_key(command.user, name.encode()): None for name in state.networks}
-            blocks |= ledger.without(command.user)
+            blocks |= ledger.without(command.user, blocks)
         onward.append((home, _as_rows(command)))
     rows = TableRows(list(actors.items()), (), list(blocks.items()), list(entries.items()))
     return Obeyed(rows, NO_CHANGES, onward)

@@ -31,7 +31,8 @@ def small_disk(directory: Path, size_mb: int) -> Iterator[bool]:
 def no_room(directory: Path, *, mounted: bool, pid: int, file_bytes_max: int = FILE_BYTES_MAX) -> Iterator[None]:
     """Leave no room in a directory, or, where it has no file system of its own, let a process write no larger files."""
     if not mounted:
-        before = resource.prlimit(pid, resource.RLIMIT_FSIZE, (file_bytes_max, resource.RLIM_INFINITY))
+        before = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (file_bytes_max, before[1]))
         try:
             yield
         finally:

@@ -10,7 +10,7 @@ import numpy as np
 from schemas.change import ScoreChange, decode_change
 from schemas.identity import event_hashes
 from schemas.packed import CREDITS, INTERACTIONS
-from schemas.users import user_hash
+from schemas.users import partition_of, user_hash
 from scorer.reference import Entry
 from scorer.target_state import decode_targets
 from streams import feed_position
@@ -40,6 +40,7 @@ def wrong(world: World) -> list[str]:
         "chains": _chains(world),
         "last changes": _last_changes(world, verdicts),
         "counters": _conserved(world, verdicts),
+        "names of the forgotten": _named(world, verdicts),
         "restored": _restorable(world),
     }
     return [f"{what}, {len(of)}: {'; '.join(of[:_SHOWN_MAX])}" for what, of in found.items() if of]
@@ -246,6 +247,18 @@ def _restorable(world: World) -> list[str]:
             problems.append(f"partition {number} differs from what its owner has")
         fresh.close()
     return problems
+
+
+def _named(world: World, verdicts: Verdicts) -> list[str]:
+    """Who was forgotten, and has done nothing since, is nowhere named in their own partition."""
+    return [
+        f"{user} in {table}"
+        for number, (_, store) in _tasks(world).items()
+        for user in verdicts.gone
+        if partition_of(user.encode(), world.swarm.partitions) == number
+        for table in Rows._fields
+        if any(user.encode() in key + row for key, row in store.scan(table))
+    ]
 
 
 def _everything(store: Store) -> tuple[bytes | None, list[list[tuple[bytes, bytes]]]]:

@@ -18,6 +18,15 @@ _REMEMBERED: Final = 200
 """Events that may be reported again, or taken back."""
 
 
+def user(number: int) -> str:
+    """Return the id of a user: such that it can be found among other bytes.
+
+    >>> user(7)
+    'user7;'
+    """
+    return f"user{number};"
+
+
 class Retraction(NamedTuple):
     """An event is taken back."""
 
@@ -140,7 +149,7 @@ class Feed:
             target = (target + 1) % mix.users
         late = round(random.expovariate(1 / (24 * HOUR_MS))) if random.random() < mix.late else 0
         time = max(0, self._time - late)
-        return Event(network, f"e{self._made}", random.choice(KINDS), f"u{actor}", f"u{target}", time)
+        return Event(network, f"e{self._made}", random.choice(KINDS), user(actor), user(target), time)
 
     def _again(self, network: str) -> Event | None:
         """Return an event that was reported before, if the one drawn was on this network."""

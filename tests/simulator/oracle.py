@@ -57,6 +57,8 @@ class Verdicts:
     """By network and outcome."""
     forgotten: dict[str, bool] = field(default_factory=dict)
     """Users about whom there were commands, and whether the last one was to forget."""
+    gone: set[str] = field(default_factory=set)
+    """Users who were forgotten and have done nothing since."""
     uncertain: set[tuple[str, str]] = field(default_factory=set)
     """Users and networks that something was taken from: when their last event was depends on the order."""
 
@@ -91,6 +93,7 @@ class Partition:
                 self.obey(command)
             return
         for event, identity, kind in rows_of(record):
+            self.verdicts.gone.discard(event.actor)
             outcome = self.retract(identity) if kind == RETRACT_CODE else self.apply(event, identity)
             self.verdicts.counts[event.network, outcome] += 1
 
@@ -141,6 +144,7 @@ class Partition:
             self.verdicts.take(identity)
         if partition_of(command.user, self.partitions) != self.number:
             return
+        self.verdicts.gone.add(user)
         for network in NETWORKS:
             self.actors.states.pop((user, network), None)
         for identity, entry in self.known.items():

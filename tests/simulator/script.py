@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any, Final, NamedTuple
 
-from tests.simulator.feed import Fed, Feed, Mix
+from tests.simulator.feed import Fed, Feed, Mix, user
 
 PARTITIONS_MAX: Final = 3
 NETWORKS: Final = ("one", "two", "three")
@@ -181,7 +181,7 @@ def _arguments(fault: str, swarm: Swarm, random: Random) -> tuple[Any, ...]:
         "time": (random.choice(_WAITS_SECONDS),),
         "command": (
             random.choice(("forget", "forget", "unforget")),
-            f"u{random.randrange(min(swarm.mix.users, _COMMANDED_USERS))}",
+            user(random.randrange(min(swarm.mix.users, _COMMANDED_USERS))),
             random.random() >= _REFUSED_SHARE,
         ),
     }

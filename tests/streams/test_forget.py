@@ -185,3 +185,15 @@ def test_another_hash_key_is_refused_since_under_it_nobody_would_be_forgotten(la
     other = Task(0, replace(lanes.shared(tmp_path / "0"), hash_key=b"another"))
     with pytest.raises(CloutError, match="under another hash key"):
         other.open()
+
+
+def test_two_commands_in_one_batch_leave_neither_name(lanes: Lanes, tmp_path: Path) -> None:
+    # Two users of one partition, so that both names lie in the same blocks.
+    users = [user for user in sorted({event.target for event in EVENTS}) if partition_of(user.encode(), 2) == 0][:2]
+    with tasks_of(lanes, tmp_path) as tasks:
+        lanes.send(EVENTS)
+        lanes.work(*tasks)
+        for user in users:
+            lanes.command(FORGET, user)
+        lanes.work(*tasks)
+        assert [named(tasks[0], user) for user in users] == [[], []]

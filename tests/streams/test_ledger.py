@@ -83,7 +83,7 @@ def test_a_full_ledger_lets_go_of_the_oldest_rows_and_says_how_far_it_reaches() 
 def test_a_name_can_be_taken_out_of_its_blocks() -> None:
     stages = Stages(Model())
     stages.apply(events(50))
-    stages.store(stages.ledger.without(b"actor1"))
+    stages.store(stages.ledger.without(b"actor1", {}))
     blocks = [decode_block(value) for value in stages.blocks.values()]
     names = {name for block in blocks for name in (block.actors[at] for at in range(len(block.actors)))}
     assert names == {b"actor0", ANYBODY, b"actor2"}
@@ -93,5 +93,5 @@ def test_a_name_can_be_taken_out_of_its_blocks() -> None:
 
 def test_an_empty_ledger_has_no_window() -> None:
     assert (LedgerState().rows, LedgerState().window_seconds) == (0, 0.0)
-    assert Ledger(LedgerState(), [], lambda _: None).without(b"ann") == []
+    assert Ledger(LedgerState(), [], lambda _: None).without(b"ann", {}) == []
     assert block_key(1) < block_key(256) < block_key(1 << 40)

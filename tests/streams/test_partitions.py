@@ -7,15 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from confluent_kafka import KafkaError, KafkaException
 from faust.types import TP
 
 from streams.flow import Flow
 from streams.opening import Shared
 from streams.partitions import Partitions
 from streams.settings import KafkaSettings, WorkerSettings
+from streams.task import Task
 from streams.task_state import ACTORS, TARGETS
 from tests.checks import broken_chains, changes_of
 from tests.streams.tasks import Lanes, some_events
+from tests.streams.test_damage import scribble
 
 EVENTS = some_events(30)
 SLOW = WorkerSettings(restore_delay_seconds=1.0)
@@ -156,6 +159,61 @@ def test_a_partition_that_refuses_to_start_says_why_and_leaves_the_others_alone(
         await until(lambda: 0 in partitions.failed)
         assert "deleted and created again" in partitions.failed[0]
         assert partitions.tasks == partitions.opening == {}
+        await partitions.leave()
+
+    run(scenario)
+
+
+@pytest.mark.parametrize(
+    "problem",
+    [
+        KafkaException(KafkaError(KafkaError._TIMED_OUT)),
+        TimeoutError(),
+        OSError("No space left on device (os error 28)"),
+    ],
+)
+def test_a_partition_that_cannot_open_now_is_tried_again(
+    lanes: Lanes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, problem: Exception
+) -> None:
+    problems, opens = [problem], Task.open
+
+    def opening(task: Task) -> int | None:
+        if problems:
+            raise problems.pop()
+        return opens(task)
+
+    monkeypatch.setattr(Task, "open", opening)
+
+    async def scenario() -> None:
+        partitions, _ = made(lanes, lanes.shared(tmp_path))
+        await partitions.assigned({0}, 1)
+        await until(lambda: 0 in partitions.tasks)
+        assert (problems, partitions.failed) == ([], {})
+        await partitions.leave()
+
+    run(scenario)
+
+
+def test_damage_that_a_working_task_meets_is_rebuilt_and_it_goes_on(lanes: Lanes, tmp_path: Path) -> None:
+    lanes.send(EVENTS[:20])
+    with lanes.task(tmp_path) as task:
+        lanes.work(task)
+
+    async def scenario() -> None:
+        partitions, consumer = made(lanes, lanes.shared(tmp_path))
+        await partitions.assigned({0}, 1)
+        await until(lambda: 0 in partitions.tasks)
+        first = partitions.tasks[0]
+        await until(lambda: consumer.flowing == consumer.assigned)
+        for table in (tmp_path / "0").glob("*.sst"):
+            scribble(table, 0.0)
+        lanes.send(EVENTS[20:])
+        lanes.offer_as(first, 1)
+        partitions.wake(0)
+        await until(lambda: partitions.tasks.get(0) not in {None, first})
+        again = partitions.tasks[0]
+        lanes.work(again)
+        assert again.state.counters["twitter"]["applied"] == len(EVENTS)
         await partitions.leave()
 
     run(scenario)
