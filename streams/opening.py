@@ -52,6 +52,7 @@ class Shared:
     """Wall clock in seconds, for latencies and the age of local state; scores never see it."""
     connect: Connect = KAFKA
     open_store: Callable[[Path, Cache], Store] = Store
+    """How clients and stores are made; a simulation has its own."""
 
     def new_state(self) -> TaskState:
         """Return the record of a task that has done nothing yet."""

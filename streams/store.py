@@ -24,7 +24,16 @@ from typing import Final, NamedTuple, cast
 
 import msgspec
 import structlog
-from rocksdict import BlockBasedOptions, Cache, DbClosedError, Options, Rdict, WriteBatch, WriteOptions
+from rocksdict import (
+    BlockBasedOptions,
+    Cache,
+    DbClosedError,
+    DBCompressionType,
+    Options,
+    Rdict,
+    WriteBatch,
+    WriteOptions,
+)
 
 from streams.damage import DamagedError
 from streams.errors import CloutError
@@ -167,6 +176,8 @@ class Store:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
         families = {name: _options(cache) for name in Rows._fields}
+        # Hashes and grants are as good as random: to compress them costs and saves nothing.
+        families["ledger"].set_compression_type(DBCompressionType.none())
         self._db = Rdict(str(path), _options(cache), column_families=families)
         self._write_options = WriteOptions()
         self._write_options.disable_wal = True  # type: ignore[method-assign,assignment]

@@ -41,6 +41,7 @@ SETTLE_SECONDS: Final = 400.0
 SMALL_DISK_SLOT: Final = 0
 SHARDS: Final = 2
 HEAP_MB: Final = 1_024
+READY_SECONDS: Final = 90.0
 WRONG_SHOWN_MAX: Final = 20
 SAID: Final = {
     "rebuilt because damaged": "local state is damaged",
@@ -63,11 +64,15 @@ class Plan:
     workers: int = 3
     ingests: int = 2
     faults: tuple[Fault, ...] = ALL
-    """Done in this order at first, by chance later; all of them at least once."""
+    """Done once in this order, whatever it takes."""
+    more_faults: bool = True
+    """By chance, while events come."""
     nap_seconds: tuple[float, float] = (1.0, 4.0)
     """Between faults."""
     small_disk_mb: int = 1_024
     """Room for the files of the first worker."""
+    full_seconds: float = 20.0
+    """How long it may take until that has shown."""
     refusals: bool = True
     """In the end, take records away that nothing can bring back."""
 
@@ -127,7 +132,7 @@ def run(plan: Plan, directory: Path, say: Callable[[str], None] = lambda _line: 
         stack.callback(_drop, shards)
         broker = stack.enter_context(_broker(directory / "kafka"))
         installation = _installation(broker, directory)
-        harm = Harm(installation, broker, seed=plan.seed)
+        harm = Harm(installation, broker, seed=plan.seed, full_seconds=plan.full_seconds)
         harm.small_disk = stack.enter_context(
             small_disk(directory_of(installation, SMALL_DISK_SLOT), plan.small_disk_mb)
         )
@@ -153,10 +158,14 @@ def run(plan: Plan, directory: Path, say: Callable[[str], None] = lambda _line: 
 def _harm(harm: Harm, plan: Plan, traffic: Traffic, report: Report, say: Callable[[str], None]) -> None:
     """Do one thing after the other while events come."""
     harm.start(ingests=plan.ingests, workers=plan.workers)
+    for worker in harm.workers:
+        worker.wait_until_ready(READY_SECONDS)
     left = list(plan.faults)
     with Feed(harm.installation, traffic, events_per_second=plan.events_per_second) as feed:
         while left or not feed.done:
             harm.nap(*plan.nap_seconds)
+            if not left and not plan.more_faults:
+                continue
             fault = left.pop(0) if left else harm.choose.choice(plan.faults)
             say(fault.__name__.replace("_", " "))
             harm.do(fault)

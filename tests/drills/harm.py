@@ -3,14 +3,13 @@
 import os
 import random
 import shutil
+import signal
 import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
-
-import psutil
 
 from clout.broker import LocalBroker
 from tests.drills.small_disk import no_room
@@ -22,11 +21,11 @@ FROZEN_SECONDS: Final = 14.0
 """Longer than the sessions of workers and ingests."""
 STOP_SECONDS: Final = 60.0
 """A role under load on a small machine, in the middle of other faults."""
-FULL_SECONDS: Final = 20.0
-"""Time for a worker to meet its full disk by itself, before it is told to end and begins again on it."""
 NO_SPACE: Final = "No space left", "File too large"
-PARTS: Final = "*.sst", "MANIFEST-*", "CURRENT", "*.sst"
-"""Files of a store, the more important twice."""
+PARTS: Final = "*.sst", "MANIFEST-*", "CURRENT"
+"""Files of a store that matter."""
+DAMAGED_FILES: Final = 2
+"""In each store."""
 
 Fault = Callable[["Harm"], None]
 
@@ -34,11 +33,13 @@ Fault = Callable[["Harm"], None]
 class Harm:
     """Does one thing after the other to the roles and to the broker, and keeps count."""
 
-    def __init__(self, installation: Installation, broker: LocalBroker, *, seed: int) -> None:
+    def __init__(self, installation: Installation, broker: LocalBroker, *, seed: int, full_seconds: float) -> None:
         """Take an installation; worker 0 may have a small disk of its own."""
         self.installation = installation
         self.broker = broker
         self.small_disk = False
+        self.full_seconds = full_seconds
+        """Time for a worker to meet its full disk by itself, before it is told to end and begins again on it."""
         self.choose = random.Random(seed)
         self.ingests: list[Role] = []
         self.workers: list[Role] = []
@@ -173,9 +174,8 @@ def broker_killed(harm: Harm) -> None:
     """It goes without a word and comes back."""
     running = harm.broker.running()
     assert running is not None
-    process = psutil.Process(running.pid)
-    process.kill()
-    process.wait()
+    os.kill(running.pid, signal.SIGKILL)
+    harm.broker._reap()
     harm.broker.up()
 
 
@@ -194,11 +194,14 @@ def files_damaged(harm: Harm) -> None:
     """A worker comes back to files with garbage in them, cut short or missing."""
     role = harm.some_worker()
     role.kill()
-    for store in _stores(harm.directory(role)):
-        for pattern in harm.choose.sample(PARTS, 2):
-            files = sorted(store.glob(pattern))
-            if files:
-                harm.choose.choice([_scribble, _cut, _remove])(harm, harm.choose.choice(files))
+    stores = _stores(harm.directory(role))
+    for store in stores:
+        files = sorted(file for pattern in PARTS for file in store.glob(pattern))
+        for file in harm.choose.sample(files, min(DAMAGED_FILES, len(files))):
+            harm.choose.choice([_scribble, _cut, _remove])(harm, file)
+    if stores:
+        # Not every damage shows: a list of tables may be cut where nothing is lost. This does.
+        (harm.choose.choice(stores) / "CURRENT").write_bytes(b"garbage")
     role.launch()
 
 
@@ -232,11 +235,11 @@ def disk_full(harm: Harm) -> None:
     if role.process is None or role.ended():
         return
     with no_room(harm.directory(role), mounted=harm.small_disk, pid=role.process.pid):
-        if _says_no_space(role, FULL_SECONDS) or not harm.small_disk:
+        if _says_no_space(role, harm.full_seconds) or not harm.small_disk:
             return
         role.stop(STOP_SECONDS)
         role.launch()
-        _says_no_space(role, FULL_SECONDS)
+        _says_no_space(role, harm.full_seconds)
 
 
 def _says_no_space(role: Role, seconds: float) -> bool:

@@ -39,6 +39,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=60.0, help="how long to run")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     options = parser.parse_args()
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     if options.seed is not None:
         outcome = run(script_of(options.seed))
         print(f"seed {options.seed}: {outcome.events:,} events, {outcome.crashes} crashes")
@@ -85,7 +86,7 @@ def caught(canary: Canary, runs_max: int = CANARY_RUNS_MAX) -> str:
 
 def print_canary(name: str, line: str) -> bool:
     """Print what became of a canary; return whether it was caught."""
-    print(f"  {'caught' if line else 'MISSED':8}{name:56}{line[:100]}", flush=True)
+    print(f"  {'caught' if line else 'MISSED':8}{name:56}{line.splitlines()[0][:100] if line else ''}", flush=True)
     return bool(line)
 
 

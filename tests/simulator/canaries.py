@@ -11,7 +11,7 @@ from schemas.packed import ADJUSTMENTS, peek
 from streams.fingerprints import Fingerprints
 from streams.forgotten import Forgotten
 from streams.intake import Accepted, Intake, Verdict
-from streams.store import META_KEY, Local, Row, Rows
+from streams.store import _LOCAL_KEY, META_KEY, Local, Row, Rows
 from streams.task import Proposal, Task
 from streams.task_state import encode
 from tests.simulator.clients import Consumer, Producer
@@ -177,6 +177,15 @@ class AgelessStore(MemoryStore):
         return None if local is None else msgspec.structs.replace(local, written_at_seconds=self.disk.log.now_ms / 1000)
 
 
+class TornStore(MemoryStore):
+    """A copy is taken to be as far as the table that is furthest."""
+
+    def local(self) -> Local | None:
+        values = [table.get(_LOCAL_KEY) for table in (self._db, *self._tables.values())]
+        told = [msgspec.msgpack.decode(value, type=Local) for value in values if value is not None]
+        return max(told, key=lambda local: local.changelog_end, default=None)
+
+
 class NoPositionProducer(Producer):
     """The changelog gets a batch's rows without the task's record."""
 
@@ -278,6 +287,7 @@ CANARIES: Final = (
         Parts(store=AgelessStore),
         dict.fromkeys(FAULTS, 0) | {"command": 5, "stale copy": 5, "time": 5, "compact": 5},
     ),
+    Canary("a torn copy is taken for whole", Parts(store=TornStore), {"stale copy": 5, "damaged copy": 2}),
     Canary("the ledger is not restored", Parts(task=NoLedgerTask), {"crash": 2}),
     Canary("who was forgotten is not restored", Parts(task=NoMemoryOfForgettingTask), {"command": 5, "crash": 2}),
     Canary("a retraction is taken back twice", Parts(task=TwiceAdjustingTask)),

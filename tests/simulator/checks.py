@@ -16,7 +16,7 @@ from scorer.target_state import decode_targets
 from streams import feed_position
 from streams.store import Rows, Store
 from streams.task import Task
-from tests.simulator.oracle import Verdicts, records_of, verdicts_of
+from tests.simulator.oracle import Granted, Verdicts, records_of, verdicts_of
 from tests.simulator.world import World
 
 _TOLERANCE: Final = 1e-9
@@ -31,12 +31,13 @@ Key = tuple[str, str]
 
 def wrong(world: World) -> list[str]:
     """Return what is wrong at the end of a run; nothing, where all is well."""
-    verdicts = verdicts_of(world.log, world.names.actors_lane, world.swarm.partitions, world.model)
-    credited = _credited(world)
+    verdicts = verdicts_of(world.log, world.names, world.swarm.partitions, world.model)
+    paired, unpaired = _paired(_credited(world), verdicts)
     found = {
         "events lost or doubled": _ingested(world),
-        "credits": _granted(credited, verdicts),
-        "sums": _sums(world, credited, verdicts),
+        "credits": unpaired,
+        "grants": _granted(paired, verdicts),
+        "sums": _sums(world, paired, verdicts),
         "chains": _chains(world),
         "last changes": _last_changes(world, verdicts),
         "counters": _conserved(world, verdicts),
@@ -70,7 +71,7 @@ def _ingested(world: World) -> list[str]:
     fed = Counter(_identity(*of) for raw in world.fed for of in raw.identities)
     came: Counter[int] = Counter()
     for partition in range(world.swarm.partitions):
-        for record in records_of(world.log, world.names.actors_lane, partition):
+        for _, record in records_of(world.log, world.names.actors_lane, partition):
             if record.kind == INTERACTIONS:
                 came.update(record.columns["event_hash"].tolist())
     return [f"{one} lost" for one in fed - came] + [f"{one} doubled" for one in came - fed]
@@ -80,7 +81,7 @@ def _credited(world: World) -> defaultdict[int, list[Credit]]:
     """Return all credits of the targets lane by the hash of their event."""
     credited: defaultdict[int, list[Credit]] = defaultdict(list)
     for partition in range(world.swarm.partitions):
-        for record in records_of(world.log, world.names.targets_lane, partition):
+        for _, record in records_of(world.log, world.names.targets_lane, partition):
             if record.kind == CREDITS:
                 names = ("event_hash", *Credit._fields)
                 for hash_, *grant in zip(*(record.columns[name].tolist() for name in names), strict=True):
@@ -88,20 +89,40 @@ def _credited(world: World) -> defaultdict[int, list[Credit]]:
     return credited
 
 
-def _granted(credited: dict[int, list[Credit]], verdicts: Verdicts) -> list[str]:
-    """Each event that counts was credited exactly once, with what the reference grants."""
-    problems = [f"{hash_} is missing" for hash_ in verdicts.live if hash_ not in credited]
-    for hash_, credits_ in credited.items():
-        entry = verdicts.granted.get(hash_)
-        if entry is None:
-            problems.append(f"{hash_} grants nothing")
-            continue
-        if len(credits_) > 1:
-            problems.append(f"{hash_} came {len(credits_)} times")
-        have, should = credits_[0], entry.grant
-        if not (_close(have.reach, should.reach) and _close(have.amplification, should.amplification)):
-            problems.append(f"{hash_}: {have.reach}, {have.amplification}, not {should.reach}, {should.amplification}")
-    return problems
+def _paired(credited: dict[int, list[Credit]], verdicts: Verdicts) -> tuple[dict[Granted, Credit], list[str]]:
+    """Return the credit of each event that has one, and what does not fit.
+
+    Without one may be only what was taken back before it left.
+    """
+    expected: defaultdict[int, list[Granted]] = defaultdict(list)
+    for granted in verdicts.granted:
+        expected[granted[0]].append(granted)
+    paired: dict[Granted, Credit] = {}
+    problems = [f"{hash_} grants nothing" for hash_ in credited.keys() - expected.keys()]
+    for hash_, theirs in expected.items():
+        left = list(credited.get(hash_, []))
+        for number, granted in enumerate(theirs):
+            missing = len(theirs) - number > len(left)
+            if left and (not missing or granted in verdicts.live or _says(left[0], verdicts.granted[granted])):
+                paired[granted] = left.pop(0)
+            elif granted in verdicts.live:
+                problems.append(f"{granted} was not credited")
+        if left:
+            problems.append(f"{hash_} was credited {len(left)} times too often")
+    return paired, problems
+
+
+def _granted(paired: dict[Granted, Credit], verdicts: Verdicts) -> list[str]:
+    """Each credit says what the reference grants."""
+    return [
+        f"{granted}: {have}, not {verdicts.granted[granted].grant}"
+        for granted, have in paired.items()
+        if not _says(have, verdicts.granted[granted])
+    ]
+
+
+def _says(credit: Credit, entry: Entry) -> bool:
+    return _close(credit.reach, entry.grant.reach) and _close(credit.amplification, entry.grant.amplification)
 
 
 def _close(is_: float, should: float, largest: float = 1.0) -> bool:
@@ -121,13 +142,13 @@ def _stored(world: World) -> dict[Key, Any]:
     return found
 
 
-def _sums(world: World, credited: dict[int, list[Credit]], verdicts: Verdicts) -> list[str]:
+def _sums(world: World, paired: dict[Granted, Credit], verdicts: Verdicts) -> list[str]:
     """Every sum is that of the frozen grants of the events that count, within 1e-9 of the largest it can have been."""
     found = _stored(world)
     live: defaultdict[Key, list[tuple[Entry, float]]] = defaultdict(list)
-    for hash_, entry in verdicts.live.items():
+    for granted, entry in verdicts.live.items():
         # The network sum depends on the scores of the moment: what the credit says is what counts.
-        influence = credited[hash_][0].influence if hash_ in credited else math.nan
+        influence = paired[granted].influence if granted in paired else math.nan
         live[entry.event.target, entry.event.network].append((entry, influence))
     largest: Counter[Key] = Counter()
     for entry in verdicts.granted.values():

@@ -67,6 +67,8 @@ class PartitionLog:
     begin: int = 0
     """Moved by retention; what lies before is kept for the checks at the end alone."""
     end: int = 0
+    compacted: list[Entry] = field(default_factory=list)
+    """What compaction took away, kept for the checks at the end alone."""
     undecided: dict[Transaction, int] = field(default_factory=dict)
     """First offset of each transaction whose marker has not come."""
 
@@ -124,6 +126,8 @@ class PartitionLog:
             and not entry.marker
             and (entry.value is not None or entry.time_ms >= deletions_before_ms)
         ]
+        there = {entry.offset for entry in kept}
+        self.compacted += [entry for entry in decided if entry.offset not in there]
         self.entries = kept + self.entries[len(decided) :]
 
 

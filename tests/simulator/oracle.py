@@ -3,10 +3,12 @@
 The actors lane is the order that the code under test was given, so nothing but that order is taken from it.
 """
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Final
+from operator import attrgetter, itemgetter
+from typing import Final, NamedTuple
 
 from schemas.interaction import RETRACT_CODE
 from schemas.kinds import KINDS
@@ -14,23 +16,41 @@ from schemas.packed import COMMANDS, FORGET, PackedError, Record, decode
 from schemas.users import partition_of
 from scorer.model import Model
 from scorer.reference import Actors, Entry, Event
+from streams import task_state
 from streams.ledger import ANYBODY
+from streams.names import Names
 from streams.stages.commands import Command, commands_of
-from tests.simulator.log import Log
+from streams.store import META_KEY
+from tests.simulator.log import Fate, Log
 from tests.simulator.script import NETWORKS
 
 NOBODY: Final = ANYBODY.decode()
 
 
-def records_of(log: Log, topic: str, partition: int) -> Iterator[Record]:
-    """Yield the packed records of a lane partition that can be read, in order."""
+Granted = tuple[int, int]
+"""An event that granted something: its hash, and how often that hash had before, which a short ledger has forgotten."""
+
+
+def records_of(log: Log, topic: str, partition: int) -> Iterator[tuple[int, Record]]:
+    """Yield the packed records of a lane partition that can be read, in order and with their offsets."""
     lane = log.at((topic, partition))
     entries, _ = lane.read(0, len(lane.entries), committed=True)
     for entry in entries:
         try:
-            yield decode(entry.value or b"")
+            yield entry.offset, decode(entry.value or b"")
         except PackedError:
             continue
+
+
+def ledger_starts(log: Log, topic: str, partition: int) -> list[tuple[int, int]]:
+    """Return, commit by commit, the position in the actors lane and the oldest row that the ledger has from then on."""
+    state = log.at((topic, partition))
+    records = [
+        task_state.decode(entry.value)
+        for entry in sorted([*state.compacted, *state.entries], key=attrgetter("offset"))
+        if entry.key == META_KEY and entry.value and entry.transaction and entry.transaction.fate is Fate.COMMITTED
+    ]
+    return [(record.positions[task_state.ACTORS], record.ledger.first_row) for record in records]
 
 
 def rows_of(record: Record) -> Iterator[tuple[Event, int, int]]:
@@ -49,9 +69,9 @@ def rows_of(record: Record) -> Iterator[tuple[Event, int, int]]:
 class Verdicts:
     """What became of everything that came, over all partitions."""
 
-    granted: dict[int, Entry] = field(default_factory=dict)
-    """By hash, each event that granted something."""
-    live: dict[int, Entry] = field(default_factory=dict)
+    granted: dict[Granted, Entry] = field(default_factory=dict)
+    """Each event that granted something."""
+    live: dict[Granted, Entry] = field(default_factory=dict)
     """Of these, what was neither taken back nor forgotten."""
     counts: Counter[tuple[str, str]] = field(default_factory=Counter)
     """By network and outcome."""
@@ -62,10 +82,19 @@ class Verdicts:
     uncertain: set[tuple[str, str]] = field(default_factory=set)
     """Users and networks that something was taken from: when their last event was depends on the order."""
 
-    def take(self, identity: int) -> None:
+    def take(self, granted: Granted) -> None:
         """Count an event no more."""
-        event = self.live.pop(identity).event
+        event = self.live.pop(granted).event
         self.uncertain.add((event.target, event.network))
+
+
+class Row(NamedTuple):
+    """The newest row of a hash in the ledger."""
+
+    number: int
+    status: str
+    """live, taken (back, or never to count), or held: a retraction that waits."""
+    granted: Granted | None
 
 
 class Partition:
@@ -74,20 +103,23 @@ class Partition:
     def __init__(self, number: int, partitions: int, model: Model, verdicts: Verdicts) -> None:
         self.number, self.partitions, self.verdicts = number, partitions, verdicts
         self.actors = Actors(model)
-        self.known: dict[int, Entry | None] = {}
-        """By hash, what came; None for what granted nothing."""
-        self.held: set[int] = set()
-        self.taken: set[int] = set()
-        self.mine: dict[int, Entry] = {}
-        """What counts of the events of this partition."""
-        self.detached: set[int] = set()
+        self.rows: dict[int, Row] = {}
+        self.times: Counter[int] = Counter()
+        """How often each hash has granted something."""
+        self.next_row = self.oldest_row = 0
+        self.entries: dict[Granted, Entry] = {}
+        """What the events of this partition granted."""
+        self.mine: dict[Granted, Entry] = {}
+        """Of these, what counts."""
+        self.detached: set[Granted] = set()
         """What an actor did before it was forgotten: its new memory does not have it."""
-        self.nameless: set[int] = set()
+        self.nameless: set[Granted] = set()
         """What was done to somebody who was forgotten here: in the memory of who did it, it is not found."""
         self.dropping: set[str] = set()
 
-    def fold(self, record: Record) -> None:
-        """Take a record in."""
+    def fold(self, record: Record, oldest_row: int) -> None:
+        """Take a record in, with a ledger that goes back to a row."""
+        self.oldest_row = oldest_row
         if record.kind == COMMANDS:
             for command in commands_of([record]):
                 self.obey(command)
@@ -97,68 +129,93 @@ class Partition:
             outcome = self.retract(identity) if kind == RETRACT_CODE else self.apply(event, identity)
             self.verdicts.counts[event.network, outcome] += 1
 
+    def find(self, identity: int) -> Row | None:
+        """Return the row of a hash, if the ledger still has it."""
+        row = self.rows.get(identity)
+        return row if row is not None and row.number >= self.oldest_row else None
+
+    def enter(self, identity: int, status: str, granted: Granted | None = None) -> None:
+        """Add a row."""
+        self.rows[identity] = Row(self.next_row, status, granted)
+        self.next_row += 1
+
     def apply(self, event: Event, identity: int) -> str:
         """Take an event in and return what became of it."""
-        if identity in self.known:
+        row = self.find(identity)
+        if row is not None and row.status != "held":
             return "duplicate"
-        self.known[identity] = None
-        if identity in self.held:
-            self.taken.add(identity)
+        if row is not None:
+            self.enter(identity, "taken")
             return "withheld"
         if event.actor == event.target:
+            self.enter(identity, "live")
             return "self"
         if event.target in self.dropping:
-            self.taken.add(identity)
+            self.enter(identity, "taken")
             return "forgotten"
-        entry = self.known[identity] = self.actors.take(event, 1.0)
-        self.mine[identity] = self.verdicts.live[identity] = self.verdicts.granted[identity] = entry
+        granted = identity, self.times[identity]
+        self.times[identity] += 1
+        self.enter(identity, "live", granted)
+        entry = self.entries[granted] = self.actors.take(event, 1.0)
+        self.mine[granted] = self.verdicts.live[granted] = self.verdicts.granted[granted] = entry
         return "granted"
 
     def retract(self, identity: int) -> str:
         """Take a retraction in and return what became of it."""
-        if identity not in self.known:
-            known = identity in self.held
-            self.held.add(identity)
-            return "repeated" if known else "unmatched"
-        if identity in self.taken:
+        row = self.find(identity)
+        if row is None:
+            self.enter(identity, "held")
+            return "unmatched"
+        if row.status != "live":
             return "repeated"
-        self.taken.add(identity)
-        entry = self.known[identity]
-        if entry is not None and identity not in self.detached:
-            target = NOBODY if identity in self.nameless else entry.event.target
+        self.enter(identity, "taken")
+        granted = row.granted
+        if granted is None:
+            return "retracted"
+        entry = self.entries[granted]
+        if granted not in self.detached:
+            target = NOBODY if granted in self.nameless else entry.event.target
             self.actors.take_back(replace(entry, event=replace(entry.event, target=target)))
-        if self.mine.pop(identity, None) is not None:
-            self.verdicts.take(identity)
+        if self.mine.pop(granted, None) is not None:
+            self.verdicts.take(granted)
         return "retracted"
 
     def obey(self, command: Command) -> None:
         """Forget a user, or let them count again."""
         user = command.user.decode()
         self.verdicts.forgotten[user] = command.code == FORGET
+        mine = partition_of(command.user, self.partitions) == self.number
         if command.code != FORGET:
             self.dropping.discard(user)
+            if mine:
+                self.verdicts.gone.discard(user)
             return
         self.dropping.add(user)
-        for identity in [one for one, entry in self.mine.items() if entry.event.target == user]:
-            del self.mine[identity]
-            self.verdicts.take(identity)
-        if partition_of(command.user, self.partitions) != self.number:
+        for granted in [one for one, entry in self.mine.items() if entry.event.target == user]:
+            del self.mine[granted]
+            self.verdicts.take(granted)
+        if not mine:
             return
         self.verdicts.gone.add(user)
         for network in NETWORKS:
             self.actors.states.pop((user, network), None)
-        for identity, entry in self.known.items():
-            if entry is not None and entry.event.actor == user:
-                self.detached.add(identity)
-            if entry is not None and entry.event.target == user:
-                self.nameless.add(identity)
+        for granted, entry in self.entries.items():
+            if entry.event.actor == user:
+                self.detached.add(granted)
+            if entry.event.target == user:
+                self.nameless.add(granted)
 
 
-def verdicts_of(log: Log, topic: str, partitions: int, model: Model) -> Verdicts:
-    """Return what the reference makes of the actors lane."""
+def verdicts_of(log: Log, names: Names, partitions: int, model: Model) -> Verdicts:
+    """Return what the reference makes of the actors lane.
+
+    Only when rows of the ledger expire is taken from the tasks, since that depends on their batches.
+    """
     verdicts = Verdicts()
     for number in range(partitions):
         partition = Partition(number, partitions, model, verdicts)
-        for record in records_of(log, topic, number):
-            partition.fold(record)
+        starts = ledger_starts(log, names.state, number)
+        for offset, record in records_of(log, names.actors_lane, number):
+            before = bisect_left(starts, offset, key=itemgetter(0))
+            partition.fold(record, starts[before - 1][1] if before else 0)
     return verdicts

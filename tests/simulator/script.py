@@ -16,7 +16,8 @@ NETWORKS: Final = ("one", "two", "three")
 EVENTS_MIN: Final = 2_000
 CRASHES_MIN: Final = 3
 _RECORDS_PER_STEP_MAX: Final = 60
-_LEDGER_ROWS_MAX: Final = 1_000_000
+_LEDGER_ROWS_MAX: Final = (64, 400, 1_000_000, 1_000_000, 1_000_000)
+"""Mostly more than there are; some forget much of what comes again."""
 _REFUSED_SHARE: Final = 0.2
 _WAITS_SECONDS: Final = (1, 20, 20, 3_600, 86_400 * 4, 86_400 * 8)
 """Shorter and longer than a transaction may take, than a copy may be old, and than deletions are kept."""
@@ -41,8 +42,9 @@ INGEST_TROUBLES: Final = tuple(trouble for trouble in TROUBLES if trouble != "qu
 """What can go wrong with one commit while everybody lives."""
 
 FAULTS: Final = (
-    "crash", "task point", "open point", "ingest point", "ingest crash", "trouble", "ingest trouble", "move", "pause",
-    "stale copy", "lost copy", "time", "compact", "retain", "garbage", "ingest move", "ingest pause", "command",
+    "crash", "task point", "open point", "ingest point", "ingest crash", "trouble", "ingest trouble", "move",
+    "pause", "stale copy", "lost copy", "damaged copy", "time", "compact", "retain", "garbage", "ingest move",
+    "ingest pause", "command",
 )  # fmt: skip
 _POINTS: Final = ("task point", "open point", "ingest point")
 _POINT_WEIGHTS: Final = (len(TASK_POINTS), len(OPEN_POINTS), len(INGEST_POINTS))
@@ -95,8 +97,6 @@ class Script(NamedTuple):
 def swarm_of(random: Random) -> Swarm:
     """Draw what a run is like."""
     networks = NETWORKS[: random.choice((1, 2, 3))]
-    # A ledger that forgets soon cannot be asked for what is long gone.
-    short = random.random() < 1 / 5
     mix = Mix(
         users=random.choice((4, 20, 60, 300)),
         networks=networks,
@@ -104,8 +104,8 @@ def swarm_of(random: Random) -> Swarm:
         hours_per_event=random.choice((0.01, 1.0, 10.0)),
         late=random.choice((0.0, 0.1, 0.5)),
         selves=random.choice((0.0, 0.02, 0.5)),
-        duplicates=0.0 if short else random.choice((0.0, 0.02, 0.3)),
-        retractions=0.0 if short else random.choice((0.0, 0.05, 0.3)),
+        duplicates=random.choice((0.0, 0.02, 0.3)),
+        retractions=random.choice((0.0, 0.05, 0.3)),
         broken=random.choice((0.0, 0.01, 0.1)),
         heartbeats=random.choice((0.0, 0.01)),
     )
@@ -120,8 +120,8 @@ def swarm_of(random: Random) -> Swarm:
         recent_rows_max=random.choice((1, 20, 50_000)),
         batch_rows_max=random.choice((60, 300, 50_000)),
         own_in_flight_max=random.choice((0, 3, 256)),
-        record_rows_max=random.choice((7, 100, 4_000)),
-        ledger_rows_max=random.choice((64, 400)) if short else _LEDGER_ROWS_MAX,
+        record_rows_max=random.choice((20, 100, 4_000)),
+        ledger_rows_max=random.choice(_LEDGER_ROWS_MAX),
         stale=random.choice((0.0, 0.3, 0.9)),
         faults={fault: random.choice(_WEIGHTS) for fault in FAULTS},
     )

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 from rocksdict import Cache
 
+from streams.damage import DamagedError
 from streams.store import _LOCAL_KEY, META_KEY, Local, RecentRows, Row, Rows, Store
 from tests.simulator.log import Log
 from tests.simulator.process import Process
@@ -97,6 +98,14 @@ class MemoryStore(Store):
         self._tables: Any = {name: Table(image[name]) for name in Rows._fields}
         self._db: Any = Table(image[_OWN])
         self._recent_actors, self._recent_targets = RecentRows(recent_rows_max), RecentRows(recent_rows_max)
+
+    def local(self) -> Local | None:
+        try:
+            return super().local()
+        except DamagedError:
+            # Whoever opens it deletes the directory.
+            self._image = empty()
+            raise
 
     def read_targets(self, users: list[bytes]) -> list[bytes | None]:
         self.disk.process.probe("read")

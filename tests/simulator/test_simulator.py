@@ -1,26 +1,34 @@
 """A few runs with fresh seeds, every canary, and the simulator's own promises; `make sim` runs for longer."""
 
-import secrets
+import time
+from collections import Counter
 
 import pytest
 
-from tests.simulator.__main__ import caught
+from tests.simulator.__main__ import POINTS, caught, seeds
 from tests.simulator.canaries import CANARIES, Canary
 from tests.simulator.runs import fails, run
 from tests.simulator.script import CRASHES_MIN, EVENTS_MIN, script_of
 from tests.simulator.shrink import shrunk
 
-RUNS = 12
+RUNS_MIN = 5
+SECONDS = 8.0
 CANARY = next(canary for canary in CANARIES if canary.name == "lanes are read before the commit")
 
 
-def test_runs_of_fresh_seeds_leave_everything_as_the_reference_has_it() -> None:
-    first = secrets.randbelow(1 << 40)
-    for seed in range(first, first + RUNS):
+def test_runs_of_fresh_seeds_leave_everything_as_the_reference_has_it(capsys: pytest.CaptureFixture[str]) -> None:
+    begun, runs = time.monotonic(), 0
+    hits: Counter[str] = Counter()
+    for seed in seeds():
         outcome = run(script_of(seed))
         assert not outcome.problems, f"make sim SEED={seed}: {outcome.problems}"
         assert outcome.events >= EVENTS_MIN
         assert outcome.crashes >= CRASHES_MIN
+        runs, hits = runs + 1, hits + outcome.hits
+        if runs >= RUNS_MIN and time.monotonic() - begun > SECONDS:
+            break
+    with capsys.disabled():
+        print(f" {runs} runs with fresh seeds, {hits.total()} crashes at {len(hits)} of {len(POINTS)} points")
 
 
 @pytest.mark.parametrize("canary", CANARIES, ids=lambda canary: canary.name)

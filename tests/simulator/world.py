@@ -234,6 +234,7 @@ class World:
             "ingest pause": lambda slot: self._deafen(self.feeders[slot]),
             "stale copy": self._stale_copy,
             "lost copy": self._lost_copy,
+            "damaged copy": self._damaged_copy,
             "time": self._pass_time,
             "compact": self._compact,
             "retain": self._retain,
@@ -300,14 +301,23 @@ class World:
         owner.process.deaf = True
 
     def _stale_copy(self, number: int) -> None:
-        """Put a local copy aside, or put back one of long ago."""
+        """Put a local copy aside, or put one of long ago back: all of it or, as after a torn flush, one table."""
         images = self.disks[number].images
         for path in list(images):
             if path not in self.copies:
                 self.copies[path] = copied(images[path])
-            else:
-                self._crash(self.workers[number])
-                images[path] = self.copies.pop(path)
+                continue
+            self._crash(self.workers[number])
+            old = self.copies.pop(path)
+            tables = list(old) if self.log.random.random() < 1 / 2 else [self.log.random.choice(list(old))]
+            for table in tables:
+                images[path][table] = old[table]
+
+    def _damaged_copy(self, number: int) -> None:
+        """Lose a table of each local copy."""
+        self._crash(self.workers[number])
+        for image in self.disks[number].images.values():
+            image[self.log.random.choice(list(image))].clear()
 
     def _lost_copy(self, number: int) -> None:
         self._crash(self.workers[number])
