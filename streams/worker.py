@@ -34,6 +34,8 @@ from streams.worker_status import WorkerStatus
 
 _BUFFERED_BATCHES_MAX: Final = 2
 """Batches of a lane that wait in a task before the lane partition is no longer fetched."""
+_METADATA_AGE_MS: Final = 5_000
+"""A broker that was only just started may know no topics: then nobody is assigned a partition until the next look."""
 _STREAM_BUFFER_RECORDS: Final = 32
 _FETCH_BYTES_MAX: Final = 4 << 20
 _OBSERVE_SECONDS: Final = 1.0
@@ -94,6 +96,7 @@ class Worker:
             web_enabled=False,
             consumer_auto_offset_reset="earliest",
             consumer_max_fetch_size=_FETCH_BYTES_MAX,
+            consumer_metadata_max_age_ms=_METADATA_AGE_MS,
             stream_buffer_maxsize=_STREAM_BUFFER_RECORDS,
             stream_wait_empty=False,
             stream_recovery_delay=0.0,

@@ -24,6 +24,7 @@ STOP_SECONDS: Final = 60.0
 NO_SPACE: Final = "No space left", "File too large"
 PARTS: Final = "*.sst", "MANIFEST-*", "CURRENT"
 """Files of a store that matter."""
+SURELY_SHARE: Final = 0.5
 DAMAGED_FILES: Final = 2
 """In each store."""
 
@@ -194,14 +195,13 @@ def files_damaged(harm: Harm) -> None:
     """A worker comes back to files with garbage in them, cut short or missing."""
     role = harm.some_worker()
     role.kill()
-    stores = _stores(harm.directory(role))
-    for store in stores:
+    for store in _stores(harm.directory(role)):
         files = sorted(file for pattern in PARTS for file in store.glob(pattern))
         for file in harm.choose.sample(files, min(DAMAGED_FILES, len(files))):
             harm.choose.choice([_scribble, _cut, _remove])(harm, file)
-    if stores:
-        # Not every damage shows: a list of tables may be cut where nothing is lost. This does.
-        (harm.choose.choice(stores) / "CURRENT").write_bytes(b"garbage")
+        if harm.choose.random() < SURELY_SHARE:
+            # Not every damage shows: a list of tables may be cut where nothing is lost. This does.
+            (store / "CURRENT").write_bytes(b"garbage")
     role.launch()
 
 

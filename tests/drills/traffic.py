@@ -81,7 +81,7 @@ def traffic(rows: int, users: int, seed: int) -> Traffic:
     """Make about so many rows, among so many users, a few of whom get most of the attention.
 
     >>> made = traffic(1_000, 50, seed=1)
-    >>> len(made), made.slices(4).__next__()[0][1][:12]
+    >>> len(made), next(made.slices(4))[0][1][:9]
     (1000, b'[{"id":"e')
     """
     choose = np.random.default_rng(seed)

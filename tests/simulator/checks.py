@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter, defaultdict
-from itertools import pairwise
+from itertools import combinations, islice, pairwise
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -21,7 +21,8 @@ from tests.simulator.world import World
 
 _TOLERANCE: Final = 1e-9
 _SHOWN_MAX: Final = 5
-_COUNTED: Final = ("self", "duplicate", "forgotten", "unmatched")
+_PAIRINGS_MAX: Final = 10_000
+_COUNTED: Final = ("self", "duplicate", "forgotten", "retracted", "repeated", "unmatched")
 _ENDS: Final = ("applied", "self", "duplicate", "withheld", "forgotten", "dropped")
 _INGEST_ENDS: Final = ("heartbeat", "retracting", "dead_lettered")
 
@@ -100,16 +101,23 @@ def _paired(credited: dict[int, list[Credit]], verdicts: Verdicts) -> tuple[dict
     paired: dict[Granted, Credit] = {}
     problems = [f"{hash_} grants nothing" for hash_ in credited.keys() - expected.keys()]
     for hash_, theirs in expected.items():
-        left = list(credited.get(hash_, []))
-        for number, granted in enumerate(theirs):
-            missing = len(theirs) - number > len(left)
-            if left and (not missing or granted in verdicts.live or _says(left[0], verdicts.granted[granted])):
-                paired[granted] = left.pop(0)
-            elif granted in verdicts.live:
-                problems.append(f"{granted} was not credited")
-        if left:
-            problems.append(f"{hash_} was credited {len(left)} times too often")
+        credits_ = credited.get(hash_, [])
+        having = _having(theirs, credits_, verdicts)
+        paired |= zip(having, credits_, strict=False)
+        if len(having) != len(credits_):
+            problems.append(f"{hash_} was credited {len(credits_)} times, granted something {len(theirs)} times")
+        problems += [f"{one} was not credited" for one in theirs if one in verdicts.live and one not in having]
     return paired, problems
+
+
+def _having(theirs: list[Granted], credits_: list[Credit], verdicts: Verdicts) -> tuple[Granted, ...]:
+    """Return which of a hash's events the credits are of: all that count, and such that the credits fit, if any do."""
+    live = {one for one in theirs if one in verdicts.live}
+    for having in islice(combinations(theirs, min(len(theirs), len(credits_))), _PAIRINGS_MAX):
+        fits = (_says(credit, verdicts.granted[one]) for one, credit in zip(having, credits_, strict=False))
+        if live.issubset(having) and all(fits):
+            return having
+    return tuple(theirs[: len(credits_)])
 
 
 def _granted(paired: dict[Granted, Credit], verdicts: Verdicts) -> list[str]:
@@ -246,11 +254,6 @@ def _conserved(world: World, verdicts: Verdicts) -> list[str]:
             "heartbeats": (ingest["heartbeat"], sum(raw.heartbeats for raw in fed)),
             "retractions": (ingest["retracting"], sum(len(raw.retractions) for raw in fed)),
             "conserved": (ended, ingest["read"]),
-            # Which of the two a retraction of a dropped event is depends on whether both came in one batch.
-            "taken back": (
-                done["retracted"] + done["repeated"],
-                counts[network, "retracted"] + counts[network, "repeated"],
-            ),
             **{name: (done[name], counts[network, name]) for name in _COUNTED},
         }
         problems += [f"{network}: {what} {is_}, not {should}" for what, (is_, should) in facts.items() if is_ != should]

@@ -93,8 +93,9 @@ class Row(NamedTuple):
 
     number: int
     status: str
-    """live, taken (back, or never to count), or held: a retraction that waits."""
+    """live, taken back, held (a retraction that waits), or dropped: it would have credited who was forgotten."""
     granted: Granted | None
+    batch: int
 
 
 class Partition:
@@ -106,7 +107,7 @@ class Partition:
         self.rows: dict[int, Row] = {}
         self.times: Counter[int] = Counter()
         """How often each hash has granted something."""
-        self.next_row = self.oldest_row = 0
+        self.next_row = self.oldest_row = self.batch = 0
         self.entries: dict[Granted, Entry] = {}
         """What the events of this partition granted."""
         self.mine: dict[Granted, Entry] = {}
@@ -117,9 +118,9 @@ class Partition:
         """What was done to somebody who was forgotten here: in the memory of who did it, it is not found."""
         self.dropping: set[str] = set()
 
-    def fold(self, record: Record, oldest_row: int) -> None:
-        """Take a record in, with a ledger that goes back to a row."""
-        self.oldest_row = oldest_row
+    def fold(self, record: Record, batch: int, oldest_row: int) -> None:
+        """Take a record in, as part of a batch that began with a ledger back to a row."""
+        self.batch, self.oldest_row = batch, oldest_row
         if record.kind == COMMANDS:
             for command in commands_of([record]):
                 self.obey(command)
@@ -136,7 +137,7 @@ class Partition:
 
     def enter(self, identity: int, status: str, granted: Granted | None = None) -> None:
         """Add a row."""
-        self.rows[identity] = Row(self.next_row, status, granted)
+        self.rows[identity] = Row(self.next_row, status, granted, self.batch)
         self.next_row += 1
 
     def apply(self, event: Event, identity: int) -> str:
@@ -151,7 +152,7 @@ class Partition:
             self.enter(identity, "live")
             return "self"
         if event.target in self.dropping:
-            self.enter(identity, "taken")
+            self.enter(identity, "dropped")
             return "forgotten"
         granted = identity, self.times[identity]
         self.times[identity] += 1
@@ -166,7 +167,8 @@ class Partition:
         if row is None:
             self.enter(identity, "held")
             return "unmatched"
-        if row.status != "live":
+        # What was dropped cannot be taken back, but within its batch that is not known yet.
+        if row.status != "live" and not (row.status == "dropped" and row.batch == self.batch):
             return "repeated"
         self.enter(identity, "taken")
         granted = row.granted
@@ -217,5 +219,5 @@ def verdicts_of(log: Log, names: Names, partitions: int, model: Model) -> Verdic
         starts = ledger_starts(log, names.state, number)
         for offset, record in records_of(log, names.actors_lane, number):
             before = bisect_left(starts, offset, key=itemgetter(0))
-            partition.fold(record, starts[before - 1][1] if before else 0)
+            partition.fold(record, before, starts[before - 1][1] if before else 0)
     return verdicts
