@@ -62,7 +62,7 @@ class Fingerprints:
     [0, 0, 1]
     >>> table.insert(hashes[:2], np.zeros(2, np.uint8))
     >>> table.judge(hashes, np.array([True, False, False])).ledger_row.tolist()
-    [0, 1, -1]
+    [0, 1, 0]
     """
 
     def __init__(self, first_row: int = 0) -> None:

@@ -32,7 +32,7 @@ from streams.http import RoleServer
 from streams.ingest_batch import Letter, Prepared, Raw, prepare
 from streams.metrics import IngestMetrics
 from streams.names import Names
-from streams.process import set_up_garbage_collection
+from streams.process import ended_if_stuck, set_up_garbage_collection
 from streams.settings import HttpSettings, IngestSettings, KafkaSettings, LaneSettings, NetworkSettings
 
 _log = structlog.get_logger(__name__)
@@ -40,6 +40,8 @@ _log = structlog.get_logger(__name__)
 _REQUEST_SECONDS: Final = 30.0
 _COMMIT_SECONDS: Final = 20.0
 _COMMIT_RETRIES_MAX: Final = 5
+_STUCK_SECONDS: Final = 30.0
+"""A commit that has not come back by then hardly will: ingest has no state, so to start it again costs little."""
 _RETRY_SECONDS: Final = (1.0, 2.0, 5.0, 10.0)
 """Wait before a new attempt after a failure; the last one repeats."""
 _QUEUE_RECORDS_MIN: Final = 100_000
@@ -201,7 +203,7 @@ class Ingest:
         if work is None:
             return
         self._finish_commit()
-        self._commit = self._commits.submit(self._write, work)
+        self._commit = self._commits.submit(self._write_in_time, work)
 
     def _observe_lag(self, consumer: Consumer) -> None:
         """Note, now and then, where the raw partitions end, as far as fetches have told."""
@@ -385,6 +387,10 @@ class Ingest:
         for outcome, events in counts.items():
             feed.state.counters[outcome] += events
             work.counts.append((feed.network, outcome, events))
+
+    def _write_in_time(self, work: Work) -> None:
+        with ended_if_stuck("a commit of ingest", _STUCK_SECONDS):
+            self._write(work)
 
     def _write(self, work: Work) -> None:
         """Commit a batch: lane records, dead letters and offsets in one transaction. Runs in the commit thread."""

@@ -22,11 +22,14 @@ from streams.errors import CloutError
 from streams.flow import Flow
 from streams.intake import Accepted
 from streams.opening import Shared
+from streams.process import ended_if_stuck
 from streams.task import Task, TaskLostError
 
 _log = structlog.get_logger(__name__)
 
 _NO_GENERATION: Final = -1
+_STUCK_SECONDS: Final = 150.0
+"""A commit that has not come back by then never will; longer than all its retries together."""
 _REOPEN_HEARTBEATS: Final = 3
 """A zombie that reopened at once would fence the rightful owner."""
 _COMMIT_INTERVAL_SECONDS_MAX: Final = 0.15
@@ -274,7 +277,8 @@ class Partitions:
     async def _commit(self, task: Task, batch: list[Accepted]) -> bool:
         """Return whether the task goes on."""
         try:
-            await self._in_thread(task.commit, batch)
+            with ended_if_stuck(f"a commit of partition {task.partition}", _STUCK_SECONDS):
+                await self._in_thread(task.commit, batch)
         except TaskLostError as error:
             await self._lose(task, str(error))
         except Exception as error:  # noqa: BLE001  whatever a fold raises must stop this partition, not the worker

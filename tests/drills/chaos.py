@@ -139,7 +139,7 @@ def run(plan: Plan, directory: Path, say: Callable[[str], None] = lambda _line: 
         stack.enter_context(installation)
         with _timed(report, "harm"):
             _harm(harm, plan, traffic, report, say)
-        with _timed(report, "catching up"):
+        with _timed(report, "catching up"), harm.looked_after():
             [report.sums] = conservation(installation.wait(SETTLE_SECONDS))
         with _timed(report, "expectation"):
             expectation = reduce(add, (shard.result() for shard in shards))

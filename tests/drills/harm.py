@@ -4,10 +4,11 @@ import os
 import random
 import shutil
 import signal
+import threading
 import time
 from collections import Counter
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +22,7 @@ FROZEN_SECONDS: Final = 14.0
 """Longer than the sessions of workers and ingests."""
 STOP_SECONDS: Final = 60.0
 """A role under load on a small machine, in the middle of other faults."""
+_LOOK_SECONDS: Final = 1.0
 NO_SPACE: Final = "No space left", "File too large"
 PARTS: Final = "*.sst", "MANIFEST-*", "CURRENT"
 """Files of a store that matter."""
@@ -65,6 +67,23 @@ class Harm:
                 code = role.process.returncode if role.process is not None else None
                 self.ended_by_themselves.append(f"{role.name}: exit code {code}")
                 role.launch()
+
+    @contextmanager
+    def looked_after(self) -> Iterator[None]:
+        """Look after the roles all the time, as a supervisor would."""
+        over = threading.Event()
+
+        def look() -> None:
+            while not over.wait(_LOOK_SECONDS):
+                self.look_after()
+
+        looking = threading.Thread(target=look)
+        looking.start()
+        try:
+            yield
+        finally:
+            over.set()
+            looking.join()
 
     def some_worker(self) -> Role:
         """Choose a worker."""

@@ -17,7 +17,6 @@ PLAN = Plan(
         harm.old_state_put_back,
         harm.disk_full,
         harm.broker_killed,
-        harm.ingest_killed,
         harm.old_state_put_back,
         harm.files_damaged,
     ),

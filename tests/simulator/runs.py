@@ -2,6 +2,8 @@
 
 import logging
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -32,10 +34,20 @@ class Outcome(NamedTuple):
     """How often a process died, by point."""
 
 
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Say nothing meanwhile: the logs would say the same a thousand times."""
+    before = structlog.get_config()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    try:
+        yield
+    finally:
+        structlog.configure(**before)
+
+
 @cache
 def _prepared() -> tuple[Model, WorkerMetrics]:
-    """Load what all runs of this process share; their logs would say the same a thousand times."""
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    """Load what all runs of this process share."""
     model = Model()
     load_kernels(model)
     return model, WorkerMetrics(NETWORKS, PARTITIONS_MAX)
@@ -43,6 +55,11 @@ def _prepared() -> tuple[Model, WorkerMetrics]:
 
 def run(script: Script, parts: Parts = RIGHT) -> Outcome:
     """Carry out a script and check what it leaves."""
+    with _quiet():
+        return _carried_out(script, parts)
+
+
+def _carried_out(script: Script, parts: Parts) -> Outcome:
     model, metrics = _prepared()
     world = World(script, parts, metrics, model)
     try:

@@ -1,0 +1,31 @@
+"""A process that is stuck in a call that never returns ends, so that it can be started again."""
+
+import subprocess
+import sys
+
+import pytest
+
+from streams.process import STUCK_EXIT_CODE, ended_if_stuck
+
+_STUCK = """
+import time
+from streams.process import ended_if_stuck
+with ended_if_stuck("a nap", {seconds}):
+    time.sleep({nap})
+print("over")
+"""
+
+
+@pytest.mark.parametrize(("seconds", "nap", "code"), [(0.2, 30, STUCK_EXIT_CODE), (30, 0.01, 0)])
+def test_a_process_ends_exactly_when_it_is_stuck(seconds: float, nap: float, code: int) -> None:
+    script = _STUCK.format(seconds=seconds, nap=nap)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=25)
+    assert done.returncode == code
+    assert ("stuck" in done.stdout + done.stderr) == (code != 0)
+
+
+def test_what_ends_in_time_leaves_no_timer_behind() -> None:
+    with ended_if_stuck("nothing", 0.05):
+        pass
+    # The process is still here after the time.
+    subprocess.run(["sleep", "0.1"], check=True)
