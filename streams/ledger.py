@@ -92,9 +92,7 @@ class Found(NamedTuple):
     """The actor has been forgotten since."""
     targets: list[bytes]
     networks: list[str]
-    labels: list[str]
     time: NDArray[np.int64]
-    event_hash: NDArray[np.uint64]
     reach: NDArray[np.float64]
     amplification: NDArray[np.float64]
     influence: NDArray[np.float64]
@@ -106,7 +104,6 @@ class Found(NamedTuple):
 
 _NUMBERS: Final = {
     "time": np.int64,
-    "event_hash": np.uint64,
     "reach": np.float64,
     "amplification": np.float64,
     "influence": np.float64,
@@ -156,7 +153,7 @@ class Ledger:
         starts = np.array(self._starts, np.int64)
         block_of = np.searchsorted(starts, rows, "right") - 1
         size = len(rows)
-        targets, networks, labels = ([b""] * size, [""] * size, [""] * size)
+        targets, networks = [b""] * size, [""] * size
         columns: dict[str, Any] = {name: np.zeros(size, kind) for name, kind in _NUMBERS.items()}
         actor_hash, anybody = np.zeros(size, np.uint64), np.zeros(size, np.bool_)
         for number in np.unique(block_of).tolist():
@@ -166,13 +163,13 @@ class Ledger:
             found = block.select(rows[at] - start)
             for name, column in columns.items():
                 column[at] = found[name]
-            where = [found[name].tolist() for name in ("actor", "target", "network", "label")]
-            for place, actor, target, network, label in zip(at.tolist(), *where, strict=True):
+            where = [found[name].tolist() for name in ("actor", "target", "network")]
+            for place, actor, target, network in zip(at.tolist(), *where, strict=True):
                 who = block.actors[actor]
                 actor_hash[place], anybody[place] = user_hash(who), who == ANYBODY
                 targets[place] = block.targets[target]
-                networks[place], labels[place] = block.networks[network], block.labels[label]
-        return Found(actor_hash, anybody, targets, networks, labels, **columns)
+                networks[place] = block.networks[network]
+        return Found(actor_hash, anybody, targets, networks, **columns)
 
     def enter(self, rows: LedgerRows, newest_arrival: int, state: LedgerState, limits: LedgerLimits) -> Entered:
         """Return what adding rows comes to: their blocks, deletions of expired ones, and the new state."""

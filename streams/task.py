@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -12,7 +12,7 @@ from confluent_kafka import KafkaException, Producer
 
 from schemas.change import CAUSES, Headers
 from schemas.packed import COMMANDS, PackedError, Record, Stamp, decode, decode_key, encode_key
-from scorer.laws import Batch, audit
+from scorer.laws import audit
 from scorer.target_state import published_scores
 from streams.errors import CloutError
 from streams.intake import Accepted, Intake
@@ -57,8 +57,8 @@ class Proposal:
     """Credits and adjustments that came on the targets lane."""
     newest_arrival_ms: int | None
     """When the last of the events came to Kafka."""
-    erases: bool = False
-    """Commands were obeyed: no file may keep former versions of the rows."""
+    erased: Rows = field(default_factory=Rows)
+    """Rows that commands wrote: no file may keep their former versions."""
 
 
 class Task:
@@ -135,8 +135,8 @@ class Task:
         opened.store.write(proposal.rows, encode(proposal.state), local)
         if proposal.entered is not None:
             opened.ledger.apply(proposal.entered)
-        if proposal.erases:
-            opened.store.erase(proposal.rows)
+        if proposal.erased:
+            opened.store.erase(proposal.erased)
         self._count(before, proposal)
 
     def _propose(self, batch: Sequence[Accepted], opened: Opened) -> Proposal:
@@ -178,7 +178,8 @@ class Task:
                 model=model,
                 changes_source=self._changes_source,
             )
-            proposal.rows, proposal.changes, proposal.erases = obeyed.rows, obeyed.changes, True
+            proposal.rows = proposal.erased = obeyed.rows
+            proposal.changes = obeyed.changes
             return
         outcome = targets_stage.fold(
             records,
@@ -210,9 +211,10 @@ class Task:
                 partition=self.partition,
                 partitions=shared.partitions,
             )
-            mine = obeyed.rows
-            proposal.rows = Rows(mine.actors, before.targets, mine.ledger, [*before.forgotten, *mine.forgotten])
-            proposal.erases = True
+            mine, erased = obeyed.rows, proposal.erased
+            forgotten = [*before.forgotten, *mine.forgotten]
+            proposal.rows = Rows(mine.actors, before.targets, mine.ledger, forgotten)
+            proposal.erased = Rows(mine.actors, erased.targets, mine.ledger, forgotten)
             for home, rows in obeyed.onward:
                 proposal.lane += cut(rows, [(home, np.zeros(1, np.intp))], 1)
             return
@@ -242,27 +244,7 @@ class Task:
         outcome = proposal.outcome
         if outcome is None:
             return
-        violations = audit(
-            Batch(
-                heads_before=outcome.before.heads,
-                entries_before=outcome.before.entries,
-                clocks_before=outcome.before.clocks,
-                heads_after=outcome.after.heads,
-                entries_after=outcome.after.entries,
-                clocks_after=outcome.after.clocks,
-                users=outcome.user,
-                networks=outcome.network,
-                times=outcome.time,
-                grants=outcome.grants,
-                takes_back=outcome.takes_back,
-                scored=outcome.scored,
-                published=outcome.published,
-                rows_in=proposal.credits_in,
-                duplicates=0,
-                skipped=outcome.dropped,
-            ),
-            self._parameters,
-        )
+        violations = audit(outcome.batch(proposal.credits_in), self._parameters)
         for violation in violations:
             self.shared.metrics.law_violations.labels(violation.name).inc()
         if violations:

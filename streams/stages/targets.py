@@ -14,6 +14,7 @@ from schemas.packed import ADJUSTMENTS, CREDITS, Record
 from schemas.users import user_hashes
 from scorer.actors import Grants
 from scorer.compiled import Bools, Ints, Records
+from scorer.laws import Batch
 from scorer.model import Parameters
 from scorer.target_state import decode_targets, encode_targets
 from scorer.targets import NO_CLOCK, Published, Scored, advance_clocks, fold_targets, publish, score_targets
@@ -58,6 +59,27 @@ class TargetsOutcome(NamedTuple):
     """Why each published score changed, as numbers of `schemas.change.CAUSES`."""
     rows: list[Row]
     """The users' new rows."""
+
+    def batch(self, rows_in: int) -> Batch:
+        """Return what the audit looks at; `rows_in` counts all rows that came, dropped ones too."""
+        return Batch(
+            heads_before=self.before.heads,
+            entries_before=self.before.entries,
+            clocks_before=self.before.clocks,
+            heads_after=self.after.heads,
+            entries_after=self.after.entries,
+            clocks_after=self.after.clocks,
+            users=self.user,
+            networks=self.network,
+            times=self.time,
+            grants=self.grants,
+            takes_back=self.takes_back,
+            scored=self.scored,
+            published=self.published,
+            rows_in=rows_in,
+            duplicates=0,
+            skipped=self.dropped,
+        )
 
 
 def fold(

@@ -12,7 +12,7 @@ from schemas.interaction import RETRACT_CODE
 from schemas.kinds import KIND_CODES
 from schemas.packed import INTERACTIONS, Record, decode
 from schemas.users import user_hashes
-from scorer.laws import Batch, audit
+from scorer.laws import audit
 from scorer.model import Model
 from scorer.reference import Event
 from scorer.target_state import decode_targets, published_scores
@@ -103,24 +103,7 @@ class Stages:
             parameters=self.model.parameters,
             forgotten=self.forgotten,
         )
-        batch = Batch(
-            heads_before=outcome.before.heads,
-            entries_before=outcome.before.entries,
-            clocks_before=outcome.before.clocks,
-            heads_after=outcome.after.heads,
-            entries_after=outcome.after.entries,
-            clocks_after=outcome.after.clocks,
-            users=outcome.user,
-            networks=outcome.network,
-            times=outcome.time,
-            grants=outcome.grants,
-            takes_back=outcome.takes_back,
-            scored=outcome.scored,
-            published=outcome.published,
-            rows_in=sum(record.rows for record in records),
-            duplicates=0,
-            skipped=outcome.dropped,
-        )
+        batch = outcome.batch(sum(record.rows for record in records))
         assert audit(batch, self.model.parameters) == []
         self.targets.update(outcome.rows)
         return outcome
