@@ -1,11 +1,18 @@
 """Tell what is wrong with a partition's files: damaged, which means a rebuild, or no room, which means to wait.
 
-RocksDB's errors come as plain exceptions; only their text tells them apart.
+RocksDB's errors come as plain exceptions; only their text tells them apart. One kind of damage it does not survive:
+`check_lists_of_tables`.
 """
 
 import re
 from enum import Enum
+from pathlib import Path
 from typing import Final
+
+_LOG_BLOCK_BYTES: Final = 32_768
+_RECORD_HEAD_BYTES: Final = 7
+_RECORD_TYPES: Final = range(1, 5)
+"""Whole, first, middle and last; lists of tables have no others."""
 
 
 class DamagedError(Exception):
@@ -42,3 +49,23 @@ def trouble_of(error: BaseException) -> Trouble | None:
     if isinstance(error, DamagedError) or _DAMAGED.match(text):
         return Trouble.DAMAGED
     return Trouble.FULL if _FULL.match(text) else None
+
+
+def check_lists_of_tables(directory: Path) -> None:
+    """Raise `DamagedError` when a list of tables (MANIFEST) has a record of a type that RocksDB never writes there.
+
+    RocksDB 9.8.4 reads such a record, when damage has made it look like one of a recycled log, for ever and without
+    Python's lock, so that the whole worker stands. All other damage it finds itself, by the records' checksums.
+    Format: 32 KiB blocks of records, each a checksum (u4), a length (u2, little-endian) and a type (u1)
+    (https://github.com/facebook/rocksdb/wiki/Write-Ahead-Log-File-Format).
+    """
+    for path in sorted(directory.glob("MANIFEST-*")):
+        content, at = path.read_bytes(), 0
+        while at + _RECORD_HEAD_BYTES <= len(content):
+            room = _LOG_BLOCK_BYTES - at % _LOG_BLOCK_BYTES
+            if room < _RECORD_HEAD_BYTES:
+                at += room
+                continue
+            if content[at + 6] not in _RECORD_TYPES:
+                raise DamagedError(f"{path.name} has a record of an unknown type, {content[at + 6]}, at byte {at}")
+            at += _RECORD_HEAD_BYTES + int.from_bytes(content[at + 4 : at + 6], "little")

@@ -39,6 +39,8 @@ _SLOTS_PER_ROW: Final = 1.5
 """After a rebuild; then it is filled, by live and expired rows, up to `_LOAD_MAX`."""
 _MULTIPLIER: Final = np.uint64(0x9E3779B97F4A7C15)
 _NOTHING: Final = -1
+_TOUCHED_AHEAD: Final = 128
+"""Rows whose slots are fetched into the processor's cache together, before the first is looked at."""
 
 Hashes = NDArray[np.uint64]
 
@@ -100,7 +102,7 @@ class Fingerprints:
         size = len(hashes)
         if self._used + size > _LOAD_MAX * len(self._hashes):
             self._rebuild(size)
-        self._used += _insert(
+        used, _ = _insert(
             np.require(hashes, np.uint64, ["C", "W", "A"]),
             np.require(statuses, np.uint8, ["C", "W", "A"]),
             self._hashes,
@@ -108,6 +110,7 @@ class Fingerprints:
             self.oldest,
             self.next,
         )
+        self._used += used
         self.next += size
 
     def expire(self, oldest: int) -> None:
@@ -157,6 +160,20 @@ def _look_up(
 
 
 @numba.njit(cache=True, nogil=True)
+def _touch(hashes: Hashes, first: int, keys: Hashes, rows: NDArray[np.uint32]) -> np.uint64:
+    """Read the slots of the next rows at once, so that the processor need not wait for one after the other.
+
+    Return something that depends on them, or the compiler would leave the reads out.
+    """
+    mask = np.uint64(len(keys) - 1)
+    read = np.uint64(0)
+    for row in range(first, min(first + _TOUCHED_AHEAD, len(hashes))):
+        slot = _start(_key(hashes[row]), mask)
+        read ^= keys[slot] ^ np.uint64(rows[slot])
+    return read
+
+
+@numba.njit(cache=True, nogil=True)
 def _judge(
     hashes: Hashes,
     retractions: NDArray[np.bool_],
@@ -169,10 +186,13 @@ def _judge(
     verdict: NDArray[np.uint8],
     batch_row: NDArray[np.int64],
     ledger_row: NDArray[np.int64],
-) -> None:
+) -> np.uint64:
     """Fill the last three; `scratch` maps hashes of this batch to their first row + 1, `statuses` is theirs."""
     scratch_mask = np.uint64(len(scratch) - 1)
+    touched = np.uint64(0)
     for row in range(len(hashes)):
+        if row % _TOUCHED_AHEAD == 0:
+            touched ^= _touch(hashes, row, keys, rows)
         key = _key(hashes[row])
         place = _start(key, scratch_mask)
         while scratch[place] != 0 and _key(hashes[scratch[place] - 1]) != key:
@@ -192,6 +212,7 @@ def _judge(
         else:
             verdict[row] = TAKEN_IN if status == _NOTHING else WITHHELD if status == HELD else DUPLICATE
             statuses[first] = LIVE if status == _NOTHING else TAKEN if status == HELD else status
+    return touched
 
 
 @numba.njit(cache=True, nogil=True)
@@ -221,13 +242,17 @@ def _insert(
     rows: NDArray[np.uint32],
     oldest: int,
     next_row: int,
-) -> int:
+) -> tuple[int, np.uint64]:
+    """Return how many free slots were taken; the other value means nothing."""
     used = 0
+    touched = np.uint64(0)
     end = next_row + len(hashes)
     for row in range(len(hashes)):
+        if row % _TOUCHED_AHEAD == 0:
+            touched ^= _touch(hashes, row, keys, rows)
         number = np.uint32((next_row + row) & _ROW_MASK) | (np.uint32(statuses[row]) << _STATUS_SHIFT)
         used += _put(_key(hashes[row]), number, keys, rows, oldest, end)
-    return used
+    return used, touched
 
 
 @numba.njit(cache=True, nogil=True)

@@ -37,6 +37,13 @@ def scribble(path: Path, at: float) -> None:
     path.write_bytes(data)
 
 
+def recycled(path: Path) -> None:
+    """Make the second record look like one of a recycled log, which RocksDB would read for ever."""
+    data = bytearray(path.read_bytes())
+    data[7 + int.from_bytes(data[4:6], "little") + 6] = 5
+    path.write_bytes(data)
+
+
 def cut(path: Path) -> None:
     """Leave half of a file."""
     os.truncate(path, path.stat().st_size // 2)
@@ -47,6 +54,7 @@ DAMAGE: dict[str, tuple[str, Callable[[Path], None]]] = {
     "tables that are shorter": ("*.sst", cut),
     "tables that are gone": ("*.sst", Path.unlink),
     "a list of tables with garbage in it": ("MANIFEST-*", lambda path: scribble(path, 0.5)),
+    "a list of tables with a record of another kind of log": ("MANIFEST-*", recycled),
     "a list of tables that is gone": ("MANIFEST-*", Path.unlink),
     "no name of the list": ("CURRENT", Path.unlink),
     "garbage for the name of the list": ("CURRENT", lambda path: scribble(path, 0.0)),
