@@ -16,7 +16,7 @@ demo: setup ## run everything on a synthetic population, for a minute (SECONDS=3
 	@$(BIN)/clout demo $(if $(SECONDS),--seconds $(SECONDS))
 
 test: setup lint ## lint, then all tests (ARGS='-k lanes' passes on to pytest)
-	@$(BIN)/pytest $(ARGS)
+	@$(BIN)/pytest -n 2 --dist loadfile $(ARGS)
 
 lint: .venv/.ready ## check style (ruff, every rule) and types (mypy strict)
 	@$(BIN)/ruff check

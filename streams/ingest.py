@@ -42,6 +42,10 @@ _COMMIT_SECONDS: Final = 20.0
 _COMMIT_RETRIES_MAX: Final = 5
 _STUCK_SECONDS: Final = 30.0
 """A commit that has not come back by then hardly will: ingest has no state, so to start it again costs little."""
+_OFFSETS_SECONDS: Final = 10.0
+_OFFSETS_STUCK_SECONDS: Final = 15.0
+"""librdkafka does not keep the time-out, and may wait for ever for a coordinator that is back already
+(github.com/confluentinc/librdkafka issues 5456 and 5511)."""
 _RETRY_SECONDS: Final = (1.0, 2.0, 5.0, 10.0)
 """Wait before a new attempt after a failure; the last one repeats."""
 _QUEUE_RECORDS_MIN: Final = 100_000
@@ -402,7 +406,8 @@ class Ingest:
             producer.produce(topic, letter.value, headers=letter.headers)
         for public_key, record in work.records:
             producer.produce(self.names.control_record, record, public_key)
-        producer.send_offsets_to_transaction(work.offsets, work.group, _COMMIT_SECONDS)
+        with ended_if_stuck("sending offsets to a transaction", _OFFSETS_STUCK_SECONDS):
+            producer.send_offsets_to_transaction(work.offsets, work.group, _OFFSETS_SECONDS)
         for attempt in range(_COMMIT_RETRIES_MAX + 1):
             try:
                 producer.commit_transaction(_COMMIT_SECONDS)

@@ -19,6 +19,7 @@ from streams.topics import TopicSpec, make
 settings.register_profile("clout", deadline=None)
 settings.load_profile("clout")
 
+_SAID = "said"
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -71,8 +72,18 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
+@pytest.fixture
+def say(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
+    """Takes lines that are printed at the end of the run: figures that somebody wants to see."""
+    return lambda line: record_property(_SAID, line)
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say why a run without failures failed."""
+    """Print what tests had to say, and why a run without failures failed."""
+    for report in terminalreporter.stats.get("passed", []):
+        for name, line in report.user_properties:
+            if name == _SAID:
+                terminalreporter.write_line(line)
     skipped = terminalreporter.stats.get("skipped", [])
     if os.environ.get("CLOUT_TEST_SKIPS_FAIL") == "1" and skipped:
         terminalreporter.write_line(f"{len(skipped)} skipped, and no test may be (CLOUT_TEST_SKIPS_FAIL)", red=True)

@@ -1,7 +1,6 @@
 """A user is forgotten by the command line, stays so, and comes back from nothing; dead letters are sent again."""
 
 import json
-import shutil
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -134,24 +133,3 @@ def test_no_value_of_the_tables_names_the_user_once_they_are_forgotten_again(sto
     own = [key for key, value in newest.items() if value is not None and LEAVES.encode() in (key or b"") + value]
     # Others' rows of the ledger may name whom they credited until the window ends; tables of scores may not.
     assert [key for key in own if not (key or b"").startswith(b"\0ledger")] == []
-
-
-def test_an_old_local_copy_brings_nobody_back(install: Install) -> None:
-    installation = install(lanes=LaneSettings(partitions=1), networks={"twitter": NetworkSettings(raw_partitions=1)})
-    _, [worker] = installation.up()
-    installation.send([event(number) for number in range(FANS)])
-    installation.wait()
-    assert LEAVES in installation.users()
-    state = installation.settings.data_dir / "state"
-    worker.stop()
-    shutil.copytree(state, installation.directory / "old")
-    worker.start()
-    say(installation, "forget", LEAVES, "--reason", "request 4711")
-    worker.stop()
-    shutil.rmtree(state)
-    (installation.directory / "old").rename(state)
-    worker.start()
-    installation.send([event(number) for number in range(10, 10 + FANS)])
-    installation.wait()
-    assert LEAVES not in installation.users()
-    assert broken_chains(installation.changes()) == []

@@ -2,6 +2,7 @@
 
 import time
 from collections import Counter
+from collections.abc import Callable
 
 import pytest
 
@@ -16,7 +17,7 @@ SECONDS = 8.0
 CANARY = next(canary for canary in CANARIES if canary.name == "lanes are read before the commit")
 
 
-def test_runs_of_fresh_seeds_leave_everything_as_the_reference_has_it(capsys: pytest.CaptureFixture[str]) -> None:
+def test_runs_of_fresh_seeds_leave_everything_as_the_reference_has_it(say: Callable[[str], None]) -> None:
     begun, runs = time.monotonic(), 0
     hits: Counter[str] = Counter()
     for seed in seeds():
@@ -27,8 +28,10 @@ def test_runs_of_fresh_seeds_leave_everything_as_the_reference_has_it(capsys: py
         runs, hits = runs + 1, hits + outcome.hits
         if runs >= RUNS_MIN and time.monotonic() - begun > SECONDS:
             break
-    with capsys.disabled():
-        print(f" {runs} runs with fresh seeds, {hits.total()} crashes at {len(hits)} of {len(POINTS)} points")
+    say(
+        f"simulator: {runs} runs with fresh seeds, {hits.total()} crashes at {len(hits)} of {len(POINTS)} points, "
+        f"{len(CANARIES)} canaries"
+    )
 
 
 @pytest.mark.parametrize("canary", CANARIES, ids=lambda canary: canary.name)

@@ -68,7 +68,7 @@ def history(lanes: Lanes) -> list[ScoreChange | None]:
     reader.assign([TopicPartition(lanes.names.changes, partition_of(USER.encode(), 2), 0)])
     found: list[ScoreChange | None] = []
     while True:
-        for message in reader.consume(1000, 10):
+        for message in reader.consume(1, 10):
             if message.error() is not None:
                 reader.close()
                 return found
