@@ -12,6 +12,7 @@ from clout.whole_topic import extents, reading, records
 from schemas.control import WHYS, Command, CommandName, CommandRecord, decode_record, encode_command
 from schemas.limits import REASON_BYTES_MAX, USER_BYTES_MAX
 from schemas.times import format_ms
+from schemas.users import is_user_id
 from streams import clients
 from streams.control_secrets import control_secrets
 from streams.errors import CloutError
@@ -22,17 +23,18 @@ SEND_TIMEOUT_SECONDS: Final = 30.0
 CONTROL_PARTITION: Final = 0
 """The control topic has one partition: commands have one order."""
 
-_FIRST_PRINTABLE: Final = " "
-
 
 def signed(settings: Settings, name: CommandName, user: str, reason: str) -> Command:
     """Return a new command signed with this machine's key; raise `CloutError` for one that would be refused."""
-    if not 1 <= len(user.encode()) <= USER_BYTES_MAX or min(user) < _FIRST_PRINTABLE:
+    if not is_user_id(user):
         raise CloutError(
             "this cannot be a user id", detail=f"one has 1 to {USER_BYTES_MAX} bytes and no control characters"
         )
-    if not reason.strip() or len(reason.encode()) > REASON_BYTES_MAX:
+    if not reason.strip():
         raise CloutError("a command needs a reason", detail=f"of at most {REASON_BYTES_MAX} bytes; it is published")
+    if len(reason.encode()) > REASON_BYTES_MAX:
+        detail = f"{len(reason.encode()):,} bytes, at most {REASON_BYTES_MAX:,}; it is published"
+        raise CloutError("the reason is too long", detail=detail)
     issued = format_ms(int(time.time() * 1000))
     command = Command(id=uuid.uuid4().hex, command=name, user=user, reason=reason, key="", issued=issued)
     return control_secrets(settings.control, settings.data_dir).signed(command)

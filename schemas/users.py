@@ -11,7 +11,19 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
+from schemas.limits import USER_BYTES_MAX
+
 KEYED_HASH_BYTES: Final = 16
+_FIRST_PRINTABLE: Final = " "
+
+
+def is_user_id(text: str) -> bool:
+    r"""Return whether a text can be a user id: neither empty nor too long, and without control characters.
+
+    >>> is_user_id("twitter:50329"), is_user_id(""), is_user_id("a\nb")
+    (True, False, False)
+    """
+    return 0 < len(text.encode()) <= USER_BYTES_MAX and min(text) >= _FIRST_PRINTABLE
 
 
 def user_hash(user: bytes) -> int:

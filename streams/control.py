@@ -7,7 +7,7 @@ old command again.
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -21,16 +21,13 @@ from schemas.limits import (
     TIME_AHEAD_MS_MAX,
     TIME_MS_MAX,
     TIME_MS_MIN,
-    USER_BYTES_MAX,
 )
 from schemas.packed import COLUMNS, COMMAND_CODES, COMMANDS, Record, encode
 from schemas.times import format_ms, parse_ms
-from schemas.users import keyed_hash
+from schemas.users import is_user_id, keyed_hash
 from streams.control_secrets import ControlSecrets
 from streams.decoders.batch import RejectedError
 from streams.ingest_batch import Letter
-
-_FIRST_PRINTABLE: Final = " "
 
 
 class RawCommand(NamedTuple):
@@ -112,15 +109,11 @@ def _why_refused(
         (not command.reason.strip(), "no_reason"),
         (len(command.reason.encode()) > REASON_BYTES_MAX, "reason_too_long"),
         (not 0 < len(command.id.encode()) <= COMMAND_ID_BYTES_MAX, "id_unusable"),
-        (not _is_user(command.user), "user_unusable"),
+        (not is_user_id(command.user), "user_unusable"),
         (time_ms > arrival_ms + TIME_AHEAD_MS_MAX, "issued_ahead"),
         (time_ms <= issued_ms.get(command.key, TIME_MS_MIN - 1), "issued_before"),
     )
     return next((why for refused, why in checks if refused), None)
-
-
-def _is_user(user: str) -> bool:
-    return 0 < len(user.encode()) <= USER_BYTES_MAX and min(user) >= _FIRST_PRINTABLE
 
 
 def _lane_record(command: Command, time_ms: int, epoch: int) -> bytes:

@@ -28,11 +28,9 @@ REPEATED: Final = 4
 UNMATCHED: Final = 5
 """A retraction whose event has not come."""
 
-ROWS_MAX: Final = 1 << 29
-"""Rows that may be alive at once: row numbers are compared modulo twice as many."""
-
 _STATUS_SHIFT: Final = np.uint32(30)
 _ROW_MASK: Final = (1 << 30) - 1
+"""Numbers are compared modulo 2^30: `streams.settings.LEDGER_ROWS_MAX` is half of that."""
 _SLOTS_MIN: Final = 1 << 12
 _LOAD_MAX: Final = 0.7
 _SLOTS_PER_ROW: Final = 1.5

@@ -66,6 +66,10 @@ class Forgotten:
         """Return the number of entries."""
         return len(self._entries)
 
+    def __contains__(self, user: bytes) -> bool:
+        """Return whether there is an entry for a user."""
+        return self.key_of(user) in self._entries
+
     def find(self, users: Sequence[bytes], hashes: NDArray[np.uint64]) -> dict[int, Entry]:
         """Return the entries of those users that have one, by place; `hashes` are their `user_hash`."""
         if not self._entries:

@@ -16,6 +16,9 @@ CONTROL_KEYS_MAX = 16
 SECRET_LENGTH_MIN = 16
 """Characters of a configured secret."""
 
+LEDGER_ROWS_MAX = 1 << 29
+"""Rows that a ledger can tell apart: their numbers are kept modulo twice as many."""
+
 Positive = Annotated[int, Ge(1)]
 
 
@@ -100,10 +103,10 @@ class WorkerSettings:
     With 0, one lane partition and one row a batch and record, events are scored strictly one after the other."""
     ledger_window_seconds: Positive = 86_400
     """How long, by arrival, an event is recognised when it comes again, and can be taken back."""
-    ledger_rows_max: Annotated[int, Ge(1), Le(1 << 29)] = 2_000_000
+    ledger_rows_max: Annotated[int, Ge(1), Le(LEDGER_ROWS_MAX)] = 2_000_000
     """Events and retractions that a partition's ledger holds; more than that come in a window make it shorter.
 
-    About 100 bytes each on disk and 24 in memory."""
+    About 50 to 70 bytes each on disk and 24 in memory."""
     cache_bytes: Positive = 256 << 20
     """RocksDB's block cache, shared by all partitions of a worker."""
     session_timeout_seconds: Positive = 10

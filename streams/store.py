@@ -47,10 +47,15 @@ FORGOTTEN_KEY: Final = b"\0forgotten"
 LOCAL_VERSION: Final = 1
 """Of how the tables of a local copy are laid out."""
 _LOCAL_KEY: Final = b"\0local"
+_ERASED_KEY: Final = b"\0erased"
+"""Written so that there is something to flush."""
 _WRITE_BUFFER_BYTES: Final = 64 << 20
 """Of all tables of a partition together, before they are flushed."""
 _BLOOM_BITS_PER_KEY: Final = 10
 _KEYS_READ_AT_ONCE: Final = 1_024
+_MANIFEST_BYTES_MAX: Final = 1
+"""A new list of tables is begun with each change of it: one that grows names the first and last key of every table
+that ever was, and tables change seldom."""
 _ERASED_RANGES_MAX: Final = 16
 """Keys of a table that are erased one by one."""
 
@@ -292,6 +297,9 @@ class Store:
             ranges = [(key, key) for key in keys] if len(keys) <= _ERASED_RANGES_MAX else [(keys[0], keys[-1])]
             for first, last in ranges:
                 self._tables[name].compact_range(first, last + b"\0")
+        # The list of tables still names those that were rewritten; the next one does not.
+        self._db.put(_ERASED_KEY, b"")
+        self._db.flush()
 
     def close(self) -> None:
         """Flush what is in memory and close; what cannot be flushed, the changelog has. Closed twice is closed."""
@@ -360,6 +368,7 @@ def _options(cache: Cache) -> Options:
     options.set_memtable_prefix_bloom_ratio(0.05)
     options.set_memtable_whole_key_filtering(True)
     options.set_keep_log_file_num(2)
+    options.set_max_manifest_file_size(_MANIFEST_BYTES_MAX)
     table = BlockBasedOptions()
     table.set_block_cache(cache)
     table.set_bloom_filter(_BLOOM_BITS_PER_KEY, False)

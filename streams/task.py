@@ -16,7 +16,7 @@ from scorer.laws import audit
 from scorer.target_state import published_scores
 from streams.errors import CloutError
 from streams.intake import Accepted, Intake
-from streams.ledger import Entered, LedgerLimits
+from streams.ledger import Entered, LedgerLimits, LedgerState
 from streams.opening import Opened, Shared, open_partition
 from streams.packing import cut, groups_of
 from streams.publish import NO_CHANGES, Changes, changes
@@ -96,6 +96,7 @@ class Task:
         if opened is None:
             return None
         self._opened, self.state, self._changelog_end = opened, opened.state, opened.changelog_end
+        self._show_ledger()
         return opened.restored_records
 
     def close(self) -> None:
@@ -103,6 +104,13 @@ class Task:
         opened, self._opened = self._opened, None
         if opened is not None:
             opened.store.close()
+        self._show_ledger()
+
+    def _show_ledger(self) -> None:
+        """Show what the ledger holds; of a partition that is not open, nothing."""
+        ledger = self.state.ledger if self._opened is not None else LedgerState()
+        self.shared.metrics.ledger_rows.labels(str(self.partition)).set(ledger.rows)
+        self.shared.metrics.ledger_window_seconds.labels(str(self.partition)).set(ledger.window_seconds)
 
     # The commit path -----------------------------------------------------------------------------------------------
 
@@ -322,8 +330,7 @@ class Task:
         causes = [] if outcome is None else np.bincount(outcome.causes).tolist()
         for code, count in enumerate(causes):
             metrics.changes.labels(CAUSES[code]).inc(count)
-        metrics.ledger_rows.labels(str(self.partition)).set(proposal.state.ledger.rows)
-        metrics.ledger_window_seconds.labels(str(self.partition)).set(proposal.state.ledger.window_seconds)
+        self._show_ledger()
         if outcome is not None and len(outcome.published.index):
             changed = np.zeros(len(outcome.users), np.bool_)
             changed[outcome.published.index] = True

@@ -72,6 +72,6 @@ def line(record: CommandRecord) -> Text:
         (record.received, "dim"),
         f"  {record.command} {record.subject[:SUBJECT_SHOWN]}…  ",
         outcome,
-        f"  by {printable(record.key)}  ",
-        (printable(record.reason), "dim"),
+        f"  by {printable(record.key, kept='')}  ",
+        (printable(record.reason, kept=""), "dim"),
     )

@@ -122,6 +122,8 @@ def replay(
         dry_run=dry_run,
         on_letter=(lambda letter: console.print(lines(letter))) if dry_run else (lambda _letter: None),
     )
+    if selection.places and not done.sent + done.before + done.too_large + done.elsewhere:
+        raise CloutError("no such dead letter", hint="`clout dlq list` says which there are; old ones are deleted")
     typer.echo(f"{done.sent:,} {'would be sent' if dry_run else 'sent again'}")
     if done.before:
         typer.echo(f"{done.before:,} were sent again before and are left out")
@@ -190,12 +192,12 @@ def _refuse_others(settings: Settings, selection: Selection) -> None:
 def lines(letter: Letter) -> Text:
     """Write a dead letter as two lines."""
     value = letter.value or b""
-    start = printable(value[:SHOWN_BYTES].decode(errors="backslashreplace")).replace("\n", "\\n")
+    start = printable(value[:SHOWN_BYTES].decode(errors="backslashreplace"), kept="\t")
     return Text.assemble(
         (format_ms(letter.why.source_time), "dim"),
         "  ",
         (letter.why.reason, "bold"),
-        f"  {letter.place}  {printable(letter.why.detail)}{'  sent again' if letter.replayed else ''}\n",
+        f"  {letter.place}  {printable(letter.why.detail, kept='')}{'  sent again' if letter.replayed else ''}\n",
         (f"    {start}{'…' if len(value) > SHOWN_BYTES else ''}", "dim"),
     )
 
@@ -228,12 +230,12 @@ def _laid_out(value: bytes) -> str:
         return _text(value)
 
 
-def printable(text: str) -> str:
-    r"""Write what would make a terminal do something as an escape; lines and tabs stay.
+def printable(text: str, kept: str = "\n\t") -> str:
+    r"""Write what would make a terminal do something as an escape; by default lines and tabs stay.
 
-    >>> printable("a\x1b[2Jb")
-    'a\\x1b[2Jb'
+    >>> printable("a\x1b[2Jb"), printable("a\nb", kept="")
+    ('a\\x1b[2Jb', 'a\\nb')
     """
     return "".join(
-        sign if sign.isprintable() or sign in "\n\t" else sign.encode("unicode_escape").decode() for sign in text
+        sign if sign.isprintable() or sign in kept else sign.encode("unicode_escape").decode() for sign in text
     )

@@ -80,7 +80,9 @@ def command(
     # A record of the native format may be an array: how many events that is, only ingest knows.
     typer.echo(_sentence(summary, topic, "records" if file_format is Format.native else "events"))
     if summary.interrupted:
-        typer.echo("interrupted: what was sent counts, and another replay would count it again", err=True)
+        typer.echo(
+            "interrupted: what was sent counts; within the ledger's window it counts once, even if sent again", err=True
+        )
         raise typer.Exit(INTERRUPTED)
     if summary.too_large:
         raise _too_large(summary.too_large)

@@ -38,8 +38,11 @@ def command(
         )
     if as_json:
         typer.echo(found)
-    else:
-        Console().print(panel(decode_user(found)))
+        return
+    state = decode_user(found)
+    if state.score is None:
+        raise CloutError(f"{user} has no score", detail="everything that had been counted for this user was taken back")
+    Console().print(panel(state))
 
 
 def panel(state: UserState) -> Panel:

@@ -107,7 +107,12 @@ def _ledger_lines(ledgers: Sequence[LedgerStatus]) -> list[str]:
 
     >>> _ledger_lines([LedgerStatus(rows=12_000, window_seconds=5_400.0), LedgerStatus()])
     ['ledger: 12,000 events and retractions; effective window 1.50 h']
+    >>> _ledger_lines([LedgerStatus(rows=12_000, window_seconds=5_400.0), LedgerStatus(rows=1)])
+    ['ledger: 12,001 events and retractions; effective window 0.00 to 1.50 h, by partition']
     """
-    held = [ledger for ledger in ledgers if ledger.rows]
-    rows, hours = sum(of.rows for of in held), max((of.window_seconds for of in held), default=0.0) / _HOUR_SECONDS
-    return [f"ledger: {rows:,} events and retractions; effective window {hours:.2f} h"] if held else []
+    seconds = [ledger.window_seconds for ledger in ledgers if ledger.rows]
+    if not seconds:
+        return []
+    least, most = f"{min(seconds) / _HOUR_SECONDS:.2f}", f"{max(seconds) / _HOUR_SECONDS:.2f}"
+    window = f"{most} h" if least == most else f"{least} to {most} h, by partition"
+    return [f"ledger: {sum(of.rows for of in ledgers):,} events and retractions; effective window {window}"]

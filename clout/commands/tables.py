@@ -24,14 +24,15 @@ _ALWAYS: Final = frozenset({"read", "applied", "duplicate", "dead-lettered"})
 
 def conservation_table(sums: Iterable[Conservation]) -> Table:
     """Make the table of what became of each network's events."""
-    table = Table("network", box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
+    table.add_column("network", no_wrap=True)
     sums = list(sums)
     columns = [
         (heading, count) for heading, count in _COLUMNS.items() if heading in _ALWAYS or any(count(of) for of in sums)
     ]
     for heading, _ in columns:
-        table.add_column(heading, justify="right", overflow="fold")
-    table.add_column("")
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True)
     for of in sums:
         counts = [count(of) for _, count in columns]
         verdict = f"{of.missing:,} missing" if of.missing > 0 else "still coming in" if of.missing else "adds up"

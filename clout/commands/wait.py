@@ -45,9 +45,10 @@ def command(
         say = status.update if console.is_terminal else _Plain(console)
         reading = wait_until_processed(reader_of(settings), timeout_seconds, say)
     sums = conservation(reading)
-    Console().print(conservation_table(sums))
+    out = Console(soft_wrap=True)
+    out.print(conservation_table(sums))
     for line in retraction_lines(sums):
-        Console().print(line, highlight=False)
+        out.print(line, highlight=False)
     check_sums(sums)
 
 

@@ -73,6 +73,9 @@ def obey_actors(
     for command in commands_of(records):
         home = partition_of(command.user, partitions)
         entry = forgotten.get(command.user)
+        onward.append((home, _as_rows(command)))
+        if command.code != FORGET and command.user not in forgotten:
+            continue  # Nobody is remembered who was never forgotten.
         entry.dropping = command.code == FORGET
         if command.code == FORGET:
             entry.masked_before = state.ledger.next_row
@@ -82,7 +85,6 @@ def obey_actors(
         if command.code == FORGET and home == partition:
             actors |= {actor_key(command.user, name.encode()): None for name in state.networks}
             blocks |= ledger.without(command.user, blocks)
-        onward.append((home, _as_rows(command)))
     rows = TableRows(list(actors.items()), (), list(blocks.items()), list(entries.items()))
     return Obeyed(rows, NO_CHANGES, onward)
 
@@ -105,6 +107,8 @@ def obey_targets(
         for command in commands_of([record]):
             entry = forgotten.get(command.user)
             if command.code != FORGET:
+                if command.user not in forgotten:
+                    continue  # No task that sends this has sent a `forget` before: there was none.
                 entry.undone[source] = command.epoch
             elif command.epoch > entry.epoch:
                 entry.epoch = command.epoch
