@@ -106,6 +106,7 @@ def restore(
     """Read the changelog from where the store stands to its end; return the records read, None when stopped."""
     start = facts.local.changelog_end if facts.local is not None else facts.begin
     count, done = 0, start >= facts.end
+    deleted: set[bytes] = set()
     consumer = connect.consumer(
         kafka,
         {
@@ -136,8 +137,10 @@ def restore(
             if reached >= 0:
                 store.write_changelog(rows, Local(facts.topic_id, reached, clock()))
                 count += len(rows)
+                deleted.update(key for key, value in rows if value is None)
     finally:
         consumer.close()
+    store.erase_restored(deleted)
     if start >= facts.end:
         store.write_changelog([], Local(facts.topic_id, facts.end, clock()))
     return count

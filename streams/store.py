@@ -26,7 +26,9 @@ import msgspec
 import structlog
 from rocksdict import (
     BlockBasedOptions,
+    BottommostLevelCompaction,
     Cache,
+    CompactOptions,
     DbClosedError,
     DBCompressionType,
     Options,
@@ -296,7 +298,22 @@ class Store:
             keys = sorted(key for key, _ in theirs)
             ranges = [(key, key) for key in keys] if len(keys) <= _ERASED_RANGES_MAX else [(keys[0], keys[-1])]
             for first, last in ranges:
-                self._tables[name].compact_range(first, last + b"\0")
+                self._tables[name].compact_range(first, last + b"\0", _rewriting())
+        self._begin_list()
+
+    def erase_restored(self, deleted: Iterable[bytes]) -> None:
+        """Do the same after a restore that brought deletions of users: also for all blocks, which may have named them.
+
+        Nobody else is ever deleted, and the restore has seen the blocks only as they are now.
+        """
+        keys = list(deleted)
+        actors: list[Row] = [(key, None) for key in keys if table_of(key) == "actors"]
+        targets: list[Row] = [(key, None) for key in keys if table_of(key) == "targets"]
+        if actors or targets:
+            self._tables["ledger"].compact_range(None, None, _rewriting())
+            self.erase(Rows(actors, targets))
+
+    def _begin_list(self) -> None:
         # The list of tables still names those that were rewritten; the next one does not.
         self._db.put(_ERASED_KEY, b"")
         self._db.flush()
@@ -354,6 +371,13 @@ def _reader(table: Rdict) -> Callable[[list[bytes]], list[bytes | None]]:
         return list(chain.from_iterable(map(get, pieces)))
 
     return read
+
+
+def _rewriting() -> CompactOptions:
+    """Return options of a compaction that rewrites all files: a mere deletion would be moved to the last level whole."""
+    options = CompactOptions()
+    options.set_bottommost_level_compaction(BottommostLevelCompaction.force())
+    return options
 
 
 def _options(cache: Cache) -> Options:

@@ -53,6 +53,8 @@ def command(
     else:
         console = Console(soft_wrap=True)
         console.print(_table(ingests, workers))
+        for line in _standing_lines(workers):
+            console.print(line, highlight=False)
         for line in _ledger_lines([task.ledger for task in tasks.values()]):
             console.print(line, highlight=False)
         console.print()
@@ -89,7 +91,7 @@ def _table(ingests: list[IngestStatus], workers: list[WorkerStatus]) -> Table:
     for worker in workers:
         head = (worker.role, str(worker.pid), worker.address)
         for task in worker.partitions:
-            state = task.state + (f": {task.reason}" if task.reason else "")
+            state = task.state
             table.add_row(*head, str(task.partition), state, _lanes(task.positions), _lanes(task.lag_records))
             head = ("", "", "")
         if not worker.partitions:
@@ -100,6 +102,18 @@ def _table(ingests: list[IngestStatus], workers: list[WorkerStatus]) -> Table:
 def _lanes(numbers: dict[str, int]) -> str:
     """Write what is known of the two lanes, as `actors / targets`."""
     return " / ".join(f"{numbers[lane]:,}" for lane in ("actors", "targets") if lane in numbers)
+
+
+def _standing_lines(workers: Sequence[WorkerStatus]) -> list[str]:
+    """Say which partitions stand still, and why.
+
+    >>> from streams.status import TaskStatus
+    >>> task = TaskStatus(partition=3, state="stopped", reason="a law is broken")
+    >>> _standing_lines([WorkerStatus(role="score", pid=1, address="", partitions=[task])])
+    ['partition 3 stands still: a law is broken']
+    """
+    tasks = [task for worker in workers for task in worker.partitions]
+    return [f"partition {task.partition} stands still: {task.reason}" for task in tasks if task.reason]
 
 
 def _ledger_lines(ledgers: Sequence[LedgerStatus]) -> list[str]:

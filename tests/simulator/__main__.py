@@ -42,7 +42,8 @@ def main() -> int:
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     if options.seed is not None:
         outcome = run(script_of(options.seed))
-        print(f"seed {options.seed}: {outcome.events:,} events, {outcome.crashes} crashes")
+        verdict = "not as it must be" if outcome.problems else "all is as the reference has it"
+        print(f"seed {options.seed}: {outcome.events:,} events, {outcome.crashes} crashes; {verdict}")
         return report_failure(outcome) if outcome.problems else 0
     # Each process is forked from one that has loaded the kernels.
     run(script_of(0))

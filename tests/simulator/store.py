@@ -4,7 +4,7 @@ As RocksDB without a write-ahead log and with atomic flush: a crash takes every 
 """
 
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +142,9 @@ class MemoryStore(Store):
         self._recent_targets.put(rows.targets)
 
     def erase(self, rows: Rows) -> None:
+        """Do nothing: there are no files."""
+
+    def erase_restored(self, deleted: Iterable[bytes]) -> None:
         """Do nothing: there are no files."""
 
     def flush(self) -> None:

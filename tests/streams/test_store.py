@@ -71,6 +71,17 @@ def test_of_rows_that_are_erased_no_file_has_a_former_version(store: Store, many
     assert store.read_targets([b"a", b"z", keys[0]]) == [b"1", b"2", None]
 
 
+def test_of_users_whose_deletion_is_restored_no_file_has_anything(store: Store) -> None:
+    block, name = (b"\0ledger001", b"about user007;"), b"user007;"
+    store.write(Rows([(name + b"\0n", b"1")], [(name, b"2")], [block]), b"meta", LOCAL)
+    store.erase(Rows(targets=[(b"a", b"1")]))
+    restored = [(name + b"\0n", None), (name, None), (block[0], b"about nobody")]
+    store.write_changelog(restored, LOCAL)
+    store.erase_restored([key for key, value in restored if value is None])
+    assert name not in files(store)
+    assert store.ledger_block(block[0]) == b"about nobody"
+
+
 def test_all_is_there_after_it_was_closed_and_opened(tmp_path: Path) -> None:
     store = Store(tmp_path / "0", Cache(1 << 20))
     store.write(Rows([(b"a\0n", b"actor")], [(b"a", b"A")]), b"meta", LOCAL)
