@@ -374,7 +374,7 @@ def _reader(table: Rdict) -> Callable[[list[bytes]], list[bytes | None]]:
 
 
 def _rewriting() -> CompactOptions:
-    """Return options of a compaction that rewrites all files: a mere deletion would be moved to the last level whole."""
+    """Return options of a compaction that rewrites all files: else a mere deletion is moved to the last level whole."""
     options = CompactOptions()
     options.set_bottommost_level_compaction(BottommostLevelCompaction.force())
     return options
