@@ -16,7 +16,7 @@ from scorer.compiled import Ints
 from scorer.laws import Batch, audit
 from scorer.model import Model
 from scorer.target_state import decode_targets, encode_targets, published_scores
-from scorer.targets import NO_CLOCK, advance_clocks, fold_targets, publish, score_targets
+from scorer.targets import NO_CLOCK, fold_targets, publish, score_targets
 
 EVENTS = 50_000
 ROUNDS = 8
@@ -95,7 +95,7 @@ def run(draw: Callable[[], Ints], costs: Costs, *, rounds: int) -> None:
             heads, entries = decode_targets(rows, NETWORKS)
         heads_before, entries_before = heads.copy(), entries.copy()
         with costs.of("fold targets, an event", EVENTS):
-            clocks_after = advance_clocks(clocks, networks, times)
+            clocks_after = np.maximum(clocks, times.max())
             fold_targets(entries, users=credited, networks=networks, times=times, grants=grants, parameters=parameters)
         with costs.of("score and publish, a user", len(rows)):
             scored = score_targets(heads, entries, clocks_after, parameters)

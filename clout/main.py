@@ -14,6 +14,7 @@ import typer
 from clout import VERSION
 from clout.commands import (
     broker,
+    clock,
     config,
     control,
     demo,
@@ -42,7 +43,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for module in (
-    *(demo, up, broker, topics, ingest, score, replay, wait, status, tail, show, export),
+    *(demo, up, broker, topics, ingest, score, replay, wait, status, clock, tail, show, export),
     *(dlq, forget, control, config),
 ):
     module.register(app)

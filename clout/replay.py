@@ -2,9 +2,11 @@
 
 Native files hold one event a line. What is no JSON object is sent as it is: ingest puts it aside with a reason, and
 nothing in the file disappears unseen. Records are keyed by the acting user, so that an actor's events keep their order.
+Heartbeats go with them, since the network's clock waits for each raw partition.
 """
 
 import gzip
+import math
 import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator
@@ -17,10 +19,12 @@ from typing import BinaryIO, Final, NamedTuple, Protocol, cast
 import msgspec
 from confluent_kafka import Producer
 
+from clout.heartbeats import Heartbeats
 from clout.sender import PAYLOAD_BYTES_MAX, RawSender
 from clout.snap import LineCounts, RawEvent, SnapEvents
 from streams.errors import CloutError
 
+HEARTBEAT_SOURCE: Final = "replay"
 GZIP_MAGIC: Final = b"\x1f\x8b"
 NAP_SECONDS_MAX: Final = 0.2
 PROGRESS_EVERY_EVENTS: Final = 8_192
@@ -52,10 +56,11 @@ class NativeEvents:
             except (msgspec.DecodeError, UnicodeDecodeError):
                 yield None, value, None
                 continue
-            if isinstance(head, list):
-                # An array is one record, and can have only one key.
-                head = head[0] if head else _NativeHead()
-            yield head.actor.encode() if head.actor else None, value, _milliseconds(head.time)
+            heads = head if isinstance(head, list) else [head]
+            # An array is one record, and can have only one key; it is complete when the last of it has happened.
+            actor = heads[0].actor if heads else None
+            times_ms = [time_ms for of in heads if (time_ms := _milliseconds(of.time)) is not None]
+            yield actor.encode() if actor else None, value, max(times_ms, default=None)
 
 
 class _NativeHead(msgspec.Struct):
@@ -86,7 +91,7 @@ class Pace:
 
     def __init__(self, factor: float) -> None:
         """Start when the first event comes."""
-        self._factor = factor
+        self.factor = factor
         self._start: tuple[float, int] | None = None
 
     def wait_seconds(self, time_ms: int, now_seconds: float) -> float:
@@ -99,7 +104,7 @@ class Pace:
         if self._start is None:
             self._start = (now_seconds, time_ms)
         began, first_ms = self._start
-        return max(0.0, began + (time_ms - first_ms) / 1000 / self._factor - now_seconds)
+        return max(0.0, began + (time_ms - first_ms) / 1000 / self.factor - now_seconds)
 
 
 class TooLarge(NamedTuple):
@@ -118,13 +123,15 @@ class ReplaySummary:
     twins_dropped: int
     malformed: int
     sent: int
+    heartbeats: int
+    """Sent too, and no events."""
     too_large: list[TooLarge]
     interrupted: bool
     seconds: float
 
     @property
     def records_per_second(self) -> float:
-        """Sent records a second, with the wait for the broker."""
+        """Sent records a second, heartbeats aside, with the wait for the broker."""
         return self.sent / self.seconds if self.seconds > 0 else 0.0
 
 
@@ -191,9 +198,11 @@ def replay(
 
     `on_progress` is called with the bytes of the file read so far and the events sent, several times a second. Lines
     that are too large for a record are left out and listed. However it ends, the broker has what was sent before.
+    Heartbeats go to all partitions of the topic while it sends, and when all is sent.
     """
     began = time.monotonic()
     sender = RawSender(producer, topic)
+    heartbeats = Heartbeats(sender.send_to_all_partitions, HEARTBEAT_SOURCE, began)
     pace = Pace(factor) if factor is not None else None
     too_large: list[TooLarge] = []
     interrupted = False
@@ -205,13 +214,19 @@ def replay(
                     too_large.append(TooLarge(reader.counts.lines, size_bytes))
                     continue
                 if pace is not None and time_ms is not None:
-                    while (nap := pace.wait_seconds(time_ms, time.monotonic())) > 0:
+                    while (nap := pace.wait_seconds(time_ms, now := time.monotonic())) > 0:
                         sender.poll()
+                        heartbeats.reached(time_ms - math.ceil(nap * pace.factor * 1000))
+                        heartbeats.beat(now)
                         on_progress(bytes_read(), sender.sent_records)
                         time.sleep(min(nap, NAP_SECONDS_MAX))
                 sender.send(key, value)
+                if time_ms is not None:
+                    heartbeats.sent(time_ms)
+                heartbeats.beat(time.monotonic())
                 if sender.sent_records % PROGRESS_EVERY_EVENTS == 0:
                     on_progress(bytes_read(), sender.sent_records)
+            heartbeats.end()
             on_progress(bytes_read(), sender.sent_records)
     except KeyboardInterrupt:
         interrupted = True
@@ -230,6 +245,7 @@ def replay(
         twins_dropped=counts.twins,
         malformed=counts.malformed,
         sent=sender.sent_records,
+        heartbeats=sender.sent_heartbeats,
         too_large=too_large,
         interrupted=interrupted,
         seconds=time.monotonic() - began,

@@ -20,9 +20,12 @@ __all__ = [
     "NETWORKS_MAX",
     "NETWORK_BYTES_MAX",
     "OBJECT_BYTES_MAX",
+    "RAW_PARTITIONS_MAX",
     "REASON_BYTES_MAX",
     "RECIPIENTS_MAX",
     "RECORD_BYTES_MAX",
+    "REGISTERED_SOURCES_MAX",
+    "REGISTERED_SOURCE_BYTES_MAX",
     "SEQUENCE_MAX",
     "SOURCE_BYTES_MAX",
     "TIME_AHEAD_MS_MAX",
@@ -72,6 +75,15 @@ NETWORKS_MAX: Final = 64
 
 NETWORK_BYTES_MAX: Final = 32
 """Characters, all ASCII, of a network's name."""
+
+RAW_PARTITIONS_MAX: Final = 65_535
+"""Partitions of an interactions topic: a tick counts them in two bytes."""
+
+REGISTERED_SOURCES_MAX: Final = 16
+"""Collectors of a network whose heartbeats hold its clock; ingest has little room to remember them."""
+
+REGISTERED_SOURCE_BYTES_MAX: Final = 64
+"""Characters, all ASCII, of the name of such a collector."""
 
 LANE_RECORD_BYTES_MAX: Final = 900_000
 """Bytes of one packed record; a writer splits its rows until each record fits."""

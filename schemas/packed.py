@@ -44,6 +44,8 @@ INTERACTIONS: Final = "interactions"
 CREDITS: Final = "credits"
 ADJUSTMENTS: Final = "adjustments"
 COMMANDS: Final = "commands"
+TICKS: Final = "ticks"
+CLOCKS: Final = "clocks"
 
 FORGET: Final = 1
 UNFORGET: Final = 2
@@ -80,6 +82,19 @@ COLUMNS: Final[dict[str, dict[str, np.dtype[Any]]]] = {
         | _GRANT,
         # What somebody who may decided; label is the command's id, epoch its offset in the control topic.
         COMMANDS: {"target": "<u2", "label": "<u2", "command": "u1", "time": "<i8", "epoch": "<u8"},
+        # How far a raw partition has come: its latest event time and arrival, 0 when there is none. Where label names
+        # a collector, time is its last heartbeat there, and at_end says nothing.
+        TICKS: {
+            "network": "u1",
+            "label": "<u2",
+            "raw_partition": "<u2",
+            "raw_partitions": "<u2",
+            "time": "<i8",
+            "arrival": "<i8",
+            "at_end": "u1",
+        },
+        # The clock of a network, as the task that writes the record has it.
+        CLOCKS: {"network": "u1", "time": "<i8"},
     }.items()
 }
 """Column names and types of each kind of record, in wire order; times in ms UTC."""

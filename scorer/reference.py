@@ -266,8 +266,8 @@ def sums_of(events: Iterable[Event], model: Model) -> dict[tuple[str, str], Sums
 class Reference:
     """Both stages, one event a batch: each action counts with the actor's last published score of that moment.
 
-    An event that comes twice counts once; `retract` takes one back, also before it comes. The clock of a network is the
-    largest event time seen on it; self-interactions never reach the targets stage and do not move it.
+    An event that comes twice counts once; `retract` takes one back, also before it comes. Clocks stand where `clocks`
+    puts them, in ms by network; a network without one is taken at each user's last event.
 
     >>> reference = Reference(Model())
     >>> grant = reference.apply(Event("twitter", "1", "share", "ann", "bob", 0))
@@ -313,7 +313,6 @@ class Reference:
         add(self.sums, event, entry.grant, self.model)
         if event.network not in self.networks.setdefault(event.target, []):
             self.networks[event.target].append(event.network)
-        self.clocks[event.network] = max(event.time, self.clocks.get(event.network, event.time))
         self.publish(event.target)
         return entry.grant
 
@@ -350,7 +349,7 @@ class Reference:
         times = []
         for network in self.networks[user]:
             sums = self.sums[user, network]
-            time = max(self.clocks[network], sums.time)
+            time = max(self.clocks.get(network, sums.time), sums.time)
             left = 2.0 ** (-(time - sums.time) / self.model.half_life_ms)
             r, a, n = sums.reach * left, sums.amplification * left, sums.network * left
             networks[network] = in_tenths(self.points(r**0.25 * a**0.25 * n**0.5))

@@ -52,17 +52,6 @@ class Published:
     as_of: Ints
 
 
-def advance_clocks(clocks: Ints, networks: npt.ArrayLike, times: npt.ArrayLike) -> Ints:
-    """New clocks by the largest event time seen on each network; they never go back.
-
-    >>> advance_clocks(np.array([5, NO_CLOCK]), [0, 1, 1], [3, 7, 6]).tolist()
-    [5, 7]
-    """
-    advanced = clocks.copy()
-    np.maximum.at(advanced, column(networks, np.int64), column(times, np.int64))
-    return advanced
-
-
 def fold_targets(
     entries: Records,
     *,

@@ -34,6 +34,12 @@ class FeedPosition:
     """Events since the beginning of the raw partition, by outcome."""
     issued_ms: dict[str, int] = field(default_factory=dict)
     """When each key last issued a command; only of the control topic."""
+    time_ms: int = 0
+    """Latest event time, or heartbeat, read; 0 when there was none."""
+    arrival_ms: int = 0
+    """Latest arrival read."""
+    heartbeats_ms: dict[str, int] = field(default_factory=dict)
+    """Last heartbeat of each registered collector."""
     version: int = VERSION
     """Of this format; the first ones did not say it."""
 

@@ -29,11 +29,12 @@ from streams.decoders import Decoder, decoder
 from streams.errors import CloutError
 from streams.feed_position import COMMAND_OUTCOMES, CONTROL, COUNTERS, FeedPosition, decode, encode, source_of
 from streams.http import RoleServer
-from streams.ingest_batch import Letter, Prepared, Raw, prepare
+from streams.ingest_batch import Letter, Prepared, Progress, Raw, prepare
 from streams.metrics import IngestMetrics
 from streams.names import Names
 from streams.process import ended_if_stuck, set_up_garbage_collection
 from streams.settings import HttpSettings, IngestSettings, KafkaSettings, LaneSettings, NetworkSettings
+from streams.ticks import Tick, tick_value
 
 _log = structlog.get_logger(__name__)
 
@@ -71,7 +72,15 @@ class Feed:
     position: int
     """Offset of the next record to read."""
     state: FeedPosition
+    raw_partitions: int = 1
+    """How many the topic has."""
     end: int = 0
+    at_end: bool = False
+    """Whether everything that had come was read, as of the last fetch."""
+    told: Tick | None = None
+    """The last tick."""
+    told_at: float = 0.0
+    """When that was, by the monotonic clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +123,7 @@ class Ingest:
         self.lane_partitions = lanes.partitions
         self.network_of = {self.names.interactions(network): network for network in networks}
         self.network_of[self.names.control] = CONTROL
+        self.sources = {name: frozenset(settings.sources) for name, settings in networks.items()}
         self.decoders: dict[str, Decoder] = {name: decoder(settings.format) for name, settings in networks.items()}
         self.metrics = IngestMetrics(networks)
         self.feeds: dict[Partition, Feed] = {}
@@ -231,6 +241,7 @@ class Ingest:
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         """Take every partition up where its last commit left it."""
         committed = consumer.committed(partitions, timeout=_REQUEST_SECONDS)
+        counts = topics.partition_counts(self.connect.admin(self.kafka))
         for position in committed:
             if position.error is not None:
                 raise KafkaException(position.error)
@@ -252,7 +263,12 @@ class Ingest:
                     "created again",
                     hint="bring its records back from a replica or backup, or start anew under another kafka.prefix",
                 )
-            self.feeds[position.topic, position.partition] = Feed(self.network_of[position.topic], offset, state)
+            network = self.network_of[position.topic]
+            for source in state.heartbeats_ms.keys() - self.sources.get(network, frozenset()):
+                del state.heartbeats_ms[source]
+            # The first tick takes its time too, so that a session that ends at once tells nothing.
+            feed = Feed(network, offset, state, counts[position.topic], told_at=time.monotonic())
+            self.feeds[position.topic, position.partition] = feed
             position.offset = offset
         consumer.assign([TopicPartition(p.topic, p.partition, p.offset) for p in committed])
         self.joined = True
@@ -286,10 +302,37 @@ class Ingest:
             moved |= prepare_topic(topic, theirs, work)
         if len(good) < len(messages):
             moved |= self._reach_ends(message for message in messages if message.error() is not None)
+        moved |= self._tell(work)
         for topic, partition in moved:
             feed = self.feeds[topic, partition]
             work.offsets.append(TopicPartition(topic, partition, feed.position, encode(feed.state)))
         return work if moved else None
+
+    def _tell(self, work: Work) -> set[Partition]:
+        """Add a tick of every raw partition that has news and did not tell just now; return these."""
+        now, told = time.monotonic(), set()
+        for (topic, partition), feed in self.feeds.items():
+            if feed.network == CONTROL or now - feed.told_at < self.settings.tick_interval_ms / 1000:
+                continue
+            state = feed.state
+            heartbeats = dict(sorted(state.heartbeats_ms.items()))
+            tick = Tick(
+                feed.network,
+                partition,
+                feed.raw_partitions,
+                state.time_ms,
+                state.arrival_ms,
+                feed.at_end,
+                heartbeats,
+            )
+            if tick == feed.told:
+                continue
+            value = tick_value(tick)
+            for lane in range(self.lane_partitions):
+                work.lane.append((lane, self._next_key(feed.network, partition, feed, lane), value))
+            feed.told, feed.told_at = tick, now
+            told.add((topic, partition))
+        return told
 
     def _reach_ends(self, messages: Iterable[Message]) -> set[Partition]:
         """Move positions to the ends reached (control records take offsets too); raise errors that are none."""
@@ -305,6 +348,7 @@ class Ingest:
             if feed is None:
                 continue
             feed.end = end
+            feed.at_end = end >= feed.position
             if end > feed.position:
                 feed.position = end
                 moved.add(at)
@@ -340,11 +384,21 @@ class Ingest:
         for number in np.unique(partition).tolist():
             feed = self.feeds[topic, number]
             feed.position = int(offset[partition == number].max()) + 1
+            feed.at_end = False
             moved.add((topic, number))
+            self._come_along(feed, prepared.progress[number])
         self._stamp(topic, network, prepared, work)
         events = sum(counts["read"] for counts in prepared.counts.values())
         self._events_per_record += (max(1.0, events / len(messages)) - self._events_per_record) / 2
         return moved
+
+    def _come_along(self, feed: Feed, progress: Progress) -> None:
+        """Note how far a raw partition has come; of collectors, those that the configuration knows."""
+        state = feed.state
+        state.time_ms = max(state.time_ms, progress.time_ms)
+        state.arrival_ms = max(state.arrival_ms, progress.arrival_ms)
+        for source in self.sources[feed.network] & progress.heartbeats_ms.keys():
+            state.heartbeats_ms[source] = max(progress.heartbeats_ms[source], state.heartbeats_ms.get(source, 0))
 
     def _prepare_commands(self, topic: str, messages: list[Message], work: Work) -> set[Partition]:
         """Judge what came as commands into `work`; every partition of the actors lane gets those accepted."""

@@ -1,6 +1,7 @@
 """From raw records of one network to packed interactions, dead letters and counts; no Kafka here."""
 
 from collections import Counter, defaultdict
+from dataclasses import dataclass, field
 from itertools import count
 from typing import NamedTuple
 
@@ -45,6 +46,17 @@ class Letter(NamedTuple):
     headers: list[Header]
 
 
+@dataclass(slots=True)
+class Progress:
+    """How far a raw partition has come with some records; 0 where they say nothing."""
+
+    time_ms: int = 0
+    """Latest event time or heartbeat."""
+    arrival_ms: int = 0
+    heartbeats_ms: dict[str, int] = field(default_factory=dict)
+    """Last heartbeat of each collector that gives its name."""
+
+
 class Prepared(NamedTuple):
     """What the records come to."""
 
@@ -52,6 +64,8 @@ class Prepared(NamedTuple):
     letters: list[Letter]
     counts: dict[int, Counter[str]]
     """Events by outcome, for each raw partition."""
+    progress: dict[int, Progress]
+    """Of each raw partition."""
 
 
 def prepare(raw: Raw, network: str, decoder: Decoder, lane_partitions: int, rows_max: int) -> Prepared:
@@ -60,6 +74,7 @@ def prepare(raw: Raw, network: str, decoder: Decoder, lane_partitions: int, rows
     counts: dict[int, Counter[str]] = {int(partition): Counter() for partition in np.unique(raw.partition)}
     letters = _letters(raw, columns, counts)
     _count(counts, "read", raw.partition[columns.record])
+    progress = _progress(raw, columns)
     heartbeats = columns.kind == HEARTBEAT_CODE
     if heartbeats.any():
         _count(counts, "heartbeat", raw.partition[columns.record[heartbeats]])
@@ -73,11 +88,27 @@ def prepare(raw: Raw, network: str, decoder: Decoder, lane_partitions: int, rows
     else:
         _count(counts, "passed", from_partition)
     if not columns.ids:
-        return Prepared([], letters, counts)
+        return Prepared([], letters, counts, progress)
     rows, lane = _rows(raw, columns, network, lane_partitions)
     group = from_partition * lane_partitions + lane
     records = cut(rows, groups_of(group, int(group.max()) + 1), rows_max)
-    return Prepared([LaneRecord(*divmod(at, lane_partitions), value) for at, value in records], letters, counts)
+    lane_records = [LaneRecord(*divmod(at, lane_partitions), value) for at, value in records]
+    return Prepared(lane_records, letters, counts, progress)
+
+
+def _progress(raw: Raw, columns: Columns) -> dict[int, Progress]:
+    """Return how far each raw partition has come; heartbeats, which have no rows, are looked at one by one."""
+    progress = {partition: Progress() for partition in np.unique(raw.partition).tolist()}
+    from_partition = raw.partition[columns.record]
+    for partition, theirs in progress.items():
+        theirs.arrival_ms = int(raw.arrival_ms[raw.partition == partition].max())
+        theirs.time_ms = int(columns.time_ms[from_partition == partition].max(initial=0))
+    for row in np.flatnonzero(columns.kind == HEARTBEAT_CODE).tolist():
+        source = columns.sources[row]
+        if source:
+            heartbeats = progress[int(from_partition[row])].heartbeats_ms
+            heartbeats[source] = max(int(columns.time_ms[row]), heartbeats.get(source, 0))
+    return progress
 
 
 def _address_to_themselves(columns: Columns, rows: NDArray[np.intp]) -> None:

@@ -12,7 +12,7 @@ from enum import Enum
 from typing import Any, Final
 
 from schemas.packed import COMMANDS, PackedError, Stamp, decode_key, peek
-from streams.task_state import ACTORS, LANES, TARGETS, TaskState
+from streams.task_state import ACTORS, LANES, TARGETS, TaskState, task_of
 
 _CLOSED: Final = -1
 
@@ -115,7 +115,7 @@ class Intake:
         for accepted in batch:
             if accepted.stamp is not None and accepted.stamp.source == own_source:
                 own = accepted.stamp.sequence
-        if state.sent.get(int(own_source.rpartition("/")[2]), 0) - own <= own_in_flight_max:
+        if state.sent.get(task_of(own_source), 0) - own <= own_in_flight_max:
             batch += self._take(ACTORS, rows_max)
         return batch
 

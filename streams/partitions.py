@@ -195,6 +195,8 @@ class Partitions:
         metrics.restore_records.inc(restored)
         metrics.restore_seconds.observe(seconds)
         self._show(partition, "running")
+        # A clock that is held may not move for long: it is shown before the first commit.
+        metrics.clocks.show(partition, task.state, self.shared.networks)
         _log.info(
             "partition ready",
             partition=partition,

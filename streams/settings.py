@@ -7,9 +7,10 @@ Durations carry their unit in the name. Bounds are declared with `annotated_type
 from dataclasses import dataclass, field
 from typing import Annotated
 
-from annotated_types import Ge, Le
+from annotated_types import Ge, Le, Len, Predicate
 
 from schemas.control import COMMAND_NAMES, CommandName
+from schemas.limits import RAW_PARTITIONS_MAX, REGISTERED_SOURCE_BYTES_MAX, REGISTERED_SOURCES_MAX
 
 CONTROL_KEYS_MAX = 16
 """Keys that may sign commands; ingest remembers when each last did, and has little room for it."""
@@ -20,6 +21,7 @@ LEDGER_ROWS_MAX = 1 << 29
 """Rows that a ledger can tell apart: their numbers are kept modulo twice as many."""
 
 Positive = Annotated[int, Ge(1)]
+SourceName = Annotated[str, Len(1, REGISTERED_SOURCE_BYTES_MAX), Predicate(str.isascii)]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,8 +52,13 @@ class NetworkSettings:
 
     format: str = "native"
     """Name of the decoder: a module of `streams.decoders`."""
-    raw_partitions: Positive = 4
+    raw_partitions: Annotated[int, Ge(1), Le(RAW_PARTITIONS_MAX)] = 4
     """Partitions of its interactions topic when `clout topics create` makes it."""
+    sources: Annotated[tuple[SourceName, ...], Len(0, REGISTERED_SOURCES_MAX)] = ()
+    """Collectors that send heartbeats, as `source` names them: the network's clock waits for each of them."""
+    idle_after_seconds: Annotated[int, Ge(0)] = 0
+    """For networks without heartbeats: a raw partition that is read to its end and whose last arrival is so much older
+    than the network's newest does not hold the clock. 0: every raw partition holds it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,6 +93,8 @@ class IngestSettings:
     """Longest wait for a batch to fill."""
     record_rows_max: Positive = 4_000
     """Rows in one packed record."""
+    tick_interval_ms: Annotated[int, Ge(0)] = 1_000
+    """Shortest time between two ticks of a raw partition: how finely the networks' clocks move."""
     transaction_timeout_seconds: Positive = 15
 
 

@@ -12,6 +12,30 @@ class LedgerStatus(msgspec.Struct, kw_only=True):
     """Arrival time between the oldest and the newest: the effective window."""
 
 
+class InputStatus(msgspec.Struct, kw_only=True):
+    """An input that a network's clock waits for."""
+
+    name: str
+    """`raw partition 3`, or `source west`."""
+    time_ms: int | None = None
+    """How far it is; None when nothing was ever heard of it."""
+    arrival_ms: int | None = None
+    """When a raw partition was last heard."""
+
+
+class InputsStatus(msgspec.Struct, kw_only=True):
+    """The inputs of a network, as the actors stage of a partition knows them."""
+
+    clock_ms: int | None = None
+    """The clock that it told the targets stage; None before it had one."""
+    furthest_ms: int | None = None
+    """The newest time heard of any input."""
+    waits_for: list[InputStatus] = []
+    """What the clock waits for, the furthest behind first; of many the first few."""
+    released: list[str] = []
+    """Sources that an operator has released: the clock does not wait for them."""
+
+
 class TaskStatus(msgspec.Struct, kw_only=True):
     """One owned partition of a worker."""
 
@@ -31,7 +55,11 @@ class TaskStatus(msgspec.Struct, kw_only=True):
     counters: dict[str, dict[str, int]] = {}
     """Rows by network and outcome."""
     clocks: dict[str, int] = {}
-    """Clock of each network in milliseconds."""
+    """Clock of each network in milliseconds, by which the targets stage takes scores."""
+    told_ms: dict[str, dict[int, int]] = {}
+    """By network and partition: the clock that each one's actors stage told the targets stage."""
+    inputs: dict[str, InputsStatus] = {}
+    """By network: what the clock of the actors stage waits for."""
     ledger: LedgerStatus = msgspec.field(default_factory=LedgerStatus)
 
 

@@ -11,7 +11,7 @@ import structlog
 from confluent_kafka import KafkaException, Producer
 
 from schemas.change import CAUSES, Headers
-from schemas.packed import COMMANDS, PackedError, Record, Stamp, decode, decode_key, encode_key
+from schemas.packed import CLOCKS, COMMANDS, TICKS, PackedError, Record, Stamp, decode, decode_key, encode_key
 from scorer.laws import audit
 from scorer.target_state import published_scores
 from streams.errors import CloutError
@@ -21,10 +21,11 @@ from streams.opening import Opened, Shared, open_partition
 from streams.packing import cut, groups_of
 from streams.publish import NO_CHANGES, Changes, changes
 from streams.stages import actors as actors_stage
-from streams.stages import commands
+from streams.stages import clocks, commands
 from streams.stages import targets as targets_stage
 from streams.store import META_KEY, Local, Rows, Store
-from streams.task_state import ACTORS, LANES, TARGETS, TaskState, encode
+from streams.task_state import ACTORS, LANES, TARGETS, TaskState, encode, source_of_task, task_of
+from streams.ticks import clocks_value
 
 _log = structlog.get_logger(__name__)
 
@@ -68,7 +69,7 @@ class Task:
         """Prepare; nothing is opened yet."""
         self.partition = partition
         self.shared = shared
-        self.source = f"actors/{partition}"
+        self.source = source_of_task(partition)
         self.intake = Intake()
         self.stop_restore = threading.Event()
         self.stopped = ""
@@ -152,6 +153,8 @@ class Task:
         state = self.state.copy()
         records: dict[str, list[Record]] = {lane: [] for lane in LANES}
         sources: dict[str, list[str]] = {lane: [] for lane in LANES}
+        heard: list[Record] = []
+        told: list[tuple[int, Record]] = []
         proposal = Proposal(state, [], NO_CHANGES, [], Rows(), None, None, 0, None)
         for accepted in batch:
             state.positions[accepted.lane] = accepted.offset
@@ -159,20 +162,34 @@ class Task:
                 source, sequence = decode_key(accepted.key)
                 state.seen[accepted.lane][source] = sequence
                 record = decode(accepted.value)
+                if record.kind == CLOCKS:
+                    told.append((task_of(source), record))
+                    continue
             except PackedError as error:
                 proposal.dead.append((accepted, error.reason))
                 continue
-            records[accepted.lane].append(record)
-            sources[accepted.lane].append(source)
+            if record.kind == TICKS:
+                heard.append(record)
+            else:
+                records[accepted.lane].append(record)
+                sources[accepted.lane].append(source)
         last = [lane[-1].columns.get("arrival", _NONE)[-1:] for lane in records.values() if lane]
         proposal.newest_arrival_ms = max((int(arrival[0]) for arrival in last if len(arrival)), default=None)
+        clocks.take_clocks(told, state, self.shared.partitions)
         if records[TARGETS]:
             with self.shared.metrics.batch_seconds.labels(TARGETS).time():
                 self._propose_targets(records[TARGETS], sources[TARGETS], opened, proposal)
         if records[ACTORS]:
             with self.shared.metrics.batch_seconds.labels(ACTORS).time():
                 self._propose_actors(records[ACTORS], opened, proposal)
+        if moved := self._hear(heard, state):
+            # After the credits of the batch: whoever hears of the time has all that came before it.
+            value = clocks_value(moved)
+            proposal.lane += [(partition, value) for partition in range(self.shared.partitions)]
         return proposal
+
+    def _hear(self, ticks: Sequence[Record], state: TaskState) -> dict[str, int]:
+        return clocks.hear_ticks(ticks, state, self.shared.networks)
 
     def _propose_targets(self, records: list[Record], sources: list[str], opened: Opened, proposal: Proposal) -> None:
         store, model = opened.store, self.shared.model.name
@@ -196,6 +213,7 @@ class Task:
             read=store.read_targets,
             parameters=self._parameters,
             forgotten=opened.forgotten,
+            clocks_before=self.state.clocks,
         )
         proposal.credits_in = sum(record.rows for record in records)
         proposal.outcome, proposal.rows = outcome, Rows(targets=outcome.rows)
@@ -331,6 +349,7 @@ class Task:
         for code, count in enumerate(causes):
             metrics.changes.labels(CAUSES[code]).inc(count)
         self._show_ledger()
+        metrics.clocks.show(self.partition, proposal.state, self.shared.networks)
         if outcome is not None and len(outcome.published.index):
             changed = np.zeros(len(outcome.users), np.bool_)
             changed[outcome.published.index] = True

@@ -10,11 +10,14 @@ from typing import Final
 import msgspec
 
 from schemas.limits import NETWORKS_MAX
+from schemas.packed import PackedError
+from streams.clocks import Inputs
 from streams.ledger import LedgerState
 
-VERSION: Final = 2
-_VERSIONS_READ: Final = (1, 2)
-"""Version 1 knew no ledger: its events are not recognised when they come again, and cannot be taken back."""
+VERSION: Final = 3
+_VERSIONS_READ: Final = (1, 2, 3)
+"""Version 1 knew no ledger: its events are not recognised when they come again, and cannot be taken back. Up to
+version 2 a clock was the largest event time seen in the partition; it stands until the watermark has passed it."""
 
 ACTORS: Final = "actors"
 TARGETS: Final = "targets"
@@ -34,6 +37,26 @@ taken back before they left the stage, mostly because their retraction came firs
 TARGETS_COUNTERS: Final = ("applied", "adjusted", "dropped", "dropped_adjustments")
 """Credits folded in and taken back, and those of both kinds that named somebody who was forgotten."""
 COUNTERS: Final = (*ACTORS_COUNTERS, *TARGETS_COUNTERS)
+
+
+_TASK_SOURCE: Final = "actors/"
+
+
+def source_of_task(partition: int) -> str:
+    """Return the name under which a partition's actors task numbers its records for the targets lane."""
+    return f"{_TASK_SOURCE}{partition}"
+
+
+def task_of(source: str) -> int:
+    """Return the partition of the actors task that a source is; raise `PackedError` when it is none.
+
+    >>> task_of(source_of_task(3))
+    3
+    """
+    number = source.removeprefix(_TASK_SOURCE)
+    if number == source or not number.isdecimal():
+        raise PackedError(f"clocks are told by actors tasks alone, not by {source[:80]!r}")
+    return int(number)
 
 
 class TaskStateError(ValueError):
@@ -57,8 +80,12 @@ class TaskState(msgspec.Struct, kw_only=True):
     """Last sequence written, by partition of the targets lane."""
     networks: list[str] = []
     """Names of the networks; a network's code is its place."""
+    inputs: dict[str, Inputs] = {}
+    """By network: what the actors stage has heard of its inputs."""
+    told_ms: dict[str, dict[int, int]] = {}
+    """By network and task: the clocks that the targets stage was told."""
     clocks: dict[str, int] = {}
-    """Each network's clock in ms: until ticks exist the largest event time seen on it here."""
+    """Each network's clock in ms, by which the targets stage takes scores."""
     counters: dict[str, dict[str, int]] = {}
     """By network: rows by outcome, see `COUNTERS`."""
     hash_key_mark: str = ""

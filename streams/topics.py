@@ -115,7 +115,7 @@ def specification(names: Names, lanes: LaneSettings, networks: dict[str, Network
 def create(kafka: KafkaSettings, specs: Iterable[TopicSpec]) -> list[str]:
     """Create the topics that are missing and return their names; those that exist stay as they are."""
     client = admin(kafka)
-    present = _present(client)
+    present = partition_counts(client)
     return make(client, [spec for spec in specs if spec.name not in present], kafka.replication_factor)
 
 
@@ -142,7 +142,7 @@ def make(client: AdminClient, specs: Sequence[TopicSpec], replication_factor: in
 def check(kafka: KafkaSettings, specs: Sequence[TopicSpec], connect: Connect = KAFKA) -> list[CloutError]:
     """What is wrong with the topics, one error each; empty when all is well."""
     client = connect.admin(kafka)
-    present = _present(client)
+    present = partition_counts(client)
     configs = _configs(client, [spec.name for spec in specs if spec.name in present])
     problems = []
     for spec in specs:
@@ -198,7 +198,7 @@ def _wait_until_visible(client: AdminClient, names: set[str]) -> None:
         time.sleep(0.02)
 
 
-def _present(client: AdminClient) -> dict[str, int]:
+def partition_counts(client: AdminClient) -> dict[str, int]:
     """Partition count of each topic in the cluster."""
     try:
         topics = client.list_topics(timeout=METADATA_SECONDS).topics

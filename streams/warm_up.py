@@ -39,6 +39,7 @@ def load_kernels(model: Model) -> None:
         read=lambda users: [None] * len(users),
         parameters=model.parameters,
         forgotten=forgotten,
+        clocks_before={},
     )
     causes = outcome.causes
     changes(outcome.published, outcome.users, state.networks, causes=causes, model=model.name, source=b"")

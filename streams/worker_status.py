@@ -4,11 +4,14 @@ import os
 from contextlib import suppress
 from typing import Any, Final
 
+import msgspec
 from aiokafka.errors import IllegalStateError
 from faust.exceptions import ConsumerNotStarted
 from faust.types import TP
 
+from streams.clock_status import inputs_status
 from streams.partitions import Partitions
+from streams.settings import NetworkSettings
 from streams.task import Task
 
 _NOT_ASSIGNED: Final = (AssertionError, ConsumerNotStarted, IllegalStateError)
@@ -92,7 +95,7 @@ class WorkerStatus:
         }
         if task is None:
             return entry
-        state = task.state
+        state, networks = task.state, self._partitions.shared.networks
         return entry | {
             "positions": state.positions,
             "lag_records": self._lag(partition, task),
@@ -100,5 +103,10 @@ class WorkerStatus:
             "sent": {str(target): last for target, last in state.sent.items()},
             "counters": state.counters,
             "clocks": state.clocks,
+            "told_ms": msgspec.to_builtins(state.told_ms, str_keys=True),
+            "inputs": {
+                network: msgspec.to_builtins(inputs_status(inputs, networks.get(network, NetworkSettings())))
+                for network, inputs in state.inputs.items()
+            },
             "ledger": {"rows": state.ledger.rows, "window_seconds": state.ledger.window_seconds},
         }

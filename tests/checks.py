@@ -1,8 +1,10 @@
 """What must hold of any run: the chain of changes, and states equal to the reference."""
 
+import json
 import math
 from collections.abc import Iterable, Mapping
 from itertools import pairwise
+from typing import Any
 
 from confluent_kafka import TopicPartition
 
@@ -16,9 +18,21 @@ from streams.settings import KafkaSettings
 
 def committed(kafka: KafkaSettings, topic: str) -> list[tuple[bytes | None, bytes | None]]:
     """All records of a topic that a `read_committed` reader sees, partition by partition, in order."""
+    return [record for records in _committed_by_partition(kafka, topic).values() for record in records]
+
+
+def raw_records(kafka: KafkaSettings, topic: str) -> dict[int, list[tuple[bytes | None, Any]]]:
+    """Keys and decoded JSON values of the records in each partition of a network's topic, in order."""
+    return {
+        partition: [(key, json.loads(value or b"")) for key, value in records]
+        for partition, records in _committed_by_partition(kafka, topic).items()
+    }
+
+
+def _committed_by_partition(kafka: KafkaSettings, topic: str) -> dict[int, list[tuple[bytes | None, bytes | None]]]:
     consumer = clients.consumer(kafka, {"group.id": "checks", "enable.partition.eof": True})
     partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
-    records: dict[int, list[tuple[bytes | None, bytes | None]]] = {partition: [] for partition in partitions}
+    records: dict[int, list[tuple[bytes | None, bytes | None]]] = {partition: [] for partition in sorted(partitions)}
     consumer.assign([TopicPartition(topic, partition, 0) for partition in partitions])
     open_partitions = set(partitions)
     while open_partitions:
@@ -30,7 +44,7 @@ def committed(kafka: KafkaSettings, topic: str) -> list[tuple[bytes | None, byte
             else:
                 open_partitions.discard(partition)
     consumer.close()
-    return [record for partition in sorted(records) for record in records[partition]]
+    return records
 
 
 def changes_of(kafka: KafkaSettings, topic: str) -> dict[str, list[ScoreChange]]:

@@ -22,6 +22,9 @@ def command(
     Two weeks of posts, shares and replies pass in that time and end now. Everything lives in `demo` in the data
     directory, made anew each time; nothing else is touched, and no process is left behind.
 
+    Once a second a heartbeat with the source `demo` goes to every partition of each network's topic, so that the
+    networks' clocks wait for none. The table at the end has them under `read` and `heartbeat`.
+
     Example: clout demo --seconds 30 --seed 7
     """
     from clout.demo.course import demonstrate

@@ -1,4 +1,4 @@
-"""Durations on the command line, `90`, `90s`, `2m`, `1h`, and moments: RFC 3339, or a duration ago."""
+"""Durations on the command line, `90`, `90s`, `2m`, `1h`, and in words; moments: RFC 3339, or a duration ago."""
 
 import re
 from typing import Final
@@ -8,6 +8,7 @@ import typer
 from schemas.times import parse_ms
 
 _DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)(s|m|h)?")
+_WORDS: Final = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
 _UNIT_SECONDS: Final = {None: 1, "s": 1, "m": 60, "h": 3600}
 
 
@@ -35,3 +36,17 @@ def moment_ms(text: str, now_ms: int) -> int:
         return parse_ms(text.strip())
     except ValueError:
         raise typer.BadParameter(f"a moment reads 2026-01-31T12:00:00Z, or 2h for so long ago, not {text!r}") from None
+
+
+def in_words(seconds: float) -> str:
+    """Write a duration with its two largest units.
+
+    >>> [in_words(seconds) for seconds in (0.4, 42.9, 3_600, 11_525, 266_400)]
+    ['less than 1 s', '42 s', '1 h', '3 h 12 min', '3 d 2 h']
+    """
+    left, parts = int(seconds), []
+    for unit, size in _WORDS:
+        count, left = divmod(left, size)
+        parts.append(f"{count} {unit}" if count else "")
+    first = next((place for place, part in enumerate(parts) if part), None)
+    return "less than 1 s" if first is None else " ".join(filter(None, parts[first : first + 2]))

@@ -61,6 +61,10 @@ def command(
     Lines that are no interaction are sent as they are: ingest puts them aside with a reason (`clout dlq list`). Exit
     code 1 when lines were too large to be sent; all others are. Ctrl-C ends it after what was sent has arrived.
 
+    Once a second, and at the end, a heartbeat with the source `replay` goes to every partition of the topic: it says
+    that everything up to its time was sent, so that the network's clock waits for no partition. Once the times of the
+    file have gone back, only the one at the end is sent.
+
     Example: clout replay higgs-activity_time.txt.gz --network twitter --format snap
     """
     factor = _factor(speed)
@@ -160,7 +164,8 @@ def _sentence(summary: ReplaySummary, topic: str, what: str) -> str:
         parts.append(f"dropped {summary.twins_dropped:,} twin mentions")
     if summary.too_large:
         parts.append(f"left out {len(summary.too_large):,} too large")
-    parts.append(f"sent {summary.sent:,} {what} to {topic}")
+    heartbeats = f" and {summary.heartbeats:,} heartbeats" if summary.heartbeats else ""
+    parts.append(f"sent {summary.sent:,} {what}{heartbeats} to {topic}")
     if summary.malformed:
         parts.append(f"of which {summary.malformed:,} are no interactions and go to dead letters")
     return f"{', '.join(parts)}; {summary.seconds:.1f} s, {summary.records_per_second:,.0f} {what}/s"

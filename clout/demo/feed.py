@@ -7,11 +7,13 @@ from typing import Final
 from confluent_kafka import Producer
 
 from clout.demo.population import Population, encoded
+from clout.heartbeats import Heartbeats
 from clout.replay import Pace
 from clout.sender import RawSender
 from streams.errors import CloutError
 from streams.names import Names
 
+HEARTBEAT_SOURCE: Final = "demo"
 NAP_SECONDS_MAX: Final = 0.1
 TIMES_CHECKED_EVERY_EVENTS: Final = 16
 """Only every so many events wait for their turn: they come by the thousand a second."""
@@ -25,6 +27,10 @@ class Feed:
         self._population = population
         networks = population.settings.networks
         self._senders = [RawSender(producer, names.interactions(network)) for network in networks]
+        began = time.monotonic()
+        self._heartbeats = [
+            Heartbeats(sender.send_to_all_partitions, HEARTBEAT_SOURCE, began) for sender in self._senders
+        ]
         self._pace = Pace(factor)
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="feed", daemon=True)
@@ -54,6 +60,8 @@ class Feed:
     def _run(self) -> None:
         try:
             self._play()
+            for heartbeats in self._heartbeats:
+                heartbeats.end()
             for sender in self._senders:
                 sender.close()
         except CloutError as error:
@@ -67,11 +75,21 @@ class Feed:
             for time_ms, network, key, value in encoded(self._population, rows, number):
                 number += 1
                 if number % TIMES_CHECKED_EVERY_EVENTS == 0:
-                    self.time_ms = time_ms
+                    self._reach(time_ms)
                     self._wait(time_ms)
                     if self._stopped.is_set():
                         return
                 self._senders[network].send(key, value)
+            if len(rows):
+                self._reach(int(rows.time_ms[-1]))
+
+    def _reach(self, time_ms: int) -> None:
+        """Take in that all events before this time were sent: each network's heartbeats say so, however quiet it is."""
+        self.time_ms = time_ms
+        now = time.monotonic()
+        for heartbeats in self._heartbeats:
+            heartbeats.reached(time_ms)
+            heartbeats.beat(now)
 
     def _wait(self, time_ms: int) -> None:
         while (nap := self._pace.wait_seconds(time_ms, time.monotonic())) > 0 and not self._stopped.is_set():

@@ -19,7 +19,7 @@ class Health:
     """A look at the roles."""
 
     read: int
-    """Events taken in by ingest."""
+    """Events and heartbeats taken in by ingest."""
     applied: int
     self_: int
     dead_lettered: int

@@ -3,7 +3,7 @@
 Adjustments take credits back. Neither counts for somebody who was forgotten (`streams.forgotten`).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -17,7 +17,7 @@ from scorer.compiled import Bools, Ints, Records
 from scorer.laws import Batch
 from scorer.model import Parameters
 from scorer.target_state import decode_targets, encode_targets
-from scorer.targets import NO_CLOCK, Published, Scored, advance_clocks, fold_targets, publish, score_targets
+from scorer.targets import NO_CLOCK, Published, Scored, fold_targets, publish, score_targets
 from streams.forgotten import Entry, Forgotten
 from streams.packing import distinct, joined, renumbered
 from streams.stages.lookup import network_codes, require_kind
@@ -90,11 +90,12 @@ def fold(
     read: Callable[[list[bytes]], list[bytes | None]],
     parameters: Parameters,
     forgotten: Forgotten,
+    clocks_before: Mapping[str, int],
 ) -> TargetsOutcome:
-    """Fold credits and adjustments in the order of the lane; count them and move the clocks in `state`.
+    """Fold credits and adjustments in the order of the lane, count them, and take scores at the clocks of `state`.
 
-    `sources` says who wrote each record, `read` gives the stored rows of users. Raise `CloutError` for a kind of record
-    that this stage does not fold.
+    `clocks_before` are those of the batch before. `sources` says who wrote each record, `read` gives the stored rows of
+    users. Raise `CloutError` for a kind of record that this stage does not fold.
     """
     require_kind(records, CREDITS, ADJUSTMENTS)
     network = network_codes(records, state).astype(np.int64)
@@ -126,9 +127,8 @@ def fold(
     for place, entry in lives.items():
         # A new life goes on with the old one's numbers.
         heads[place]["sequence"] = max(int(heads[place]["sequence"]), entry.sequence)
-    clocks = np.array([state.clocks.get(name, NO_CLOCK) for name in state.networks], np.int64)
-    before = Users(heads.copy(), entries.copy(), clocks)
-    clocks = advance_clocks(clocks, network[~takes_back], time[~takes_back])
+    clocks = _clocks(state, state.clocks)
+    before = Users(heads.copy(), entries.copy(), _clocks(state, clocks_before))
     fold_targets(
         entries,
         users=user,
@@ -143,7 +143,6 @@ def fold(
 
     _count_by(state, network[~takes_back], "applied")
     _count_by(state, network[takes_back], "adjusted")
-    state.clocks |= {name: int(clocks[code]) for code, name in enumerate(state.networks) if clocks[code] != NO_CLOCK}
     weightiest = np.full(len(users), _INTERACTION, np.uint8)
     np.maximum.at(weightiest, user, cause)
     # Who had no score and lost all credits within the batch was never there.
@@ -165,6 +164,10 @@ def fold(
         weightiest[published.index],
         rows if there.all() else [row for row, is_there in zip(rows, there.tolist(), strict=True) if is_there],
     )
+
+
+def _clocks(state: TaskState, clocks_ms: Mapping[str, int]) -> Ints:
+    return np.array([clocks_ms.get(name, NO_CLOCK) for name in state.networks], np.int64)
 
 
 def _counts(

@@ -1,5 +1,4 @@
 import gzip
-import json
 import secrets
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ from clout.snap import RawEvent
 from streams import clients, topics
 from streams.errors import CloutError
 from streams.settings import KafkaSettings
+from tests.checks import raw_records
 
 EVENT = b'{"id":"a","kind":"share","actor":"x:1","target":"x:2","time":"2024-05-01T00:00:01Z"}'
 
@@ -88,25 +88,65 @@ def test_a_replay_keeps_the_order_of_each_actor(
     summary = replay(path, events_of("snap", "net", kind=None, prefix=None), producer, topic)
     assert (summary.lines, summary.sent) == (500, 500)
 
-    consumer = clients.consumer(kafka_settings, {"group.id": f"{kafka_settings.prefix}reader"})
-    consumer.assign([TopicPartition(topic, number, 0) for number in range(3)])
-    last: dict[bytes, int] = {}
+    times: dict[bytes, list[int]] = {}
     places: dict[bytes, set[int]] = {}
-    left = 500
-    while left:
-        for message in consumer.consume(left, 10):
-            key, value, partition = message.key(), message.value(), message.partition()
-            assert key is not None
-            assert value is not None
-            assert partition is not None
-            time = json.loads(value)["time"]
-            assert time > last.get(key, 0)
-            last[key] = time
-            places.setdefault(key, set()).add(partition)
-            left -= 1
-    consumer.close()
+    for partition, found in raw_records(kafka_settings, topic).items():
+        for key, value in found:
+            if key is not None:
+                times.setdefault(key, []).append(value["time"])
+                places.setdefault(key, set()).add(partition)
+    assert sum(map(len, times.values())) == 500
+    assert all(found == sorted(found) for found in times.values())
     assert all(len(found) == 1 for found in places.values())
-    assert len(last) == 7
+    assert len(times) == 7
+
+
+def heartbeat_of(seconds: int) -> dict[str, object]:
+    return {"kind": "heartbeat", "source": "replay", "time": seconds * 1000}
+
+
+def test_every_partition_ends_with_a_heartbeat_of_the_last_event(
+    tmp_path: Path, kafka_settings: KafkaSettings, make_topic: Callable[..., str]
+) -> None:
+    topic = make_topic(f"{kafka_settings.prefix}raw", partitions=5)
+    path = tmp_path / "events.txt"
+    path.write_text("".join(f"{number % 3} 99 {100 + number} RT\n" for number in range(60)))
+    producer = clients.producer(kafka_settings, RAW_PRODUCER_OPTIONS)
+    summary = replay(path, events_of("snap", "net", kind=None, prefix=None), producer, topic)
+
+    by_partition = raw_records(kafka_settings, topic)
+    assert by_partition.keys() == set(range(5))
+    assert [found[-1] for found in by_partition.values()] == [(None, heartbeat_of(159))] * 5
+    heartbeats = [value for found in by_partition.values() for key, value in found if key is None]
+    assert (summary.sent, summary.heartbeats) == (60, len(heartbeats))
+
+
+def test_a_replay_at_a_pace_tells_the_time_that_passes_between_events_and_none_that_is_to_come(
+    tmp_path: Path, kafka_settings: KafkaSettings, make_topic: Callable[..., str]
+) -> None:
+    topic = make_topic(f"{kafka_settings.prefix}raw", partitions=2)
+    path = tmp_path / "events.txt"
+    path.write_text("1 2 1000 RT\n1 2 1250 RT\n")
+    producer = clients.producer(kafka_settings, RAW_PRODUCER_OPTIONS)
+    replay(path, events_of("snap", "net", kind=None, prefix=None), producer, topic, factor=100)
+
+    by_partition = raw_records(kafka_settings, topic)
+    [fed] = [found for found in by_partition.values() if any(key for key, _ in found)]
+    [unfed] = [found for found in by_partition.values() if found is not fed]
+    assert [value for key, value in fed if key is None] == [value for _, value in unfed]
+    first, second = (at for at, (key, _) in enumerate(fed) if key is not None)
+    times = [value["time"] for _, value in fed[first + 1 : second]]
+    assert first == 0
+    assert len(times) > 0
+    assert times == sorted(times)
+    assert all(1_000_000 < time_ms < 1_250_000 for time_ms in times)
+    assert fed[-1] == (None, heartbeat_of(1250))
+
+
+def test_an_array_is_timed_by_the_last_of_it() -> None:
+    later = EVENT.replace(b"01Z", b"03Z")
+    [(_, _, time_ms)] = NativeEvents().events([b"[" + EVENT + b"," + later + b"," + EVENT + b"]"])
+    assert time_ms == 1_714_521_603_000
 
 
 def written(topic: str, kafka_settings: KafkaSettings) -> int:
@@ -129,7 +169,7 @@ def test_a_line_too_large_for_kafka_is_left_out_and_named(
     producer = clients.producer(kafka_settings, RAW_PRODUCER_OPTIONS)
     summary = replay(path, NativeEvents(), producer, topic)
     assert summary.too_large == [(21, PAYLOAD_BYTES_MAX + 1)]
-    assert summary.sent == written(topic, kafka_settings) == 50
+    assert summary.sent == written(topic, kafka_settings) - summary.heartbeats == 50
 
 
 def test_the_largest_line_is_taken(tmp_path: Path, kafka_settings: KafkaSettings, topic: str) -> None:
@@ -147,12 +187,14 @@ class Interrupted(NativeEvents):
 
 
 def test_what_was_sent_before_an_interruption_arrives_and_is_counted(
-    tmp_path: Path, kafka_settings: KafkaSettings, topic: str
+    tmp_path: Path, kafka_settings: KafkaSettings, topic: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("clout.heartbeats.EVERY_SECONDS", 3_600.0)
     path = tmp_path / "events.json"
     path.write_bytes((EVENT + b"\n") * 20)
     summary = replay(path, Interrupted(), clients.producer(kafka_settings, RAW_PRODUCER_OPTIONS), topic)
     assert summary.interrupted
+    # Not everything was sent, so there is no last heartbeat.
     assert summary.sent == written(topic, kafka_settings) == 20
 
 

@@ -16,6 +16,7 @@ TWINS = 36_902
 SELF = 7_081
 APPLIED = 519_086
 USERS = 59_075
+LAST_MS = 1_341_705_593_000
 
 
 class Interactions(NamedTuple):

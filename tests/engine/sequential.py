@@ -13,7 +13,7 @@ from streams.settings import IngestSettings, LaneSettings, NetworkSettings, Work
 SETTINGS = {
     "lanes": LaneSettings(partitions=1),
     "networks": {"twitter": NetworkSettings(raw_partitions=1)},
-    "ingest": IngestSettings(record_rows_max=1),
+    "ingest": IngestSettings(record_rows_max=1, tick_interval_ms=3_600_000),
     "worker": WorkerSettings(batch_rows_max=1, own_records_in_flight_max=0, commit_interval_ms=1),
 }
 """With these, each action counts with the score that the action before it has left."""

@@ -195,6 +195,7 @@ def _fold_credits(record: Record, state: task_state.TaskState, forgotten: Forgot
         read=lambda users: [None] * len(users),
         parameters=PARAMETERS,
         forgotten=forgotten,
+        clocks_before={},
     )
     names, causes = state.networks, outcome.causes
     changes(outcome.published, outcome.users, names, causes=causes, model="1", source=b"/1")

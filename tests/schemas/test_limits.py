@@ -107,6 +107,10 @@ def networks(count: int) -> str:
     return refused[-1]
 
 
+def network(**settings: object) -> str:
+    return _config_refusal({"networks": json.dumps({"n": settings})})
+
+
 def network_name(size: int) -> str:
     return _config_refusal({"networks": json.dumps({"n" * size: {}})})
 
@@ -213,6 +217,9 @@ CASES: Final = {
     "TIME_AHEAD_MS_MAX": Case(lambda ahead_ms: event(time=ARRIVAL_MS + ahead_ms), "time_in_future"),
     "NETWORKS_MAX": Case(networks, "at most 64 items"),
     "NETWORK_BYTES_MAX": Case(network_name, "at most 32 characters"),
+    "RAW_PARTITIONS_MAX": Case(lambda count: network(raw_partitions=count), "less than or equal to 65535"),
+    "REGISTERED_SOURCES_MAX": Case(lambda count: network(sources=[f"s{at}" for at in range(count)]), "at most 16"),
+    "REGISTERED_SOURCE_BYTES_MAX": Case(lambda size: network(sources=["s" * size]), "at most 64"),
     "LANE_RECORD_BYTES_MAX": Case(lane_record_bytes, "at most 900000"),
     "LANE_RECORD_ROWS_MAX": Case(lane_record_rows, "at most 65535"),
     "LANE_SOURCE_BYTES_MAX": Case(lane_source, "at most 256"),

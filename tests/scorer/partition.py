@@ -14,7 +14,7 @@ from scorer.laws import Batch, audit
 from scorer.model import DAY_MS, Model
 from scorer.reference import Event
 from scorer.target_state import decode_targets, encode_targets, published_scores
-from scorer.targets import NO_CLOCK, advance_clocks, fold_targets, publish, score_targets
+from scorer.targets import NO_CLOCK, fold_targets, publish, score_targets
 
 START_MS = 1_340_000_000_000
 
@@ -39,7 +39,8 @@ class Partition:
         index = np.array([place[event.target] for event in events])
         codes = np.array([self.networks[event.network] for event in events])
         times = np.array([event.time for event in events])
-        clocks = advance_clocks(self.clocks, codes, times)
+        clocks = self.clocks.copy()
+        np.maximum.at(clocks, codes, times)
         fold_targets(entries, users=index, networks=codes, times=times, grants=grants, parameters=self.parameters)
         scored = score_targets(heads, entries, clocks, self.parameters)
         published = publish(heads, entries, scored)

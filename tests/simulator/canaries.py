@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import msgspec
+import numpy as np
 from confluent_kafka import TopicPartition
 
 from schemas.packed import ADJUSTMENTS, peek
@@ -115,6 +116,16 @@ class TwiceAdjustingTask(Task):
         super()._propose_actors(records, opened, proposal)
         again = [(at, value) for at, value in proposal.lane if peek(value).kind == ADJUSTMENTS]
         proposal.lane = [*proposal.lane, *again]
+
+
+class HastyTask(Task):
+    """A clock goes by the input that is furthest instead of waiting for all."""
+
+    def _hear(self, ticks: Any, state: Any) -> dict[str, int]:
+        for record in ticks:
+            record.columns["raw_partitions"] = np.ones_like(record.columns["raw_partitions"])
+            record.columns["raw_partition"] = np.zeros_like(record.columns["raw_partition"])
+        return super()._hear(ticks, state)
 
 
 class AnyGenerationIntake(Intake):
@@ -288,6 +299,7 @@ CANARIES: Final = (
         dict.fromkeys(FAULTS, 0) | {"command": 5, "stale copy": 5, "time": 5, "compact": 5},
     ),
     Canary("a torn copy is taken for whole", Parts(store=TornStore), {"stale copy": 5, "damaged copy": 2}),
+    Canary("a clock does not wait for the slowest input", Parts(task=HastyTask)),
     Canary("the ledger is not restored", Parts(task=NoLedgerTask), {"crash": 2}),
     Canary("who was forgotten is not restored", Parts(task=NoMemoryOfForgettingTask), {"command": 5, "crash": 2}),
     Canary("a retraction is taken back twice", Parts(task=TwiceAdjustingTask)),

@@ -5,6 +5,7 @@ from collections import Counter, defaultdict
 from itertools import combinations, islice, pairwise
 from typing import Any, Final, NamedTuple
 
+import msgspec
 import numpy as np
 
 from schemas.change import ScoreChange, decode_change
@@ -16,6 +17,7 @@ from scorer.target_state import decode_targets
 from streams import feed_position
 from streams.store import Rows, Store
 from streams.task import Task
+from tests.simulator.log import PartitionLog
 from tests.simulator.oracle import Granted, Verdicts, records_of, verdicts_of
 from tests.simulator.world import World
 
@@ -44,6 +46,7 @@ def wrong(world: World) -> list[str]:
         "counters": _conserved(world, verdicts),
         "names of the forgotten": _named(world, verdicts),
         "restored": _restorable(world),
+        "clocks": _clocks(world),
     }
     return [f"{what}, {len(of)}: {'; '.join(of[:_SHOWN_MAX])}" for what, of in found.items() if of]
 
@@ -271,6 +274,33 @@ def _restorable(world: World) -> list[str]:
             problems.append(f"partition {number} differs from what its owner has")
         fresh.close()
     return problems
+
+
+def _clocks(world: World) -> list[str]:
+    """Every task's clocks stand where the slowest raw partition of each network ends."""
+    expected = {}
+    for network in world.networks:
+        ends = [_latest(log) for log in world.log.topics[world.names.interactions(network)]]
+        if all(ends):
+            expected[network] = min(ends)
+    return [
+        f"partition {number}: {task.state.clocks}, not {expected}"
+        for number, (task, _) in _tasks(world).items()
+        if task.state.clocks != expected
+    ]
+
+
+def _latest(log: PartitionLog) -> int:
+    """Return the latest time that an accepted event or heartbeat of a raw partition has; 0 when there is none."""
+    latest = 0
+    for entry in log.read(0, len(log.entries), committed=True)[0]:
+        try:
+            told = msgspec.json.decode(entry.value or b"")
+        except msgspec.DecodeError:
+            continue
+        parts = [part for part in (told if isinstance(told, list) else [told]) if isinstance(part, dict)]
+        latest = max(latest, *(part.get("time", 0) for part in parts), 0)
+    return latest
 
 
 def _named(world: World, verdicts: Verdicts) -> list[str]:

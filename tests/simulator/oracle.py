@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from schemas.interaction import RETRACT_CODE
 from schemas.kinds import KINDS
-from schemas.packed import COMMANDS, FORGET, PackedError, Record, decode
+from schemas.packed import COMMANDS, FORGET, TICKS, PackedError, Record, decode
 from schemas.users import partition_of
 from scorer.model import Model
 from scorer.reference import Actors, Entry, Event
@@ -121,6 +121,8 @@ class Partition:
     def fold(self, record: Record, batch: int, oldest_row: int) -> None:
         """Take a record in, as part of a batch that began with a ledger back to a row."""
         self.batch, self.oldest_row = batch, oldest_row
+        if record.kind == TICKS:
+            return
         if record.kind == COMMANDS:
             for command in commands_of([record]):
                 self.obey(command)

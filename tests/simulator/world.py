@@ -145,7 +145,7 @@ class World:
             lanes=self.lanes,
             networks=self.networks,
             model=self.model.name,
-            settings=IngestSettings(record_rows_max=self.swarm.record_rows_max),
+            settings=IngestSettings(record_rows_max=self.swarm.record_rows_max, tick_interval_ms=0),
             secrets=SECRETS,
             http=HttpSettings(),
             slot=slot,

@@ -102,6 +102,7 @@ class Stages:
             read=lambda users: [self.targets.get(user) for user in users],
             parameters=self.model.parameters,
             forgotten=self.forgotten,
+            clocks_before=self.state.clocks,
         )
         batch = outcome.batch(sum(record.rows for record in records))
         assert audit(batch, self.model.parameters) == []

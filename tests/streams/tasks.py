@@ -12,6 +12,7 @@ import numpy as np
 from confluent_kafka import KafkaException, TopicPartition
 from rocksdict import Cache
 
+from schemas.change import ScoreChange
 from schemas.packed import COMMANDS, Record, Stamp, encode, encode_key
 from scorer.model import Model
 from scorer.reference import Event
@@ -25,6 +26,8 @@ from streams.opening import Shared
 from streams.settings import KafkaSettings, LaneSettings, NetworkSettings, WorkerSettings
 from streams.task import Task
 from streams.task_state import ACTORS, TARGETS
+from streams.ticks import Tick, tick_value
+from tests.checks import changes_of
 
 SOURCE: Final = "twitter/0"
 CONTROL_SOURCE: Final = "@control/0"
@@ -89,6 +92,20 @@ class Lanes:
             key = encode_key(Stamp(CONTROL_SOURCE, self._commands))
             producer.produce(self.names.actors_lane, value, key, partition=partition)
         assert producer.flush(10) == 0
+
+    def tick(self, *ticks: Tick) -> None:
+        """Write ticks to every partition of the actors lane, as ingest does."""
+        producer = clients.producer(self.kafka)
+        for tick in ticks:
+            for partition in range(self.partitions):
+                self._sent[partition] += 1
+                key = encode_key(Stamp(SOURCE, self._sent[partition]))
+                producer.produce(self.names.actors_lane, tick_value(tick), key, partition=partition)
+        assert producer.flush(10) == 0
+
+    def last_change(self, user: str) -> ScoreChange:
+        """Return the last change of a user."""
+        return changes_of(self.kafka, self.names.changes)[user][-1]
 
     def send(self, events: Sequence[Event], rows_max: int = 4_000, *, retract: bool = False) -> None:
         """Write interactions, or retractions of them, as ingest does."""
@@ -176,6 +193,12 @@ class Lanes:
                 while batch := task.intake.take(task.state, task.source, rows_max=rows_max, own_in_flight_max=256):
                     task.commit(batch)
         self.settle(self.names.changes)
+
+    def work_alone(self, task: Task) -> None:
+        """Let one task take in what has come to it, whatever others have not done yet."""
+        self.offer(task)
+        while batch := task.intake.take(task.state, task.source, rows_max=50_000, own_in_flight_max=256):
+            task.commit(batch)
 
     def _done(self, task: Task, tasks: Sequence[Task]) -> bool:
         # A commit returns before readers see it, so an empty lane alone says nothing.

@@ -5,12 +5,14 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
+from streams.clocks import Inputs, Raw
 from streams.metrics import ColumnHistogram, IngestMetrics, WorkerMetrics
-from streams.task_state import COUNTERS
+from streams.settings import NetworkSettings
+from streams.task_state import COUNTERS, TaskState
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 BUCKETS = (0.1, 1.0, 10.0)
-LABELS = {"network", "outcome", "stage", "cause", "lane", "partition", "state", "law", "le"}
+LABELS = {"network", "outcome", "stage", "cause", "lane", "partition", "state", "law", "by", "le"}
 
 
 def samples(registry: CollectorRegistry) -> Samples:
@@ -80,3 +82,44 @@ def test_a_partition_is_shown_in_one_state_or_none(state: str | None) -> None:
         if name == "clout_partition_state" and dict(labels)["partition"] == "1" and value
     }
     assert shown == ({state} if state else set())
+
+
+def clocks_shown(metrics: WorkerMetrics) -> dict[tuple[str, ...], float]:
+    """Every series of a clock, by name, network, partition and what holds it."""
+    return {
+        (name.removeprefix("clout_clock_"), *(value for _, value in sorted(labels, reverse=True))): value
+        for (name, labels), value in samples(metrics.registry).items()
+        if name.startswith("clout_clock_")
+    }
+
+
+def state_of(clock_ms: int | None, *times_ms: int, scores_ms: int | None = None) -> TaskState:
+    """A task whose network has raw partitions that came so far."""
+    raw = {number: Raw(time_ms, 1, at_end=True) for number, time_ms in enumerate(times_ms)}
+    inputs = {"a": Inputs(len(raw), raw, clock_ms=clock_ms)}
+    clocks = {} if scores_ms is None else {"a": scores_ms}
+    return TaskState(model="1", model_hash="", inputs=inputs, clocks=clocks)
+
+
+def test_a_clock_is_shown_with_the_one_input_that_holds_it() -> None:
+    metrics, networks = WorkerMetrics(["a"], 2), {"a": NetworkSettings()}
+    assert not clocks_shown(metrics)
+    metrics.clocks.show(1, state_of(None, 9_000, 0), networks)
+    assert clocks_shown(metrics) == {("held", "1", "a", "raw partition 1"): 1}
+    metrics.clocks.show(1, state_of(2_000, 9_000, 2_000, scores_ms=1_000), networks)
+    of_clock = {("seconds", "1", "a"): 1.0, ("behind_seconds", "1", "a"): 7.0}
+    assert clocks_shown(metrics) == of_clock | {("held", "1", "a", "raw partition 1"): 1}
+    metrics.clocks.show(1, state_of(9_000, 9_000, 9_500, scores_ms=1_000), networks)
+    of_clock[("behind_seconds", "1", "a")] = 0.5
+    assert clocks_shown(metrics) == of_clock | {("held", "1", "a", "raw partition 0"): 1}
+    metrics.clocks.show(1, state_of(9_500, 9_500, 9_500, scores_ms=1_000), networks)
+    assert clocks_shown(metrics) == of_clock | {("behind_seconds", "1", "a"): 0.0}
+
+
+@pytest.mark.parametrize(("state", "shown"), [("stopped", True), ("restoring", False), (None, False)])
+def test_the_clocks_of_a_partition_that_is_not_here_are_not_shown(state: str | None, shown: bool) -> None:
+    metrics = WorkerMetrics(["a"], 2)
+    metrics.clocks.show(1, state_of(2_000, 9_000, 2_000, scores_ms=1_000), {})
+    metrics.set_partition_state(0, None)
+    metrics.set_partition_state(1, state)
+    assert bool(clocks_shown(metrics)) is shown

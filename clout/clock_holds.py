@@ -1,0 +1,150 @@
+"""Tells, from what the workers say, how far the clock of each network has come and what holds it there.
+
+Scores are taken by the least clock of all partitions. It waits for every partition that works; each of these tells
+how far the inputs of the network are, and waits for the one that is furthest behind.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+
+import msgspec
+
+from schemas.times import format_ms
+from streams.progress import RUNNING
+from streams.status import InputsStatus, TaskStatus
+
+SHOWN_MAX = 8
+
+
+class Holder(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that a clock waits for."""
+
+    name: str
+    """`raw partition 3`, `source west`, or `partition 0` of the workers."""
+    time: str | None = None
+    """How far it is; None when nothing was ever heard of it."""
+    since: str | None = None
+    """When a raw partition was last heard."""
+    why: str = ""
+    """What is wrong with a partition."""
+
+
+class NetworkClock(msgspec.Struct, frozen=True, kw_only=True):
+    """The clock of a network."""
+
+    network: str
+    clock: str | None = None
+    """The moment by which scores are taken; None before there is one."""
+    furthest: str | None = None
+    """The newest time heard of any input."""
+    behind_seconds: float | None = None
+    """From the clock to that."""
+    held_by: list[Holder] = []
+    """What holds the clock where it is behind, and partitions that stand still in any case; of many the first few."""
+    released: list[str] = []
+    """Sources that it does not wait for, because an operator has released them."""
+
+
+def network_clocks(
+    tasks: Mapping[int, TaskStatus], partitions: int, networks: Iterable[str] = ()
+) -> list[NetworkClock]:
+    """Return the clock of each network, of those that the tasks know and of `networks`.
+
+    `tasks` are those that answered, by partition, of `partitions` that there are.
+    """
+    known = dict.fromkeys(networks)
+    for task in tasks.values():
+        known |= dict.fromkeys([*task.inputs, *task.clocks])
+    return [_network_clock(network, tasks, partitions) for network in known]
+
+
+def _network_clock(network: str, tasks: Mapping[int, TaskStatus], partitions: int) -> NetworkClock:
+    running = [task for task in tasks.values() if task.state == RUNNING]
+    # All tasks hear of the same inputs: the one that has come furthest knows best.
+    heard = max((of.inputs[network] for of in running if network in of.inputs), key=_how_far, default=InputsStatus())
+    clocks = [task.clocks[network] for task in tasks.values() if network in task.clocks]
+    clock_ms = min(clocks) if clocks and all(network in task.clocks for task in running) else None
+    behind_ms = None if clock_ms is None or heard.furthest_ms is None else max(0, heard.furthest_ms - clock_ms)
+    holders = list(_standing(network, tasks, partitions))
+    if behind_ms != 0:
+        holders += _furthest_behind(heard, clock_ms)
+        holders = holders or list(_late(network, tasks, clock_ms))
+    return NetworkClock(
+        network=network,
+        clock=_text(clock_ms),
+        furthest=_text(heard.furthest_ms),
+        behind_seconds=None if behind_ms is None else behind_ms / 1000,
+        held_by=holders[:SHOWN_MAX],
+        released=heard.released,
+    )
+
+
+def _how_far(inputs: InputsStatus) -> tuple[int, int]:
+    return inputs.clock_ms or 0, inputs.furthest_ms or 0
+
+
+def _furthest_behind(heard: InputsStatus, clock_ms: int | None) -> list[Holder]:
+    """Return the inputs that are furthest behind, unless the clock has not even come as far as they are."""
+    if not heard.waits_for:
+        return []
+    least_ms = heard.waits_for[0].time_ms
+    if least_ms is not None and (clock_ms is None or least_ms > clock_ms):
+        return []
+    return [
+        Holder(name=of.name, time=_text(of.time_ms), since=_text(of.arrival_ms))
+        for of in heard.waits_for
+        if of.time_ms == least_ms
+    ]
+
+
+def _standing(network: str, tasks: Mapping[int, TaskStatus], partitions: int) -> Iterator[Holder]:
+    """Yield the partitions that do not work, with what they told last."""
+    for number in range(partitions):
+        task = tasks.get(number)
+        if task is not None and task.state == RUNNING:
+            continue
+        if task is None:
+            why = "no worker answers for it"
+        else:
+            why = f"it is {task.state}" + (f": {_first_line(task.reason)}" if task.reason else "")
+        yield Holder(name=f"partition {number}", time=_text(_told(network, tasks, number)), why=why)
+
+
+def _late(network: str, tasks: Mapping[int, TaskStatus], clock_ms: int | None) -> Iterator[Holder]:
+    """Yield what is on its way: partitions that work and have not told, or taken in, what others have."""
+    own = {number: _clock_of_inputs(task, network) for number, task in sorted(tasks.items())}
+    if not any(network in task.inputs for task in tasks.values()):
+        yield Holder(name="ingest", why="nothing was heard of any raw partition yet")
+    elif None in own.values():
+        for number in [number for number, told_ms in own.items() if told_ms is None]:
+            yield Holder(name=f"partition {number}", why="it has not told its clock yet")
+    else:
+        for number, task in sorted(tasks.items()):
+            told_ms = own[number]
+            if clock_ms is not None and told_ms is not None and told_ms <= clock_ms:
+                yield Holder(
+                    name=f"partition {number}", time=_text(told_ms), why=f"it is behind the others{_lag(task)}"
+                )
+            elif task.clocks.get(network) == clock_ms:
+                yield Holder(name=f"partition {number}", time=_text(clock_ms), why=f"it has not caught up{_lag(task)}")
+
+
+def _told(network: str, tasks: Mapping[int, TaskStatus], number: int) -> int | None:
+    told = [task.told_ms.get(network, {}).get(number) for task in tasks.values()]
+    return max((told_ms for told_ms in told if told_ms is not None), default=None)
+
+
+def _clock_of_inputs(task: TaskStatus, network: str) -> int | None:
+    return task.inputs[network].clock_ms if network in task.inputs else None
+
+
+def _lag(task: TaskStatus) -> str:
+    records = sum(task.lag_records.values())
+    return f", {records:,} records behind" if records else ""
+
+
+def _first_line(text: str) -> str:
+    return text.partition("\n")[0].removeprefix("error: ")
+
+
+def _text(time_ms: int | None) -> str | None:
+    return None if time_ms is None else format_ms(time_ms)

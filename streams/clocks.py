@@ -1,0 +1,111 @@
+"""How far time has come on each network: low watermarks, by which scores decay.
+
+A task of the actors stage knows from ticks how far each raw partition is read, and when each registered collector was
+last heard. Its clock of a network is the least of these: nothing can still come that is older, but what is late. It
+tells its clock to every task of the targets stage, and there the clock is the least of all tasks'. So one raw
+partition, one collector or one task that stands still holds decay, and clocks never go back.
+
+Such watermarks are those of MillWheel (Akidau et al., 2013) and the Dataflow model (Akidau et al., 2015).
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import msgspec
+
+from streams.settings import NetworkSettings
+from streams.ticks import Tick
+
+
+class Raw(msgspec.Struct):
+    """What is known of a raw partition; 0 where there was nothing yet."""
+
+    time_ms: int = 0
+    arrival_ms: int = 0
+    at_end: bool = False
+
+
+class Inputs(msgspec.Struct):
+    """What a task has heard of the inputs of a network."""
+
+    raw_partitions: int = 0
+    """How many the network has; 0 before the first tick."""
+    raw: dict[int, Raw] = {}
+    heartbeats_ms: dict[str, int] = {}
+    """Last heartbeat of each registered collector, wherever it came in."""
+    released_ms: dict[str, int] = {}
+    """Collectors that an operator has released, with what was their last heartbeat: a later one ends it."""
+    clock_ms: int | None = None
+    """The clock as it was told to the targets stage; None before the first."""
+
+    def hear(self, tick: Tick) -> None:
+        """Take a tick in; nothing goes back, in whatever order the raw partitions are told."""
+        self.raw_partitions = max(self.raw_partitions, tick.raw_partitions)
+        raw = self.raw.setdefault(tick.raw_partition, Raw())
+        raw.time_ms = max(raw.time_ms, tick.time_ms)
+        raw.arrival_ms = max(raw.arrival_ms, tick.arrival_ms)
+        raw.at_end = tick.at_end
+        for source, time_ms in tick.heartbeats_ms.items():
+            self.heartbeats_ms[source] = max(time_ms, self.heartbeats_ms.get(source, 0))
+            if self.heartbeats_ms[source] > self.released_ms.get(source, self.heartbeats_ms[source]):
+                del self.released_ms[source]
+
+    def release(self, source: str) -> None:
+        """Let the clock go on without a collector, until that is heard again."""
+        self.released_ms[source] = self.heartbeats_ms.get(source, 0)
+
+
+class Hold(NamedTuple):
+    """An input that the clock waits for."""
+
+    name: str
+    """`raw partition 3`, or `source west`."""
+    time_ms: int | None
+    """How far it is; None when nothing was ever heard of it."""
+    arrival_ms: int | None
+    """When a raw partition was last heard."""
+
+
+def inputs_waited_for(inputs: Inputs, settings: NetworkSettings) -> list[Hold]:
+    """Return everything that the clock of a network waits for, the furthest behind first."""
+    newest_arrival_ms = max((raw.arrival_ms for raw in inputs.raw.values()), default=0)
+    holds = []
+    for number in range(inputs.raw_partitions):
+        raw = inputs.raw.get(number)
+        if raw is None:
+            holds.append(Hold(f"raw partition {number}", None, None))
+        elif not _is_idle(raw, newest_arrival_ms, settings):
+            holds.append(Hold(f"raw partition {number}", raw.time_ms or None, raw.arrival_ms or None))
+    waited_for = [source for source in settings.sources if source not in inputs.released_ms]
+    holds += [Hold(f"source {source}", inputs.heartbeats_ms.get(source), None) for source in waited_for]
+    return sorted(holds, key=lambda hold: -1 if hold.time_ms is None else hold.time_ms)
+
+
+def advanced(inputs: Inputs, settings: NetworkSettings) -> int | None:
+    """Return a network's clock in ms by now, None before it has one; it never goes back.
+
+    >>> inputs = Inputs()
+    >>> for number, time_ms in enumerate([50, 70]):
+    ...     inputs.hear(Tick("twitter", number, 2, time_ms, 90, True, {}))
+    >>> advanced(inputs, NetworkSettings()), advanced(inputs, NetworkSettings(sources=("west",)))
+    (50, None)
+    """
+    holds = inputs_waited_for(inputs, settings)
+    if not holds or holds[0].time_ms is None:
+        # Where nothing is waited for, every raw partition is idle: time stands still with them.
+        return inputs.clock_ms
+    return max(holds[0].time_ms, inputs.clock_ms or 0)
+
+
+def least(told_ms: Mapping[int, int], tasks: int) -> int | None:
+    """Return the clock of the targets stage by what each task told, None until all have.
+
+    >>> least({0: 7, 1: 5}, 2), least({0: 7}, 2)
+    (5, None)
+    """
+    return min(told_ms.values()) if len(told_ms) == tasks else None
+
+
+def _is_idle(raw: Raw, newest_arrival_ms: int, settings: NetworkSettings) -> bool:
+    quiet_ms = newest_arrival_ms - raw.arrival_ms
+    return bool(settings.idle_after_seconds) and raw.at_end and quiet_ms >= settings.idle_after_seconds * 1000

@@ -1,0 +1,35 @@
+"""The clocks in a batch: ticks come in with interactions, tasks' clocks with credits (`streams.clocks` says why)."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from schemas.packed import Record
+from streams.clocks import Inputs, advanced, least
+from streams.settings import NetworkSettings
+from streams.task_state import TaskState
+from streams.ticks import clocks_of, ticks_of
+
+
+def hear_ticks(records: Sequence[Record], state: TaskState, networks: Mapping[str, NetworkSettings]) -> dict[str, int]:
+    """Take ticks into `state`; return the clocks that moved by them, in ms by network, for all targets tasks."""
+    moved = {}
+    for tick in ticks_of(records):
+        state.inputs.setdefault(tick.network, Inputs()).hear(tick)
+    for network, inputs in state.inputs.items():
+        clock_ms = advanced(inputs, networks.get(network, NetworkSettings()))
+        if clock_ms is not None and clock_ms != inputs.clock_ms:
+            inputs.clock_ms = moved[network] = clock_ms
+    return moved
+
+
+def take_clocks(told: Iterable[tuple[int, Record]], state: TaskState, tasks: int) -> None:
+    """Move the clocks of the targets stage in `state` by what tasks tell, as pairs of a task and its record."""
+    networks = set()
+    for task, record in told:
+        for network, time_ms in clocks_of(record).items():
+            of_tasks = state.told_ms.setdefault(network, {})
+            of_tasks[task] = max(time_ms, of_tasks.get(task, time_ms))
+            networks.add(network)
+    for network in networks:
+        clock_ms = least(state.told_ms[network], tasks)
+        if clock_ms is not None:
+            state.clocks[network] = max(clock_ms, state.clocks.get(network, clock_ms))

@@ -1,0 +1,168 @@
+from collections.abc import Mapping
+
+import pytest
+
+from clout.clock_holds import Holder, NetworkClock, network_clocks
+from clout.commands.clock import lines
+from schemas.times import format_ms
+from streams.clock_status import inputs_status
+from streams.clocks import Inputs, Raw
+from streams.settings import NetworkSettings
+from streams.status import TaskStatus
+
+HOUR_MS = 3_600_000
+NOON_MS = 1_340_020_800_000
+ARRIVAL_MS = NOON_MS + 500
+NOON, TEN, HEARD = map(format_ms, (NOON_MS, NOON_MS - 2 * HOUR_MS, ARRIVAL_MS))
+TEN_MS = NOON_MS - 2 * HOUR_MS
+
+
+def inputs(clock_ms: int | None, *times_ms: int | None, sources: Mapping[str, int] | None = None) -> Inputs:
+    """A network whose raw partitions came so far; None for one that was never heard of."""
+    raw = {at: Raw(time_ms, ARRIVAL_MS, at_end=True) for at, time_ms in enumerate(times_ms) if time_ms is not None}
+    return Inputs(len(times_ms), raw, dict(sources or {}), clock_ms=clock_ms)
+
+
+def task(
+    partition: int,
+    heard: Inputs | None,
+    clock_ms: int | None = None,
+    *,
+    state: str = "running",
+    reason: str | None = None,
+    told_ms: Mapping[int, int] | None = None,
+    sources: tuple[str, ...] = (),
+) -> TaskStatus:
+    """A task as a worker speaks of it."""
+    return TaskStatus(
+        partition=partition,
+        state=state,
+        reason=reason,
+        lag_records={"actors": 3, "targets": 0},
+        clocks={} if clock_ms is None else {"net": clock_ms},
+        told_ms={"net": dict(told_ms or {})},
+        inputs={} if heard is None else {"net": inputs_status(heard, NetworkSettings(sources=sources))},
+    )
+
+
+def clock_of(*tasks: TaskStatus, partitions: int | None = None) -> NetworkClock:
+    """The clock of the one network."""
+    by_partition = {task.partition: task for task in tasks}
+    [clock] = network_clocks(by_partition, partitions or len(tasks), ["net"])
+    return clock
+
+
+def said(*tasks: TaskStatus, partitions: int | None = None) -> list[str]:
+    return list(lines(clock_of(*tasks, partitions=partitions)))
+
+
+def test_before_anything_came_nothing_was_heard() -> None:
+    assert said(task(0, None), task(1, None)) == [
+        "net: no clock yet: waiting for ingest",
+        "  held by ingest: nothing was heard of any raw partition yet",
+    ]
+
+
+def test_a_raw_partition_that_was_never_heard_of_holds_the_clock() -> None:
+    heard = inputs(None, NOON_MS, None)
+    assert said(task(0, heard), task(1, heard)) == [
+        "net: no clock yet: waiting for raw partition 1",
+        "  held by raw partition 1: never heard of",
+    ]
+
+
+def test_an_empty_raw_partition_was_never_heard_of_either() -> None:
+    heard = inputs(None, NOON_MS, 0)
+    heard.raw[1].arrival_ms = 0
+    assert said(task(0, heard))[1] == "  held by raw partition 1: never heard of"
+
+
+def test_a_raw_partition_whose_records_had_no_time_was_heard_of() -> None:
+    assert said(task(0, inputs(None, NOON_MS, 0)))[1] == (
+        f"  held by raw partition 1: nothing with a time yet, last heard {HEARD}"
+    )
+
+
+def test_the_input_that_is_furthest_behind_holds_the_clock() -> None:
+    heard = inputs(TEN_MS, NOON_MS, TEN_MS, NOON_MS - HOUR_MS)
+    assert said(task(0, heard, TEN_MS), task(1, heard, TEN_MS)) == [
+        f"net: {TEN}, 2 h behind its furthest input",
+        f"  held by raw partition 1: at {TEN}, last heard {HEARD}",
+    ]
+
+
+def test_a_clock_with_its_furthest_input_is_not_held() -> None:
+    heard = inputs(NOON_MS, NOON_MS)
+    assert said(task(0, heard, NOON_MS)) == [f"net: {NOON}, with its furthest input"]
+
+
+def test_a_source_holds_the_clock_until_it_is_released() -> None:
+    heard = inputs(TEN_MS, NOON_MS, NOON_MS, sources={"west": TEN_MS})
+    [_, west, east] = said(task(0, inputs(None, NOON_MS), sources=("west", "east")))
+    assert (west, east) == ("  held by source west: never heard of", "  held by source east: never heard of")
+    assert said(task(0, heard, TEN_MS, sources=("west",)))[1] == f"  held by source west: at {TEN}"
+    heard.release("west")
+    heard.clock_ms = NOON_MS
+    assert said(task(0, heard, NOON_MS, sources=("west",))) == [
+        f"net: {NOON}, with its furthest input",
+        "  not waited for, because released: west",
+    ]
+
+
+def test_a_partition_that_no_worker_answers_for_holds_the_clock() -> None:
+    heard = inputs(NOON_MS, NOON_MS, NOON_MS)
+    assert said(task(0, heard, TEN_MS, told_ms={0: NOON_MS, 1: TEN_MS}), partitions=2) == [
+        f"net: {TEN}, 2 h behind its furthest input",
+        f"  held by partition 1: no worker answers for it; last at {TEN}",
+    ]
+
+
+def test_a_partition_that_stands_still_holds_the_clock_even_before_it_is_behind() -> None:
+    heard = inputs(NOON_MS, NOON_MS)
+    reason = "error: a law is broken\ndetail: R below 0"
+    stopped = task(1, heard, NOON_MS, state="stopped", reason=reason)
+    assert said(task(0, heard, NOON_MS), stopped) == [
+        f"net: {NOON}, with its furthest input",
+        "  held by partition 1: it is stopped: a law is broken",
+    ]
+
+
+def test_a_partition_that_is_restored_has_no_clock_to_tell_and_takes_none_from_others() -> None:
+    heard = inputs(NOON_MS, NOON_MS)
+    clock = clock_of(task(0, heard, TEN_MS), TaskStatus(partition=1, state="restoring"))
+    assert (clock.clock, clock.held_by) == (TEN, [Holder(name="partition 1", why="it is restoring")])
+
+
+def test_what_a_stopped_task_heard_does_not_speak_for_the_inputs() -> None:
+    clock = clock_of(
+        task(0, inputs(NOON_MS, NOON_MS, NOON_MS), TEN_MS), task(1, inputs(TEN_MS, NOON_MS, TEN_MS), state="stopped")
+    )
+    assert [holder.name for holder in clock.held_by] == ["partition 1"]
+
+
+def test_a_task_that_is_behind_the_others_holds_the_clock() -> None:
+    ahead, late = inputs(NOON_MS, NOON_MS), inputs(TEN_MS, TEN_MS)
+    assert said(task(0, ahead, TEN_MS), task(1, late, TEN_MS))[1:] == [
+        f"  held by partition 0: it has not caught up, 3 records behind; last at {TEN}",
+        f"  held by partition 1: it is behind the others, 3 records behind; last at {TEN}",
+    ]
+
+
+def test_a_task_that_has_not_told_its_clock_is_waited_for() -> None:
+    heard = inputs(NOON_MS, NOON_MS)
+    assert said(task(0, heard, None), task(1, None)) == [
+        "net: no clock yet: waiting for partition 1",
+        "  held by partition 1: it has not told its clock yet",
+    ]
+
+
+def test_each_network_has_a_clock_of_its_own() -> None:
+    of_both = task(0, inputs(NOON_MS, NOON_MS), NOON_MS)
+    of_both.clocks["old"] = TEN_MS
+    clocks = network_clocks({0: of_both}, 1, ["other", "net"])
+    assert {clock.network: clock.clock for clock in clocks} == {"other": None, "net": NOON, "old": TEN}
+
+
+@pytest.mark.parametrize(("times_ms", "seconds"), [((NOON_MS, TEN_MS), 7_200.0), ((NOON_MS, NOON_MS), 0.0)])
+def test_how_far_it_is_behind_is_told_in_seconds(times_ms: tuple[int, int], seconds: float) -> None:
+    assert clock_of(task(0, inputs(min(times_ms), *times_ms), min(times_ms))).behind_seconds == seconds

@@ -1,0 +1,156 @@
+"""Clocks wait for the slowest input, never go back, and are told to every task."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.packed import PackedError
+from schemas.users import partition_of
+from scorer.reference import Event
+from streams.clocks import Inputs, advanced, inputs_waited_for
+from streams.settings import KafkaSettings, NetworkSettings
+from streams.task import Task
+from streams.task_state import task_of
+from streams.ticks import Tick
+from tests.streams.tasks import Lanes
+
+DAY_MS = 86_400_000
+NOW = 1_700_000_000_000
+WAITING = NetworkSettings(sources=("west", "east"))
+PATIENT = NetworkSettings(idle_after_seconds=60)
+
+
+def tick(raw_partition: int, time_ms: int, *, of: int = 2, arrival_ms: int = NOW, at_end: bool = True) -> Tick:
+    return Tick("twitter", raw_partition, of, time_ms, arrival_ms, at_end, {})
+
+
+def heard(*ticks: Tick) -> Inputs:
+    inputs = Inputs()
+    for one in ticks:
+        inputs.hear(one)
+    return inputs
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(1, 1_000)), max_size=40))
+def test_a_clock_never_passes_an_input_and_never_goes_back(told: list[tuple[int, int]]) -> None:
+    inputs = Inputs()
+    last: dict[int, int] = {}
+    for raw_partition, time_ms in told:
+        inputs.hear(tick(raw_partition, time_ms, of=3))
+        last[raw_partition] = max(time_ms, last.get(raw_partition, 0))
+        before, inputs.clock_ms = inputs.clock_ms, advanced(inputs, NetworkSettings())
+        assert inputs.clock_ms == (min(last.values()) if len(last) == 3 else None)
+        assert inputs.clock_ms is None or before is None or inputs.clock_ms >= before
+
+
+def test_one_raw_partition_that_was_never_heard_of_holds_the_clock_and_is_named() -> None:
+    inputs = heard(tick(0, 500))
+    assert advanced(inputs, NetworkSettings()) is None
+    assert inputs_waited_for(inputs, NetworkSettings())[0] == ("raw partition 1", None, None)
+
+
+def test_an_empty_raw_partition_holds_the_clock_until_a_heartbeat_comes_there() -> None:
+    inputs = heard(tick(0, 500), tick(1, 0, arrival_ms=0))
+    assert advanced(inputs, NetworkSettings()) is None
+    inputs.hear(tick(1, 400))
+    assert advanced(inputs, NetworkSettings()) == 400
+
+
+@pytest.mark.parametrize(("at_end", "quiet_seconds", "clock_ms"), [(True, 60, 500), (True, 59, 100), (False, 600, 100)])
+def test_a_raw_partition_that_is_read_to_its_end_and_long_quiet_is_not_waited_for(
+    at_end: bool,
+    quiet_seconds: int,
+    clock_ms: int,
+) -> None:
+    inputs = heard(tick(0, 500), tick(1, 100, arrival_ms=NOW - quiet_seconds * 1000, at_end=at_end))
+    assert advanced(inputs, PATIENT) == clock_ms
+    assert advanced(inputs, NetworkSettings()) == 100
+
+
+def test_where_every_raw_partition_falls_silent_time_stands() -> None:
+    inputs = heard(tick(0, 500), tick(1, 400))
+    inputs.clock_ms = advanced(inputs, PATIENT)
+    assert inputs.clock_ms == 400
+    assert advanced(inputs, PATIENT) == 400
+
+
+def test_one_dead_collector_holds_the_clock_until_it_returns_or_is_released() -> None:
+    inputs = heard(tick(0, 900), tick(1, 900))
+    inputs.hear(tick(0, 900)._replace(heartbeats_ms={"west": 800}))
+    assert advanced(inputs, WAITING) is None
+    inputs.hear(tick(1, 900)._replace(heartbeats_ms={"east": 300}))
+    assert advanced(inputs, WAITING) == 300
+    inputs.release("east")
+    assert advanced(inputs, WAITING) == 800
+    inputs.clock_ms = 800
+    inputs.hear(tick(1, 900)._replace(heartbeats_ms={"east": 300}))
+    assert advanced(inputs, WAITING) == 800
+    inputs.hear(tick(1, 950)._replace(heartbeats_ms={"east": 350}))
+    assert inputs.released_ms == {}
+    assert advanced(inputs, WAITING) == 800
+
+
+def test_more_raw_partitions_hold_the_clock_from_the_moment_they_are_there() -> None:
+    inputs = heard(tick(0, 500), tick(1, 500))
+    inputs.clock_ms = advanced(inputs, NetworkSettings())
+    inputs.hear(tick(0, 700, of=3))
+    assert advanced(inputs, NetworkSettings()) == 500
+    assert inputs_waited_for(inputs, NetworkSettings())[0].name == "raw partition 2"
+
+
+@pytest.mark.parametrize("source", ["twitter/3", "actors/", "actors/x", "actors"])
+def test_clocks_of_whoever_is_no_task_are_refused(source: str) -> None:
+    with pytest.raises(PackedError, match="told by actors tasks alone"):
+        task_of(source)
+
+
+# On a real Kafka ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def lanes(kafka_settings: KafkaSettings) -> Lanes:
+    return Lanes(kafka_settings, partitions=2)
+
+
+def share(number: int, target: str, time_ms: int) -> Event:
+    return Event("twitter", f"e{number}", "share", f"a:{number}", target, time_ms)
+
+
+def clocks(*tasks: Task) -> list[dict[str, int]]:
+    return [task.state.clocks for task in tasks]
+
+
+def test_a_task_that_stands_still_holds_the_clock_of_all(lanes: Lanes, tmp_path: Path) -> None:
+    with lanes.task(tmp_path / "0", 0) as first:
+        with lanes.task(tmp_path / "1", 1) as second:
+            lanes.tick(tick(0, NOW), tick(1, NOW))
+            lanes.work(first, second)
+            assert clocks(first, second) == [{"twitter": NOW}, {"twitter": NOW}]
+        lanes.tick(tick(0, NOW + 5), tick(1, NOW + 7))
+        lanes.work_alone(first)
+        assert clocks(first) == [{"twitter": NOW}]
+        with lanes.task(tmp_path / "1", 1) as second:
+            lanes.work(first, second)
+            assert clocks(first, second) == [{"twitter": NOW + 5}, {"twitter": NOW + 5}]
+
+
+def test_clocks_are_restored_and_a_score_is_taken_at_them(lanes: Lanes, tmp_path: Path) -> None:
+    user = next(f"t:{number}" for number in range(100) if partition_of(f"t:{number}".encode(), 2) == 0)
+    with lanes.task(tmp_path / "0", 0) as first, lanes.task(tmp_path / "1", 1) as second:
+        lanes.send([share(number, user, NOW) for number in range(40)])
+        lanes.work(first, second)
+        before = lanes.last_change(user)
+        lanes.tick(tick(0, NOW + 30 * DAY_MS), tick(1, NOW + 30 * DAY_MS))
+        lanes.work(first, second)
+    with lanes.task(tmp_path / "new0", 0) as first, lanes.task(tmp_path / "new1", 1) as second:
+        assert clocks(first, second) == [{"twitter": NOW + 30 * DAY_MS}] * 2
+        # One more act, as late as the others: what they gave has halved since, though nothing later came.
+        lanes.send([share(50, user, NOW)])
+        lanes.work(first, second)
+        after = lanes.last_change(user)
+    assert before.score is not None
+    assert after.score is not None
+    assert after.score < before.score
+    assert after.as_of == "2023-12-14T22:13:20.000Z"
