@@ -31,8 +31,8 @@ def set_up_garbage_collection() -> None:
 def ended_if_stuck(what: str, seconds: float) -> Iterator[None]:
     """End the process at once when what is done within takes longer than it ever may.
 
-    Seen after a broker was killed: a call into the Kafka client that never came back, whatever time-out it was given
-    (`make chaos`). Whoever starts the role anew fences what it left behind.
+    Seen after a broker was killed (`make chaos`): a call into the Kafka client that never came back, whatever time-out
+    it was given; `streams.ingest` says why. Whoever starts the role anew fences what it left behind.
     """
     timer = threading.Timer(seconds, _end, (what, seconds))
     timer.daemon = True
