@@ -5,13 +5,47 @@ Callers bind what a line is about: `structlog.get_logger().bind(partition=3, pos
 """
 
 import logging
+import re
 import sys
+import time
+from collections.abc import Callable
 from typing import Final, Literal, TextIO
 
 import structlog
 
 QUIETER: Final = ("faust", "mode", "aiokafka", "kafka", "uvicorn", "httpx", "asyncio")
 """Libraries that tell at `info` what only their authors want to know."""
+
+
+REPEATED_SECONDS: Final = 30.0
+"""The Kafka client says the same up to ten times a second while a broker is away: once in so long is enough."""
+_TEXTS_MAX: Final = 1_000
+_NUMBER: Final = re.compile(r"\d+")
+
+
+class Repetitions(logging.Filter):
+    """Lets a line through again only after a while; lines that differ in numbers alone are the same.
+
+    >>> passes, line = Repetitions(), logging.makeLogRecord({"msg": "Connection refused (after 3ms)"})
+    >>> passes.filter(line), passes.filter(logging.makeLogRecord({"msg": "Connection refused (after 12ms)"}))
+    (True, False)
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        """Begin without a line; `clock` gives seconds."""
+        super().__init__()
+        self._clock = clock
+        self._said_at: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether the line is to be written."""
+        text, now = _NUMBER.sub("", record.getMessage()), self._clock()
+        if now - self._said_at.get(text, -REPEATED_SECONDS) < REPEATED_SECONDS:
+            return False
+        if len(self._said_at) >= _TEXTS_MAX:
+            self._said_at.clear()
+        self._said_at[text] = now
+        return True
 
 
 def quieten_client() -> None:
@@ -60,6 +94,7 @@ def set_up(
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
+    logging.getLogger("librdkafka").filters[:] = [Repetitions()]
     for name in QUIETER:
         library = logging.getLogger(name)
         library.handlers.clear()

@@ -62,3 +62,21 @@ def test_an_exception_is_part_of_its_line(stream: io.StringIO) -> None:
     except ValueError:
         structlog.get_logger("clout.test").exception("failed")
     assert "ValueError: invalid literal" in json.loads(stream.getvalue())["exception"]
+
+
+def test_what_the_kafka_client_repeats_is_written_once_in_a_while(stream: io.StringIO) -> None:
+    logs.set_up(stream=stream)
+    client = logging.getLogger("librdkafka")
+    for attempt in range(20):
+        client.error("broker/%d: connection refused (after %dms)", attempt, attempt)
+    client.error("another trouble")
+    assert len(stream.getvalue().splitlines()) == 2
+
+
+def test_a_line_that_was_repeated_is_written_again_after_the_time() -> None:
+    now = [100.0]
+    passes = logs.Repetitions(lambda: now[0])
+    line = logging.makeLogRecord({"msg": "refused"})
+    assert [passes.filter(line), passes.filter(line)] == [True, False]
+    now[0] += logs.REPEATED_SECONDS
+    assert passes.filter(line)
