@@ -46,7 +46,7 @@ def hanging() -> None:
     [
         (wrong, "KeyError: 'not documented'"),
         (flooding, "MemoryError"),
-        (hanging, "took more than 0.2 s"),
+        (hanging, "took more than 1.5 s"),
         (lambda: os.kill(os.getpid(), signal.SIGSEGV), "crashed: SIGSEGV"),
     ],
     ids=["exception", "memory", "hang", "crash"],
@@ -56,7 +56,7 @@ def test_what_goes_wrong_is_found_with_the_bytes_that_did_it(fault: Callable[[],
         if b"\xff" in value:
             fault()
 
-    outcome = campaign(Target([b"fine", b"fine too"], check), 20_000, start=1, seconds_max=0.2)
+    outcome = campaign(Target([b"fine", b"fine too"], check), 20_000, start=1, seconds_max=1.5)
     assert words in outcome.finding
     assert b"\xff" in outcome.value
 
