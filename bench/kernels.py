@@ -16,7 +16,8 @@ from scorer.compiled import Ints
 from scorer.laws import Batch, audit
 from scorer.model import Model
 from scorer.target_state import decode_targets, encode_targets, published_scores
-from scorer.targets import NO_CLOCK, fold_targets, publish, score_targets
+from scorer.targets import fold_targets, publish, score_targets
+from scorer.timers import NO_CLOCK, evaluation_times, reschedule
 
 EVENTS = 50_000
 ROUNDS = 8
@@ -70,6 +71,8 @@ def run(draw: Callable[[], Ints], costs: Costs, *, rounds: int) -> None:
         networks = chance.integers(0, NETWORKS, EVENTS)
         kinds = chance.integers(0, 6, EVENTS).astype(np.uint8)
 
+        actor_hashes = np.array([user_hash(b"%d" % key) for key in keys.tolist()], np.uint64)[index]
+
         rows = [actors.get(key) for key in keys.tolist()]
         with costs.of("decode actors, a state", len(rows)):
             states = decode_actors(rows)
@@ -92,14 +95,25 @@ def run(draw: Callable[[], Ints], costs: Costs, *, rounds: int) -> None:
         with costs.of("published scores, a row", len(rows)):
             published_scores(rows)
         with costs.of("decode targets, a user", len(rows)):
-            heads, entries = decode_targets(rows, NETWORKS)
+            heads, entries, contributors = decode_targets(rows, NETWORKS)
         heads_before, entries_before = heads.copy(), entries.copy()
         with costs.of("fold targets, an event", EVENTS):
             clocks_after = np.maximum(clocks, times.max())
-            fold_targets(entries, users=credited, networks=networks, times=times, grants=grants, parameters=parameters)
+            fold_targets(
+                entries,
+                users=credited,
+                networks=networks,
+                times=times,
+                grants=grants,
+                parameters=parameters,
+                actors=actor_hashes,
+                contributors=contributors,
+            )
         with costs.of("score and publish, a user", len(rows)):
-            scored = score_targets(heads, entries, clocks_after, parameters)
+            scored = score_targets(heads, entries, evaluation_times(entries, clocks_after), parameters)
             published = publish(heads, entries, scored)
+        with costs.of("due times, a user", len(rows)):
+            reschedule(heads, entries, scored.times, parameters)
         batch = Batch(
             heads_before=heads_before,
             entries_before=entries_before,
@@ -123,7 +137,7 @@ def run(draw: Callable[[], Ints], costs: Costs, *, rounds: int) -> None:
         if violations:
             raise SystemExit(f"the benchmark's own batch breaks a law: {violations}")
         with costs.of("encode targets, a user", len(rows)):
-            encoded = encode_targets(heads, entries)
+            encoded = encode_targets(heads, entries, contributors)
         targets.update(zip(users.tolist(), encoded, strict=True))
         clocks = clocks_after
 

@@ -21,7 +21,7 @@ class NetworkState(Struct, frozen=True):
 
 
 class UserState(Struct, frozen=True):
-    """One user's score, as last published, with the sums behind it."""
+    """One user's score as of the clocks, with the sums behind it."""
 
     user: UserId
     score: Annotated[Score | None, Meta(description="The score; null when all that others did was taken back.")]

@@ -13,12 +13,17 @@ from scorer.actors import Grants
 from scorer.compiled import Bools, Floats, Ints, Records, column, kernel, shared
 from scorer.decay import decay
 from scorer.model import Parameters
-from scorer.scale import SCORE_MAX, SCORE_MIN, combined, scaled
-from scorer.targets import NO_CLOCK, Published, Scored
+from scorer.scale import SCORE_MAX, SCORE_MIN, combined, lowest_of_whole
+from scorer.targets import Published, Scored
+from scorer.timers import NO_CLOCK
 
 TOLERANCE: Final = 1e-9
 NOTHING: Final = 1e-100
 """Sums faded below this are no longer exact: after a thousand half-lives they leave the range of floats."""
+ROUNDING: Final = 1e-6
+"""In tenths: a score that lies between two may be rounded either way."""
+ALMOST_NOTHING: Final = 1e-12
+"""Where a score begins to differ from 1 its strength has no more exact digits than these."""
 
 LAWS: Final = {
     1: "score_in_range",
@@ -69,26 +74,15 @@ class Violation:
     detail: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Evaluation:
-    """The sums of n users at a moment, and S."""
-
-    reach: Floats
-    amplification: Floats
-    network: Floats
-    strength: Floats
-
-
 def audit(batch: Batch, parameters: Parameters) -> list[Violation]:
     """Hold a batch against all laws; an empty list lets it pass."""
-    before = evaluate(batch.entries_before, batch.clocks_before, parameters)
-    after = evaluate(batch.entries_after, batch.clocks_after, parameters)
+    broken = _of_users(batch, parameters)
     found = {
-        1: score_in_range(batch),
-        2: only_decay_lowers_strength(batch, before, after, parameters),
-        3: no_interaction_lowers_a_sum(batch, parameters),
+        1: np.flatnonzero(broken[0]),
+        2: np.flatnonzero(broken[1]),
+        3: np.flatnonzero(broken[2]),
         4: sums_rise_by_grants(batch, parameters),
-        5: score_follows_sums(batch, before, after, parameters),
+        5: np.flatnonzero(broken[3]),
         6: sequence_and_previous_chain(batch),
         8: emitted_only_with_state(batch),
     }
@@ -103,67 +97,38 @@ def audit(batch: Batch, parameters: Parameters) -> list[Violation]:
     return violations
 
 
-def evaluate(entries: Records, clocks: Ints, parameters: Parameters) -> Evaluation:
-    """The sums of all users, each part at its network's clock or its last event, whichever is later."""
-    users = len(entries)
-    evaluation = Evaluation(
-        reach=np.empty(users), amplification=np.empty(users), network=np.empty(users), strength=np.empty(users)
-    )
-    _evaluate(
-        entries,
-        column(clocks, np.int64),
-        parameters.half_life_ms,
-        evaluation.reach,
-        evaluation.amplification,
-        evaluation.network,
-        evaluation.strength,
-    )
-    return evaluation
+def _of_users(batch: Batch, parameters: Parameters) -> Bools:
+    """Which users break the laws that look at one user at a time, [4, n] for laws 1, 2, 3 and 5.
 
-
-def taken_from(batch: Batch) -> Bools:
-    """Users that something is taken back from."""
+    1. Every score is finite and within 1…100.
+    2. S_new ≥ S_old·2^(-Δ/h), Δ being the largest shift of any of the user's evaluation times, unless something is
+       taken back from the user; and no part is taken later than its clock or its last event.
+    3. After decay, no interaction lowers R, A or N of anyone.
+    5. R, A, N up ⇒ S up. What is published is what the sums say at the times that they were taken, so no score falls
+       when none of them does: the score in tenths, sub-scores and network scores as integers.
+    """
     taken = np.zeros(len(batch.heads_after), np.bool_)
     taken[batch.users[batch.takes_back]] = True
-    return taken
-
-
-def score_in_range(batch: Batch) -> Ints:
-    """Law 1: every score is finite and within 1…100."""
-    known = np.any(batch.entries_after["events"] > 0, axis=1)
+    broken = np.zeros((4, len(batch.heads_after)), np.bool_)
     scored = batch.scored
-    within = np.ones(len(known), np.bool_)
-    for scores in (scored.score, scored.reach, scored.amplification, scored.network):
-        within &= (scores >= SCORE_MIN) & (scores <= SCORE_MAX)
-    own = (scored.networks >= SCORE_MIN) & (scored.networks <= SCORE_MAX)
-    within &= np.all(own | (batch.entries_after["events"] == 0), axis=1)
-    return np.flatnonzero(known & ~within)
-
-
-def only_decay_lowers_strength(batch: Batch, before: Evaluation, after: Evaluation, parameters: Parameters) -> Ints:
-    """Law 2: S_new ≥ S_old·2^(-Δ/h), Δ being the largest shift of any of the user's evaluation times.
-
-    Unless something is taken back from the user.
-    """
-    broken = np.empty(len(batch.heads_after), np.bool_)
-    _strength_lost(
+    _judge(
         batch.entries_before,
+        batch.heads_after,
         batch.entries_after,
         column(batch.clocks_before, np.int64),
         column(batch.clocks_after, np.int64),
-        before.strength,
-        after.strength,
+        scored.times,
+        scored.score,
+        scored.reach,
+        scored.amplification,
+        scored.network,
+        scored.networks,
+        taken,
         parameters.half_life_ms,
+        parameters.strengths,
         broken,
     )
-    return np.flatnonzero(broken & ~taken_from(batch))
-
-
-def no_interaction_lowers_a_sum(batch: Batch, parameters: Parameters) -> Ints:
-    """Law 3: after decay, no interaction lowers R, A or N of anyone."""
-    broken = np.empty(len(batch.heads_after), np.bool_)
-    _sum_lowered(batch.entries_before, batch.entries_after, parameters.half_life_ms, broken)
-    return np.flatnonzero(broken & ~taken_from(batch))
+    return broken
 
 
 def sums_rise_by_grants(batch: Batch, parameters: Parameters) -> Ints:
@@ -197,25 +162,6 @@ def sums_rise_by_grants(batch: Batch, parameters: Parameters) -> Ints:
         broken,
     )
     return np.flatnonzero(broken)
-
-
-def score_follows_sums(batch: Batch, before: Evaluation, after: Evaluation, parameters: Parameters) -> Ints:
-    """Law 5: R, A, N up ⇒ S up, score not down."""
-    broken = np.empty(len(batch.heads_after), np.bool_)
-    _score_fell(
-        before.reach,
-        before.amplification,
-        before.network,
-        before.strength,
-        after.reach,
-        after.amplification,
-        after.network,
-        after.strength,
-        batch.scored.score,
-        parameters.score_scale,
-        broken,
-    )
-    return np.flatnonzero(broken & np.any(batch.entries_after["events"] > 0, axis=1))
 
 
 def sequence_and_previous_chain(batch: Batch) -> Ints:
@@ -257,69 +203,121 @@ def emitted_only_with_state(batch: Batch) -> Ints:
     return np.unique(index[without & ~np.isnan(batch.published.score)])
 
 
+@shared
+def _left(elapsed_ms: np.int64, half_life_ms: float) -> float:
+    return decay(elapsed_ms, half_life_ms) if elapsed_ms else 1.0
+
+
+@shared
+def _in_range(score: float) -> bool:
+    return bool(SCORE_MIN <= score <= SCORE_MAX)
+
+
+@shared
+def _published_as(
+    strength: float, lowest_tenths: int | np.int64, highest_tenths: int | np.int64, strengths: Floats
+) -> bool:
+    """Whether a strength is published as something between these tenths."""
+    if not 0 <= lowest_tenths <= highest_tenths < len(strengths) - 1:
+        return False
+    least = strengths[lowest_tenths] * (1.0 - TOLERANCE) - NOTHING
+    return bool(least <= strength <= strengths[highest_tenths + 1] * (1.0 + TOLERANCE) + ALMOST_NOTHING)
+
+
+@shared
+def _shown(strength: float, score_tenths: int | np.int64, strengths: Floats) -> bool:
+    """Whether a strength is what a published score stands for, which is only renewed when its integer changes."""
+    least = lowest_of_whole(score_tenths)
+    return _published_as(strength, max(least, 0), min(least + 9, len(strengths) - 2), strengths)
+
+
 @kernel
-def _evaluate(
-    entries: Records,
-    clocks: Ints,
-    half_life_ms: float,
+def _judge(
+    entries_before: Records,
+    heads_after: Records,
+    entries_after: Records,
+    clocks_before: Ints,
+    clocks_after: Ints,
+    times: Ints,
+    score: Floats,
     reach: Floats,
     amplification: Floats,
     network: Floats,
-    strength: Floats,
-) -> None:
-    for user in range(len(entries)):
-        r = a = n = 0.0
-        for code in range(entries.shape[1]):
-            entry = entries[user, code]
-            if entry["events"]:
-                left = decay(max(clocks[code] - entry["time"], 0), half_life_ms)
-                r += entry["reach"] * left
-                a += entry["amplification"] * left
-                n += entry["network"] * left
-        reach[user] = r
-        amplification[user] = a
-        network[user] = n
-        strength[user] = combined(r, a, n)
-
-
-@kernel
-def _strength_lost(
-    before: Records,
-    after: Records,
-    clocks_before: Ints,
-    clocks_after: Ints,
-    strength_before: Floats,
-    strength_after: Floats,
+    networks: Floats,
+    taken: Bools,
     half_life_ms: float,
+    strengths: Floats,
     broken: Bools,
 ) -> None:
-    for user in range(len(before)):
+    for user in range(len(heads_after)):
+        known = False
+        in_range = within_clocks = kept = shown = True
         shift = np.int64(0)
-        for code in range(before.shape[1]):
-            if before[user, code]["events"]:
-                taken = max(clocks_before[code], before[user, code]["time"])
-                shift = max(shift, max(clocks_after[code], after[user, code]["time"]) - taken)
-        least = strength_before[user] * decay(shift, half_life_ms)
-        broken[user] = not strength_after[user] >= least * (1.0 - TOLERANCE) - NOTHING
-
-
-@kernel
-def _sum_lowered(before: Records, after: Records, half_life_ms: float, broken: Bools) -> None:
-    for user in range(len(before)):
-        broken[user] = False
-        for code in range(before.shape[1]):
-            old = before[user, code]
-            new = after[user, code]
+        r_before = a_before = n_before = r_after = a_after = n_after = r = a = n = 0.0
+        for code in range(entries_after.shape[1]):
+            old = entries_before[user, code]
+            new = entries_after[user, code]
+            if old["events"] == 0 and new["events"] == 0:
+                continue
+            was = max(clocks_before[code], old["time"])
             if old["events"]:
-                left = decay(new["time"] - old["time"], half_life_ms) * (1.0 - TOLERANCE)
+                left = _left(was - old["time"], half_life_ms)
+                r_before += old["reach"] * left
+                a_before += old["amplification"] * left
+                n_before += old["network"] * left
+                shift = max(shift, max(clocks_after[code], new["time"]) - was)
+                left = _left(new["time"] - old["time"], half_life_ms) * (1.0 - TOLERANCE)
                 kept = (
-                    new["reach"] >= old["reach"] * left - NOTHING
+                    kept
+                    and new["reach"] >= old["reach"] * left - NOTHING
                     and new["amplification"] >= old["amplification"] * left - NOTHING
                     and new["network"] >= old["network"] * left - NOTHING
                 )
             else:
-                kept = new["reach"] >= 0.0 and new["amplification"] >= 0.0 and new["network"] >= 0.0
-            broken[user] = broken[user] or not kept
+                kept = kept and new["reach"] >= 0.0 and new["amplification"] >= 0.0 and new["network"] >= 0.0
+            if new["events"] == 0:
+                continue
+            known = True
+            now = max(clocks_after[code], new["time"])
+            at = times[user, code]
+            within_clocks = within_clocks and new["time"] <= at <= now
+            left = _left(now - new["time"], half_life_ms)
+            r_after += new["reach"] * left
+            a_after += new["amplification"] * left
+            n_after += new["network"] * left
+            if at != now:
+                left = _left(at - new["time"], half_life_ms)
+            r_own = new["reach"] * left
+            a_own = new["amplification"] * left
+            n_own = new["network"] * left
+            r += r_own
+            a += a_own
+            n += n_own
+            in_range = in_range and _in_range(networks[user, code])
+            shown = shown and _shown(combined(r_own, a_own, n_own), np.int64(new["score_tenths"]), strengths)
+        least = combined(r_before, a_before, n_before) * _left(shift, half_life_ms)
+        after = combined(r_after, a_after, n_after)
+        broken[1, user] = not within_clocks or not (taken[user] or after >= least * (1.0 - TOLERANCE) - NOTHING)
+        broken[2, user] = not (kept or taken[user])
+        if not known:
+            continue
+        broken[0, user] = not (
+            in_range
+            and _in_range(score[user])
+            and _in_range(reach[user])
+            and _in_range(amplification[user])
+            and _in_range(network[user])
+        )
+        head = heads_after[user]
+        score_tenths = np.int64(head["score_tenths"])
+        broken[3, user] = not (
+            shown
+            and abs(score[user] * 10.0 - score_tenths) <= 0.5 + ROUNDING
+            and _published_as(combined(r, a, n), score_tenths, score_tenths, strengths)
+            and _shown(r, np.int64(head["reach_tenths"]), strengths)
+            and _shown(a, np.int64(head["amplification_tenths"]), strengths)
+            and _shown(n, np.int64(head["network_tenths"]), strengths)
+        )
 
 
 @shared
@@ -349,7 +347,7 @@ def _grants_missed(
     for row in range(len(users)):
         user = users[row]
         code = networks[row]
-        left = decay(after[user, code]["time"] - times[row], half_life_ms)
+        left = _left(after[user, code]["time"] - times[row], half_life_ms)
         if takes_back[row]:
             events[user, code] -= 1
             taken[user, code, 0] += reach[row] * left
@@ -372,7 +370,7 @@ def _grants_missed(
             old = before[user, code]
             new = after[user, code]
             kept = old["events"] > 0 and not gone[user, code]
-            left = decay(new["time"] - old["time"], half_life_ms) if kept else 0.0
+            left = _left(new["time"] - old["time"], half_life_ms) if kept else 0.0
             exact = (
                 new["time"] == latest[user, code]
                 and _adds_up(new["reach"], old["reach"] * left + expected[user, code, 0], taken[user, code, 0])
@@ -383,29 +381,3 @@ def _grants_missed(
             )
             nobody = latest[user, code] == NO_CLOCK and new["events"] == 0
             broken[user] = broken[user] or not (nobody or exact)
-
-
-@kernel
-def _score_fell(
-    reach_before: Floats,
-    amplification_before: Floats,
-    network_before: Floats,
-    strength_before: Floats,
-    reach: Floats,
-    amplification: Floats,
-    network: Floats,
-    strength: Floats,
-    score: Floats,
-    score_scale: float,
-    broken: Bools,
-) -> None:
-    for user in range(len(score)):
-        risen = (
-            reach[user] >= reach_before[user]
-            and amplification[user] >= amplification_before[user]
-            and network[user] >= network_before[user]
-        )
-        kept = strength[user] >= strength_before[user] * (1.0 - TOLERANCE) - NOTHING and score[user] >= scaled(
-            strength_before[user], score_scale
-        ) * (1.0 - TOLERANCE)
-        broken[user] = risen and not kept

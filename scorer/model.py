@@ -9,6 +9,7 @@ from annotated_types import Ge, Gt, Le, Len
 
 from schemas.kinds import KINDS
 from scorer.compiled import Floats
+from scorer.scale import strengths
 
 PAIRS: Final = 16
 """Targets that an actor's pair memory holds."""
@@ -34,6 +35,8 @@ class Parameters(NamedTuple):
     score_scale: float
     weights: Floats
     """By kind code."""
+    strengths: Floats
+    """By published tenths, see `scorer.scale.strengths`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -96,6 +99,7 @@ class Model:
             influence_floor=float(self.influence_floor),
             score_scale=float(self.score_scale),
             weights=np.array([getattr(self.weights, kind) for kind in KINDS], np.float64),
+            strengths=strengths(float(self.score_scale)),
         )
 
     @property

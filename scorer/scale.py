@@ -5,10 +5,12 @@ from typing import Final
 
 import numpy as np
 
-from scorer.compiled import shared
+from scorer.compiled import Floats, shared
 
 SCORE_MIN: Final = 1.0
 SCORE_MAX: Final = 100.0
+TENTHS_MIN: Final = 10
+TENTHS_MAX: Final = 1000
 
 
 @shared
@@ -49,3 +51,27 @@ def whole(score_tenths: int | np.int64) -> int | np.int64:
     (66, 67)
     """
     return (score_tenths + 5) // 10
+
+
+@shared
+def lowest_of_whole(score_tenths: int | np.int64) -> int | np.int64:
+    """The lowest published score that rounds to the same integer.
+
+    >>> lowest_of_whole(664), lowest_of_whole(655)
+    (655, 655)
+    """
+    return 10 * whole(score_tenths) - 5
+
+
+def strengths(score_scale: float) -> Floats:
+    """By tenths from 0 to 1001: the least strength that is published as these tenths; the inverse of `tenths(scaled)`.
+
+    >>> table = strengths(1e6)
+    >>> tenths(scaled(table[505] * 1.000001, 1e6)), tenths(scaled(table[505] * 0.999999, 1e6)), len(table)
+    (505, 504, 1002)
+    """
+    score = np.arange(TENTHS_MAX + 2) / 10.0 - 0.05
+    table = np.expm1((score - SCORE_MIN) / (SCORE_MAX - SCORE_MIN) * math.log1p(score_scale))
+    table[: TENTHS_MIN + 1] = 0.0
+    table[TENTHS_MAX + 1] = np.inf
+    return table

@@ -1,23 +1,23 @@
 """The targets stage: what others' actions make of a user.
 
 Per user and network three decayed sums, always referring to the latest event: reach (how many people), amplification
-(how much), network (how influential they are). A user's score is taken at the clocks of its networks.
+(how much), network (how influential they are). A user's score is taken at the clocks of its networks
+(`scorer.timers.evaluation_times`).
 """
 
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from scorer.actors import Grants
-from scorer.compiled import Bools, Floats, Ints, Records, column, kernel, shared
+from scorer.compiled import Bools, Floats, Ints, Records, Words, column, kernel, shared
+from scorer.contributors import TAKEN, Contributors, clear, credit, fade, no_contributors
 from scorer.decay import decay
 from scorer.model import Parameters
 from scorer.scale import combined, scaled, tenths, whole
-
-NO_CLOCK: Final = int(np.iinfo(np.int64).min)
-"""The clock of a network that has not been heard of."""
+from scorer.timers import NO_CLOCK
 
 
 class Scored(NamedTuple):
@@ -29,6 +29,8 @@ class Scored(NamedTuple):
     network: Floats
     networks: Floats
     """Each network's own score, [n, networks]."""
+    times: Ints
+    """When each part was taken (ms), [n, networks]; `NO_CLOCK` where there is none."""
     as_of: Ints
     """The latest of the times that the user's parts were taken at (ms)."""
 
@@ -61,10 +63,13 @@ def fold_targets(
     grants: Grants,
     parameters: Parameters,
     takes_back: npt.ArrayLike | None = None,
-) -> None:
+    actors: npt.ArrayLike | None = None,
+    contributors: Contributors | None = None,
+) -> Bools:
     """Fold what m events grant into the sums of those they credit; a late event adds its decayed worth.
 
-    A row that takes back subtracts what its event granted, decayed alike; of the last event nothing is left.
+    A row that takes back subtracts what its event granted, decayed alike; of the last event nothing is left. Return of
+    which rows the actor has come among the user's contributors.
 
     Args:
         entries: ENTRY[n, networks]; changed in place.
@@ -74,31 +79,39 @@ def fold_targets(
         grants: What each grants.
         parameters: The model's.
         takes_back: Which rows take a former event of that time and grant back; None: no row does.
+        actors: Hash of who acted in each; 0 or None: nobody is named.
+        contributors: Of the same users as `entries`; changed in place.
     """
+    rows = len(np.asarray(users))
+    entered = np.zeros(rows, np.bool_)
     _fold(
         entries,
+        *(contributors or no_contributors(*entries.shape)),
         column(users, np.int64),
         column(networks, np.int64),
         column(times, np.int64),
         column(grants.reach, np.float64),
         column(grants.amplification, np.float64),
         column(grants.network, np.float64),
-        np.zeros(len(np.asarray(users)), np.bool_) if takes_back is None else column(takes_back, np.bool_),
+        np.zeros(rows, np.bool_) if takes_back is None else column(takes_back, np.bool_),
+        np.zeros(rows, np.uint64) if actors is None else column(actors, np.uint64),
         parameters.half_life_ms,
+        entered,
     )
+    return entered
 
 
-def score_targets(heads: Records, entries: Records, clocks: Ints, parameters: Parameters) -> Scored:
-    """Score users at the clocks (ms, one a network); a part whose last event is later is taken at that event."""
+def score_targets(heads: Records, entries: Records, times: Ints, parameters: Parameters) -> Scored:
+    """Score users with each part taken at its time (ms, [n, networks])."""
     users, networks = entries.shape
     scored = Scored(
         np.empty(users), np.empty(users), np.empty(users), np.empty(users), np.empty((users, networks)),
-        np.empty(users, np.int64),
+        column(times, np.int64), np.empty(users, np.int64),
     )  # fmt: skip
     _score(
         heads,
         entries,
-        column(clocks, np.int64),
+        scored.times,
         parameters.half_life_ms,
         parameters.score_scale,
         scored.score,
@@ -111,11 +124,12 @@ def score_targets(heads: Records, entries: Records, clocks: Ints, parameters: Pa
     return scored
 
 
-def publish(heads: Records, entries: Records, scored: Scored) -> Published:
+def publish(heads: Records, entries: Records, scored: Scored, hour: int = 0) -> Published:
     """Decide which users' changes show, take them as published in heads and entries, and return them.
 
     A change shows when the score differs in tenths, or a sub-score or network score as an integer, from what was
-    last published; a first score always does, and so does having none any more.
+    last published; a first score always does, and so does having none any more. The first change in an `hour` (of event
+    time, since 1970) makes the score before it the user's anchor.
     """
     changed = np.zeros(len(heads), np.bool_)
     previous = np.empty(len(heads), np.uint16)
@@ -128,6 +142,7 @@ def publish(heads: Records, entries: Records, scored: Scored) -> Published:
         scored.network,
         scored.networks,
         scored.as_of,
+        hour,
         changed,
         previous,
     )
@@ -149,6 +164,18 @@ def publish(heads: Records, entries: Records, scored: Scored) -> Published:
 
 
 @shared
+def _begin(entry: np.void, time: np.int64) -> None:
+    """Nothing is left of what there once was; its due time stays until it is set anew."""
+    entry["time"] = time
+    entry["granted_reach"] = 0.0
+    entry["granted_amplification"] = 0.0
+    entry["granted_network"] = 0.0
+    entry["taken_reach"] = 0.0
+    entry["taken_amplification"] = 0.0
+    entry["taken_network"] = 0.0
+
+
+@shared
 def _take_back(
     entry: np.void, time: np.int64, reach: float, amplification: float, network: float, half_life_ms: float
 ) -> None:
@@ -162,14 +189,23 @@ def _take_back(
             entry["amplification"] = 0.0
             entry["network"] = 0.0
         return
-    entry["reach"] = max(0.0, entry["reach"] - reach * worth)
-    entry["amplification"] = max(0.0, entry["amplification"] - amplification * worth)
-    entry["network"] = max(0.0, entry["network"] - network * worth)
+    taken_reach = min(entry["reach"], reach * worth)
+    taken_amplification = min(entry["amplification"], amplification * worth)
+    taken_network = min(entry["network"], network * worth)
+    entry["reach"] -= taken_reach
+    entry["amplification"] -= taken_amplification
+    entry["network"] -= taken_network
+    entry["taken_reach"] += taken_reach
+    entry["taken_amplification"] += taken_amplification
+    entry["taken_network"] += taken_network
 
 
 @kernel
 def _fold(
     entries: Records,
+    slots: Words,
+    weights: npt.NDArray[np.float32],
+    bounds: npt.NDArray[np.float32],
     users: Ints,
     networks: Ints,
     times: Ints,
@@ -177,17 +213,24 @@ def _fold(
     amplification: Floats,
     network: Floats,
     takes_back: Bools,
+    actors: Words,
     half_life_ms: float,
+    entered: Bools,
 ) -> None:
     for event in range(len(users)):
-        entry = entries[users[event], networks[event]]
+        user = users[event]
+        code = networks[event]
+        entry = entries[user, code]
         time = times[event]
         if takes_back[event]:
             if entry["events"]:
+                before = entry["network"]
                 _take_back(entry, time, reach[event], amplification[event], network[event], half_life_ms)
+                bounds[user, code, TAKEN] += before - entry["network"]
             continue
         if entry["events"] == 0:
-            entry["time"] = time
+            _begin(entry, time)
+            clear(slots[user, code], weights[user, code], bounds[user, code])
         elapsed = time - entry["time"]
         worth = 1.0
         if elapsed > 0:
@@ -196,19 +239,27 @@ def _fold(
             entry["amplification"] *= left
             entry["network"] *= left
             entry["time"] = time
+            fade(weights[user, code], bounds[user, code], left)
         elif elapsed < 0:
             worth = decay(-elapsed, half_life_ms)
         entry["reach"] += reach[event] * worth
         entry["amplification"] += amplification[event] * worth
         entry["network"] += network[event] * worth
+        entry["granted_reach"] += reach[event]
+        entry["granted_amplification"] += amplification[event]
+        entry["granted_network"] += network[event]
         entry["events"] += np.uint64(1)
+        if actors[event] and network[event] * worth > 0.0:
+            entered[event] = credit(
+                slots[user, code], weights[user, code], bounds[user, code], actors[event], network[event] * worth
+            )
 
 
 @kernel
 def _score(
     heads: Records,
     entries: Records,
-    clocks: Ints,
+    times: Ints,
     half_life_ms: float,
     score_scale: float,
     score: Floats,
@@ -228,7 +279,7 @@ def _score(
             if entry["events"] == 0:
                 continue
             known = True
-            time = max(clocks[code], entry["time"])
+            time = times[user, code]
             left = decay(time - entry["time"], half_life_ms)
             part_r = entry["reach"] * left
             part_a = entry["amplification"] * left
@@ -266,6 +317,7 @@ def _publish(
     network: Floats,
     networks: Floats,
     as_of: Ints,
+    hour: int,
     changed: Bools,
     previous: npt.NDArray[np.uint16],
 ) -> None:
@@ -291,6 +343,9 @@ def _publish(
             continue
         changed[user] = True
         previous[user] = head["score_tenths"]
+        if head["anchor_hour"] != hour:
+            head["anchor_hour"] = hour
+            head["anchor_tenths"] = head["score_tenths"]
         head["sequence"] += np.uint64(1)
         head["score_tenths"] = score_now
         head["reach_tenths"] = reach_now

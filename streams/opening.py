@@ -16,6 +16,7 @@ from rocksdict import Cache
 from schemas.users import keyed_hash
 from scorer.model import Model
 from streams import changelog, lane_check, topics
+from streams.actor_names import KnownNames
 from streams.clients import KAFKA, Connect
 from streams.damage import Trouble, trouble_of
 from streams.errors import CloutError
@@ -26,6 +27,7 @@ from streams.names import Names
 from streams.settings import KafkaSettings, NetworkSettings, WorkerSettings
 from streams.store import Local, Store
 from streams.task_state import ACTORS, TARGETS, TaskState, TaskStateError, decode
+from streams.timers import Timers
 
 _log = structlog.get_logger(__name__)
 
@@ -68,6 +70,8 @@ class Opened:
     state: TaskState
     ledger: Ledger
     forgotten: Forgotten
+    timers: Timers
+    names: KnownNames
     changelog_topic_id: str
     changelog_end: int
     restored_records: int
@@ -119,7 +123,8 @@ def _open(
     except BaseException:
         store.close()
         raise
-    return Opened(producer, store, state, ledger, forgotten, topic_id, facts.end, restored)
+    timers = Timers(store.timers_from)
+    return Opened(producer, store, state, ledger, forgotten, timers, KnownNames(), topic_id, facts.end, restored)
 
 
 def _fenced_producer(shared: Shared, partition: int) -> Producer:

@@ -262,7 +262,7 @@ class Partitions:
                     rows_max=settings.batch_rows_max,
                     own_in_flight_max=settings.own_records_in_flight_max,
                 )
-                if batch and not await self._commit(task, batch):
+                if (batch or task.has_due) and not await self._commit(task, batch):
                     return
             self._flow.let_go(partition, intake.rows)
             for accepted in batch:
@@ -271,7 +271,7 @@ class Partitions:
             interval = max(shortest, min(took, _COMMIT_INTERVAL_SECONDS_MAX))
             if task.behind_seconds > _BEHIND_SECONDS:
                 interval = max(interval, _COMMIT_INTERVAL_BEHIND_SECONDS)
-            if not batch:
+            if not batch and not task.has_due:
                 self._arrived[partition].clear()
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._arrived[partition].wait(), _IDLE_SECONDS)

@@ -153,6 +153,8 @@ def _targets_behind(reading: Reading) -> Iterable[Behind]:
         )
         if lag:
             yield Behind("targets", f"partition {partition}", lag)
+        elif task.due:
+            yield Behind("targets", f"partition {partition}", 0, "users whose time has come")
 
 
 def conservation(reading: Reading) -> list[Conservation]:

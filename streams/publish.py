@@ -13,7 +13,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.change import CAUSES, Cause, Headers, Subscores, change_headers, common_headers, encode_change
+from schemas.change import CAUSES, Headers, Subscores, change_headers, common_headers, encode_change
 from scorer.targets import Published
 
 _NUMBER_BYTES_MAX: Final = 20
@@ -24,6 +24,8 @@ _DAYS_OF_400_YEARS: Final = 146_097
 _QUOTE: Final = ord('"')
 _BACKSLASH: Final = ord("\\")
 _FIRST_PRINTABLE: Final = 0x20
+_FIRST_CAUSE: Final = 10
+"""Place of the first cause among the fixed parts of a change's text."""
 
 
 class Changes(NamedTuple):
@@ -58,10 +60,10 @@ def changes(
     keys = [users[at] for at in published.index.tolist()]
     blob = np.frombuffer(b"".join(keys), np.uint8)
     special = (blob == _QUOTE) | (blob == _BACKSLASH) | (blob < _FIRST_PRINTABLE)
-    if special.any() or causes.any() or np.isnan(published.score).any():
+    if special.any() or np.isnan(published.score).any():
         values = _one_by_one(published, keys, networks, causes, model)
     else:
-        values = _together(published, keys, blob, networks, CAUSES[0], model)
+        values = _together(published, keys, blob, networks, causes, model)
     common = common_headers(source)
     return Changes(keys, list(values), _headers(keys, published, common))
 
@@ -120,7 +122,7 @@ def _together(
     keys: Sequence[bytes],
     blob: NDArray[np.uint8],
     networks: Sequence[str],
-    cause: Cause,
+    causes: NDArray[np.uint8],
     model: str,
 ) -> list[bytes]:
     texts = [
@@ -134,7 +136,7 @@ def _together(
         b',"network":',
         b'},"networks":{',
         b'},"as_of":"',
-        f'","cause":"{cause}","model":"{model}","reference":null}}'.encode(),
+        *(f'","cause":"{cause}","model":"{model}","reference":null}}'.encode() for cause in CAUSES),
         *(f'"{name}":'.encode() for name in networks),
     ]
     text, text_ends = _joined(texts)
@@ -155,6 +157,7 @@ def _together(
         np.rint(scores * 10).astype(np.int64),
         np.rint(np.nan_to_num(published.networks) * 10).astype(np.int64),
         published.as_of.astype(np.int64),
+        causes.astype(np.int64),
     )
     data = out[: ends[-1]].tobytes()
     return [data[begin:end] for begin, end in pairwise(ends.tolist())]
@@ -242,6 +245,7 @@ def _write(
     scores: Any,
     networks: Any,
     as_of: Any,
+    causes: Any,
 ) -> None:
     """Write all changes one after the other; `text` holds the fixed parts in the order of their use."""
     at = 0
@@ -269,9 +273,11 @@ def _write(
                 out[at] = 44
                 at += 1
             first = False
-            at = _put(out, at, text, text_ends[11 + code], text_ends[12 + code])
+            name = _FIRST_CAUSE + len(CAUSES) + code
+            at = _put(out, at, text, text_ends[name], text_ends[name + 1])
             at = _put_tenths(out, at, networks[row, code])
         at = _put(out, at, text, text_ends[9], text_ends[10])
         at = _put_time(out, at, as_of[row])
-        at = _put(out, at, text, text_ends[10], text_ends[11])
+        cause = _FIRST_CAUSE + causes[row]
+        at = _put(out, at, text, text_ends[cause], text_ends[cause + 1])
         ends[row] = at

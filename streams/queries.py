@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import count
 from typing import Final
 
+import numpy as np
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
@@ -12,15 +13,23 @@ from schemas.change import Subscores
 from schemas.export import NetworkState, UserState, encode_user
 from schemas.times import format_ms
 from schemas.users import partition_of
+from scorer.model import Parameters
+from scorer.scale import tenths
 from scorer.target_state import decode_targets
+from scorer.targets import score_targets
+from scorer.timers import NO_CLOCK, evaluation_times
 from streams.task import Task
+from streams.task_state import TaskState
 
 _PIECE_ROWS: Final = 2_000
 
 
-def user_states(rows: Sequence[tuple[bytes, bytes]], networks: Sequence[str]) -> Iterator[UserState]:
-    """Yield what stored rows say of their users, as last published; no score where every credit was taken back."""
-    heads, entries = decode_targets([row for _, row in rows], len(networks))
+def user_states(rows: Sequence[tuple[bytes, bytes]], state: TaskState, parameters: Parameters) -> Iterator[UserState]:
+    """Yield what stored rows say of their users as of the clocks; no score where every credit was taken back."""
+    networks = list(state.networks)
+    clocks = np.array([state.clocks.get(name, NO_CLOCK) for name in networks], np.int64)
+    heads, entries, _ = decode_targets([row for _, row in rows], len(networks))
+    scored = score_targets(heads, entries, evaluation_times(entries, clocks), parameters)
     for at, (user, _), head in zip(count(), rows, heads, strict=False):
         parts = {
             name: NetworkState(
@@ -29,21 +38,23 @@ def user_states(rows: Sequence[tuple[bytes, bytes]], networks: Sequence[str]) ->
                 float(entry["network"]),
                 format_ms(int(entry["time"])),
                 int(entry["events"]),
-                int(entry["score_tenths"]) / 10,
+                _rounded(own),
             )
-            for name, entry in zip(networks, entries[at], strict=True)
+            for name, entry, own in zip(networks, entries[at], scored.networks[at].tolist(), strict=True)
             if entry["events"]
         }
-        score = int(head["score_tenths"]) / 10
-        subscores = (int(head[name]) / 10 for name in ("reach_tenths", "amplification_tenths", "network_tenths"))
         yield UserState(
             user.decode(),
-            score or None,
+            _rounded(float(scored.score[at])) if parts else None,
             int(head["sequence"]),
-            format_ms(int(head["as_of"])),
-            Subscores(*subscores) if score else None,
+            format_ms(int(scored.as_of[at])),
+            Subscores(*(_rounded(float(part[at])) for part in scored[1:4])) if parts else None,
             parts,
         )
+
+
+def _rounded(score: float) -> float:
+    return tenths(score) / 10
 
 
 def routes(tasks: Mapping[int, Task], partitions: int) -> list[Route]:
@@ -58,7 +69,7 @@ def routes(tasks: Mapping[int, Task], partitions: int) -> list[Route]:
         row = task.store.target(user)
         if row is None:
             return JSONResponse({"error": f"user {user.decode()!r} is unknown: nobody engaged, or they left"}, 404)
-        answer = next(user_states([(user, row)], task.state.networks))
+        answer = next(user_states([(user, row)], task.state, task.parameters))
         return Response(encode_user(answer), media_type="application/json")
 
     def everyone(request: Request) -> Response:
@@ -83,7 +94,7 @@ def _lines(task: Task) -> Iterator[bytes]:
         rows = store.scan_targets(after, _PIECE_ROWS)
         if not rows:
             return
-        yield b"".join(encode_user(state) + b"\n" for state in user_states(rows, task.state.networks))
+        yield b"".join(encode_user(state) + b"\n" for state in user_states(rows, task.state, task.parameters))
         after = rows[-1][0]
 
 

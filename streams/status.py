@@ -54,6 +54,8 @@ class TaskStatus(msgspec.Struct, kw_only=True):
     """Last sequence written to each partition of the targets lane."""
     counters: dict[str, dict[str, int]] = {}
     """Rows by network and outcome."""
+    due: bool = False
+    """Whether there may be users whose time has come and who were not looked at yet."""
     clocks: dict[str, int] = {}
     """Clock of each network in milliseconds, by which the targets stage takes scores."""
     told_ms: dict[str, dict[int, int]] = {}

@@ -6,7 +6,9 @@ Column families, each with the keys that its rows have in the changelog too:
     actors      user id, NUL, network name
     ledger      LEDGER_KEY, then the number of the block's first row (u8, big-endian)
     forgotten   FORGOTTEN_KEY, then the keyed hash of a user id
+    names       NAME_KEY, then the hash of a user id (`streams.actor_names`)
     default     META_KEY: the task's own record
+    timers      in this copy only: due times, made from the rows of targets (`streams.timers`)
     every one   in this copy only, _LOCAL_KEY: the changelog offset that the family has reached
 
 User ids hold no control characters, so a changelog key says by itself which table it belongs to.
@@ -37,8 +39,10 @@ from rocksdict import (
     WriteOptions,
 )
 
+from streams.actor_names import NAME_KEY
 from streams.damage import DamagedError, check_lists_of_tables
 from streams.errors import CloutError
+from streams.timers import restored_rows
 
 _log = structlog.get_logger(__name__)
 
@@ -46,8 +50,8 @@ META_KEY: Final = b"\0meta"
 """Key of the task's record, in the changelog and here; written last in every batch."""
 LEDGER_KEY: Final = b"\0ledger"
 FORGOTTEN_KEY: Final = b"\0forgotten"
-LOCAL_VERSION: Final = 1
-"""Of how the tables of a local copy are laid out."""
+LOCAL_VERSION: Final = 2
+"""Of how the tables of a local copy are laid out; version 1 had no timers."""
 _LOCAL_KEY: Final = b"\0local"
 _ERASED_KEY: Final = b"\0erased"
 """Written so that there is something to flush."""
@@ -72,6 +76,7 @@ class Rows(NamedTuple):
     targets: Sequence[Row] = ()
     ledger: Sequence[Row] = ()
     forgotten: Sequence[Row] = ()
+    names: Sequence[Row] = ()
 
     def all(self) -> Iterator[Row]:
         """Yield the rows of all tables, as they go to the changelog."""
@@ -92,9 +97,12 @@ def table_of(key: bytes) -> str:
         return "targets"
     if key[0]:
         return "actors"
-    if key.startswith(LEDGER_KEY):
-        return "ledger"
-    return "forgotten" if key.startswith(FORGOTTEN_KEY) else ""
+    return next((table for prefix, table in _TABLE_OF_PREFIX.items() if key.startswith(prefix)), "")
+
+
+_TABLE_OF_PREFIX: Final = {LEDGER_KEY: "ledger", FORGOTTEN_KEY: "forgotten", NAME_KEY: "names"}
+_LOCAL_TABLES: Final = ("timers",)
+"""Tables that are not in the changelog."""
 
 
 _HIT_SHARE_MIN: Final = 1 / 8
@@ -184,7 +192,7 @@ class Store:
         path.parent.mkdir(parents=True, exist_ok=True)
         check_lists_of_tables(path)
         self.path = path
-        families = {name: _options(cache) for name in Rows._fields}
+        families = {name: _options(cache) for name in (*Rows._fields, *_LOCAL_TABLES)}
         # Hashes and grants are as good as random: to compress them costs and saves nothing.
         families["ledger"].set_compression_type(DBCompressionType.none())
         self._db = Rdict(str(path), _options(cache), column_families=families)
@@ -216,6 +224,8 @@ class Store:
         try:
             # Before the rest: the fields of another version may differ.
             version = msgspec.msgpack.decode(value, type=_LocalVersion).version
+            if version == 1:
+                raise DamagedError("this copy was written by an earlier release, which kept no timers")
             if version != LOCAL_VERSION:
                 raise CloutError(
                     f"the local state has format version {version}",
@@ -248,11 +258,20 @@ class Store:
         """Yield all rows of a table in key order; for the writer alone."""
         return _rows_from(self._tables[table], b"")
 
-    def write(self, rows: Rows, meta: bytes | None, local: Local) -> None:
-        """Write rows, the task's record and the changelog offset reached, as one batch."""
+    def name(self, key: bytes) -> bytes | None:
+        """Return one name, for any reader."""
+        name: bytes | None = self._tables["names"].get(key)
+        return name
+
+    def timers_from(self, key: bytes) -> Iterator[bytes]:
+        """Yield the keys of due times from one on; for the writer alone."""
+        return (found for found, _ in _rows_from(self._tables["timers"], key))
+
+    def write(self, rows: Rows, meta: bytes | None, local: Local, timers: Sequence[Row] = ()) -> None:
+        """Write rows, the task's record, the changelog offset reached and due times, as one batch."""
         batch = WriteBatch(raw_mode=True)
         put, delete = batch.put, batch.delete
-        for table, theirs in zip(Rows._fields, rows, strict=True):
+        for table, theirs in (*zip(Rows._fields, rows, strict=True), ("timers", timers)):
             handle = self._handles[table]
             for key, value in theirs:
                 if value is None:
@@ -279,7 +298,11 @@ class Store:
                 rows[table].append((key, value))
             elif key == META_KEY:
                 meta = value
-        self.write(Rows(**rows), meta, local)
+        # The last record of a user counts; what is there of them may have due times of its own.
+        latest = dict(rows["targets"])
+        users = list(latest)
+        timers = restored_rows(users, _reader(self._tables["targets"])(users), list(latest.values())) if users else []
+        self.write(Rows(**rows), meta, local, timers)
 
     def scan_targets(self, after: bytes, rows_max: int) -> list[tuple[bytes, bytes]]:
         """Return up to `rows_max` users and rows that follow the key `after`, in key order.
@@ -288,13 +311,13 @@ class Store:
         """
         return list(islice(_rows_from(self._tables["targets"], after + b"\0"), rows_max))
 
-    def erase(self, rows: Rows) -> None:
+    def erase(self, rows: Rows, timers: Sequence[Row] = ()) -> None:
         """Make RocksDB rewrite the files that former versions of these rows lie in, so that no file has them any more.
 
         A row deleted or written anew stays in the files until they are merged some day. Costs a flush, and about one
         file a level for each key; many keys of a table are taken together, with all that lies between them.
         """
-        for name, theirs in zip(Rows._fields, rows, strict=True):
+        for name, theirs in (*zip(Rows._fields, rows, strict=True), ("timers", timers)):
             keys = sorted(key for key, _ in theirs)
             ranges = [(key, key) for key in keys] if len(keys) <= _ERASED_RANGES_MAX else [(keys[0], keys[-1])]
             for first, last in ranges:
@@ -309,9 +332,11 @@ class Store:
         keys = list(deleted)
         actors: list[Row] = [(key, None) for key in keys if table_of(key) == "actors"]
         targets: list[Row] = [(key, None) for key in keys if table_of(key) == "targets"]
-        if actors or targets:
-            self._tables["ledger"].compact_range(None, None, _rewriting())
-            self.erase(Rows(actors, targets))
+        names: list[Row] = [(key, None) for key in keys if table_of(key) == "names"]
+        if actors or targets or names:
+            for table in ("ledger", "timers"):
+                self._tables[table].compact_range(None, None, _rewriting())
+            self.erase(Rows(actors, targets, names=names))
 
     def _begin_list(self) -> None:
         # The list of tables still names those that were rewritten; the next one does not.

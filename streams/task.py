@@ -23,9 +23,10 @@ from streams.publish import NO_CHANGES, Changes, changes
 from streams.stages import actors as actors_stage
 from streams.stages import clocks, commands
 from streams.stages import targets as targets_stage
-from streams.store import META_KEY, Local, Rows, Store
+from streams.store import META_KEY, Local, Row, Rows, Store
 from streams.task_state import ACTORS, LANES, TARGETS, TaskState, encode, source_of_task, task_of
 from streams.ticks import clocks_value
+from streams.timers import Due, moved_rows, timer_key
 
 _log = structlog.get_logger(__name__)
 
@@ -60,6 +61,12 @@ class Proposal:
     """When the last of the events came to Kafka."""
     erased: Rows = field(default_factory=Rows)
     """Rows that commands wrote: no file may keep their former versions."""
+    due: list[Due] | None = None
+    """Due times that have come; None when nobody looked."""
+    timers: list[Row] = field(default_factory=list)
+    """Rows of the due times, which are in the local copy alone."""
+    erased_timers: list[Row] = field(default_factory=list)
+    """Those of them that commands wrote."""
 
 
 class Task:
@@ -79,13 +86,18 @@ class Task:
         """Age of the newest event of the last batch, from its arrival at Kafka to its commit here."""
         self._opened: Opened | None = None
         self._changelog_end = -1
-        self._parameters = shared.model.parameters
+        self.parameters = shared.model.parameters
         self._changes_source = f"/{shared.names.app_id}/{shared.model.name}".encode()
 
     @property
     def store(self) -> Store | None:
         """The partition's tables while they are open."""
         return self._opened.store if self._opened is not None else None
+
+    @property
+    def has_due(self) -> bool:
+        """Whether there may be users whose time has come, for a batch without any record."""
+        return self._opened is not None and self._opened.timers.pending
 
     def open(self) -> int | None:
         """Open the partition; return the records restored, or None when `stop_restore` was set meanwhile.
@@ -118,7 +130,8 @@ class Task:
     def commit(self, batch: Sequence[Accepted]) -> None:
         """Turn accepted lane records into committed results. Runs in a thread.
 
-        1. `batch` holds the records accepted, in the order of their lanes.
+        1. `batch` holds the records accepted, in the order of their lanes; none when it is for those whose time has
+           come.
         2. Read the states concerned.
         3. Fold: targets first, then actors.
         4. Audit the proposal against the laws; a violation raises and nothing is written.
@@ -134,6 +147,9 @@ class Task:
         if opened is None:
             raise TaskLostError("the partition was closed")
         proposal = self._propose(batch, opened)
+        if not batch and not proposal.due:
+            opened.timers.committed([], [], {})
+            return
         self._audit(proposal)
         begun = time.perf_counter()
         self._write_transaction(proposal, opened.producer)
@@ -141,11 +157,13 @@ class Task:
         # Before the rows: who asks meanwhile must know every network that a row may have.
         before, self.state = self.state, proposal.state
         local = Local(opened.changelog_topic_id, self._changelog_end, self.shared.clock())
-        opened.store.write(proposal.rows, encode(proposal.state), local)
+        opened.store.write(proposal.rows, encode(proposal.state), local, proposal.timers)
+        opened.timers.committed(proposal.due, proposal.timers, _by_code(proposal.state))
+        opened.names.written(proposal.rows.names)
         if proposal.entered is not None:
             opened.ledger.apply(proposal.entered)
         if proposal.erased:
-            opened.store.erase(proposal.erased)
+            opened.store.erase(proposal.erased, proposal.erased_timers)
         self._count(before, proposal)
 
     def _propose(self, batch: Sequence[Accepted], opened: Opened) -> Proposal:
@@ -176,7 +194,9 @@ class Task:
         last = [lane[-1].columns.get("arrival", _NONE)[-1:] for lane in records.values() if lane]
         proposal.newest_arrival_ms = max((int(arrival[0]) for arrival in last if len(arrival)), default=None)
         clocks.take_clocks(told, state, self.shared.partitions)
-        if records[TARGETS]:
+        if not (records[TARGETS] and records[TARGETS][0].kind == COMMANDS):
+            proposal.due = opened.timers.due(_by_code(state))
+        if records[TARGETS] or proposal.due:
             with self.shared.metrics.batch_seconds.labels(TARGETS).time():
                 self._propose_targets(records[TARGETS], sources[TARGETS], opened, proposal)
         if records[ACTORS]:
@@ -193,7 +213,7 @@ class Task:
 
     def _propose_targets(self, records: list[Record], sources: list[str], opened: Opened, proposal: Proposal) -> None:
         store, model = opened.store, self.shared.model.name
-        if records[0].kind == COMMANDS:
+        if records and records[0].kind == COMMANDS:
             obeyed = commands.obey_targets(
                 records,
                 sources,
@@ -204,19 +224,24 @@ class Task:
                 changes_source=self._changes_source,
             )
             proposal.rows = proposal.erased = obeyed.rows
-            proposal.changes = obeyed.changes
+            proposal.changes, proposal.timers, proposal.erased_timers = obeyed.changes, obeyed.timers, obeyed.timers
             return
+        due = proposal.due or []
         outcome = targets_stage.fold(
             records,
             sources,
             proposal.state,
             read=store.read_targets,
-            parameters=self._parameters,
+            parameters=self.parameters,
             forgotten=opened.forgotten,
             clocks_before=self.state.clocks,
+            due=due,
         )
         proposal.credits_in = sum(record.rows for record in records)
-        proposal.outcome, proposal.rows = outcome, Rows(targets=outcome.rows)
+        proposal.outcome = outcome
+        proposal.rows = Rows(targets=outcome.rows, names=opened.names.new_rows(outcome.names))
+        seen: list[Row] = [(timer_key(seen_due), None) for seen_due in due]
+        proposal.timers = seen + moved_rows(outcome.moved, outcome.users)
         proposal.changes = changes(
             outcome.published,
             outcome.users,
@@ -239,8 +264,9 @@ class Task:
             )
             mine, erased = obeyed.rows, proposal.erased
             forgotten = [*before.forgotten, *mine.forgotten]
-            proposal.rows = Rows(mine.actors, before.targets, mine.ledger, forgotten)
-            proposal.erased = Rows(mine.actors, erased.targets, mine.ledger, forgotten)
+            names = [*before.names, *mine.names]
+            proposal.rows = Rows(mine.actors, before.targets, mine.ledger, forgotten, names)
+            proposal.erased = Rows(mine.actors, erased.targets, mine.ledger, forgotten, mine.names)
             for home, rows in obeyed.onward:
                 proposal.lane += cut(rows, [(home, np.zeros(1, np.intp))], 1)
             return
@@ -249,7 +275,7 @@ class Task:
             state,
             read_states=store.read_actors,
             read_scores=lambda users: published_scores(_newest(users, dict(before.targets), store)),
-            parameters=self._parameters,
+            parameters=self.parameters,
             partitions=shared.partitions,
             ledger=opened.ledger,
             forgotten=opened.forgotten,
@@ -270,7 +296,7 @@ class Task:
         outcome = proposal.outcome
         if outcome is None:
             return
-        violations = audit(outcome.batch(proposal.credits_in), self._parameters)
+        violations = audit(outcome.batch(proposal.credits_in), self.parameters)
         for violation in violations:
             self.shared.metrics.law_violations.labels(violation.name).inc()
         if violations:
@@ -357,6 +383,11 @@ class Task:
             now_ms = self.shared.clock() * 1000
             metrics.event_to_change.observe((now_ms - outcome.time[theirs]) / 1000)
             metrics.arrival_to_change.observe((now_ms - outcome.arrival[theirs]) / 1000)
+
+
+def _by_code(state: TaskState) -> dict[int, int]:
+    """Return the networks' clocks in ms, by their codes."""
+    return {code: state.clocks[name] for code, name in enumerate(state.networks) if name in state.clocks}
 
 
 def _newest(users: list[bytes], proposed: dict[bytes, bytes | None], store: Store) -> list[bytes | None]:

@@ -102,6 +102,7 @@ class WorkerStatus:
             "seen": state.seen,
             "sent": {str(target): last for target, last in state.sent.items()},
             "counters": state.counters,
+            "due": task.has_due,
             "clocks": state.clocks,
             "told_ms": msgspec.to_builtins(state.told_ms, str_keys=True),
             "inputs": {

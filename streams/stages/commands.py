@@ -12,15 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.packed import COMMANDS, FORGET, Record
-from schemas.users import partition_of
-from scorer.target_state import decode_targets
+from schemas.users import partition_of, user_hash
+from scorer.target_state import decode_targets, stored_dues
+from streams.actor_names import name_key
 from streams.forgotten import Forgotten
 from streams.ledger import Ledger
 from streams.packing import Rows
 from streams.publish import NO_CHANGES, Changes, forgetting
+from streams.store import Row, Store, actor_key
 from streams.store import Rows as TableRows
-from streams.store import Store, actor_key
 from streams.task_state import TaskState
+from streams.timers import rows_of
 
 _NO_INDEX = np.empty(0, np.uint32)
 
@@ -42,6 +44,7 @@ class Obeyed(NamedTuple):
     changes: Changes
     onward: list[tuple[int, Rows]]
     """Commands for partitions of the targets lane."""
+    timers: list[Row]
 
 
 def commands_of(records: Sequence[Record]) -> list[Command]:
@@ -69,6 +72,7 @@ def obey_actors(
     actors: dict[bytes, bytes | None] = {}
     blocks: dict[bytes, bytes | None] = {}
     entries: dict[bytes, bytes | None] = {}
+    names: dict[bytes, bytes | None] = {}
     onward = []
     for command in commands_of(records):
         home = partition_of(command.user, partitions)
@@ -79,14 +83,15 @@ def obey_actors(
         entry.dropping = command.code == FORGET
         if command.code == FORGET:
             entry.masked_before = state.ledger.next_row
+            names[name_key(user_hash(command.user))] = None
         row = forgotten.row(command.user, entry)
         forgotten.apply([row])
         entries |= [row]
         if command.code == FORGET and home == partition:
             actors |= {actor_key(command.user, name.encode()): None for name in state.networks}
             blocks |= ledger.without(command.user, blocks)
-    rows = TableRows(list(actors.items()), (), list(blocks.items()), list(entries.items()))
-    return Obeyed(rows, NO_CHANGES, onward)
+    rows = TableRows(list(actors.items()), (), list(blocks.items()), list(entries.items()), list(names.items()))
+    return Obeyed(rows, NO_CHANGES, onward, [])
 
 
 def obey_targets(
@@ -102,6 +107,7 @@ def obey_targets(
     """Obey commands in the targets stage: the first one of a `forget` deletes the user and says so."""
     targets: dict[bytes, bytes | None] = {}
     entries: dict[bytes, bytes | None] = {}
+    timers: list[Row] = []
     changes = NO_CHANGES
     for record, source in zip(records, sources, strict=True):
         for command in commands_of([record]):
@@ -114,8 +120,8 @@ def obey_targets(
                 entry.epoch = command.epoch
                 row = None if command.user in targets else store.read_targets([command.user])[0]
                 if row is not None:
-                    heads, _ = decode_targets([row], len(state.networks))
-                    head = heads[0]
+                    head = decode_targets([row], len(state.networks)).heads[0]
+                    timers += rows_of(stored_dues([row]), [command.user], None)
                     entry.sequence = int(head["sequence"])
                     targets[command.user] = None
                     if head["sequence"]:
@@ -133,7 +139,7 @@ def obey_targets(
             row_ = forgotten.row(command.user, entry)
             forgotten.apply([row_])
             entries |= [row_]
-    return Obeyed(TableRows((), list(targets.items()), (), list(entries.items())), changes, [])
+    return Obeyed(TableRows((), list(targets.items()), (), list(entries.items())), changes, [], timers)
 
 
 def _as_rows(command: Command) -> Rows:

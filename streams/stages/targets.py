@@ -1,10 +1,11 @@
 """The targets stage on a batch: fold credits into the users' decayed sums, and say whose score changed.
 
-Adjustments take credits back. Neither counts for somebody who was forgotten (`streams.forgotten`).
+Adjustments take credits back. Neither counts for somebody who was forgotten (`streams.forgotten`). Users whose time has
+come (`streams.timers`) are scored with them.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,14 +18,18 @@ from scorer.compiled import Bools, Ints, Records
 from scorer.laws import Batch
 from scorer.model import Parameters
 from scorer.target_state import decode_targets, encode_targets
-from scorer.targets import NO_CLOCK, Published, Scored, fold_targets, publish, score_targets
+from scorer.targets import Published, Scored, fold_targets, publish, score_targets
+from scorer.timers import NO_CLOCK, Moved, advance, evaluation_times, reschedule
 from streams.forgotten import Entry, Forgotten
 from streams.packing import distinct, joined, renumbered
 from streams.stages.lookup import network_codes, require_kind
 from streams.store import Row
 from streams.task_state import TaskState
+from streams.timers import Due
 
 _INTERACTION = CAUSES.index("interaction")
+_DECAY = CAUSES.index("decay")
+_HOUR_MS = 3_600_000
 
 
 class Users(NamedTuple):
@@ -59,6 +64,10 @@ class TargetsOutcome(NamedTuple):
     """Why each published score changed, as numbers of `schemas.change.CAUSES`."""
     rows: list[Row]
     """The users' new rows."""
+    moved: Moved
+    """Due times that are others than before."""
+    names: list[tuple[np.uint64, bytes]]
+    """Hash and id of actors who have come among somebody's contributors."""
 
     def batch(self, rows_in: int) -> Batch:
         """Return what the audit looks at; `rows_in` counts all rows that came, dropped ones too."""
@@ -91,79 +100,173 @@ def fold(
     parameters: Parameters,
     forgotten: Forgotten,
     clocks_before: Mapping[str, int],
+    due: Sequence[Due] = (),
 ) -> TargetsOutcome:
     """Fold credits and adjustments in the order of the lane, count them, and take scores at the clocks of `state`.
 
     `clocks_before` are those of the batch before. `sources` says who wrote each record, `read` gives the stored rows of
-    users. Raise `CloutError` for a kind of record that this stage does not fold.
+    users, `due` names those whose time has come. Raise `CloutError` for a kind of record that this stage does not fold.
     """
     require_kind(records, CREDITS, ADJUSTMENTS)
-    network = network_codes(records, state).astype(np.int64)
-    users, numbers = distinct([record.targets for record in records])
-    user = renumbered(records, "target", numbers).astype(np.int64)
-    time = joined(records, "time")
-    arrival = np.concatenate([record.columns.get("arrival", np.zeros(record.rows, np.int64)) for record in records])
-    grants = Grants(joined(records, "reach"), joined(records, "amplification"), joined(records, "influence"))
-    takes_back = np.repeat([record.kind == ADJUSTMENTS for record in records], [record.rows for record in records])
-    cause = np.concatenate(
-        [record.columns.get("cause", np.full(record.rows, _INTERACTION, np.uint8)) for record in records]
-    )
+    batch = _joined(records, sources, due, state, forgotten)
+    users, user, network = batch.users, batch.user, batch.network
 
-    lives = forgotten.find(users, user_hashes(users)) if len(forgotten) else {}
-    dropped = 0
-    if lives:
-        counts = _counts(records, sources, user, lives)
-        _count_by(state, network[~counts & ~takes_back], "dropped")
-        _count_by(state, network[~counts & takes_back], "dropped_adjustments")
-        dropped = int(np.count_nonzero(~counts))
-        network, time, arrival = network[counts], time[counts], arrival[counts]
-        takes_back, cause = takes_back[counts], cause[counts]
-        grants = Grants(grants.reach[counts], grants.amplification[counts], grants.network[counts])
-        kept, user = np.unique(user[counts], return_inverse=True)
-        lives = {place: lives[old] for place, old in enumerate(kept.tolist()) if old in lives}
-        users = [users[old] for old in kept.tolist()]
-
-    heads, entries = decode_targets(read(users), len(state.networks))
-    for place, entry in lives.items():
+    heads, entries, contributors = decode_targets(read(users), len(state.networks))
+    for place, entry in batch.lives.items():
         # A new life goes on with the old one's numbers.
         heads[place]["sequence"] = max(int(heads[place]["sequence"]), entry.sequence)
     clocks = _clocks(state, state.clocks)
     before = Users(heads.copy(), entries.copy(), _clocks(state, clocks_before))
-    fold_targets(
+    entered = fold_targets(
         entries,
         users=user,
         networks=network,
-        times=time,
-        grants=grants,
+        times=batch.time,
+        grants=batch.grants,
         parameters=parameters,
-        takes_back=takes_back,
+        takes_back=batch.takes_back,
+        actors=batch.actor_hashes[batch.actor] if len(batch.actor_hashes) else None,
+        contributors=contributors,
     )
-    scored = score_targets(heads, entries, clocks, parameters)
-    published = publish(heads, entries, scored)
+    credited = np.zeros(len(users), np.bool_)
+    credited[user] = True
+    times = evaluation_times(entries, clocks)
+    advance(heads, entries, times, np.flatnonzero(~credited), clocks, parameters)
+    scored = score_targets(heads, entries, times, parameters)
+    published = publish(heads, entries, scored, _hour(clocks))
+    moved = reschedule(heads, entries, times, parameters)
 
-    _count_by(state, network[~takes_back], "applied")
-    _count_by(state, network[takes_back], "adjusted")
-    weightiest = np.full(len(users), _INTERACTION, np.uint8)
-    np.maximum.at(weightiest, user, cause)
+    _count_by(state, network[~batch.takes_back], "applied")
+    _count_by(state, network[batch.takes_back], "adjusted")
+    weightiest = np.where(credited, _INTERACTION, _DECAY).astype(np.uint8)
+    np.maximum.at(weightiest, user, batch.cause)
+    causes = weightiest[published.index]
+    # What others do adds: if the score is lower all the same, decay took more.
+    fell = np.nan_to_num(published.score) * 10.0 < published.previous_tenths
+    causes[fell & (causes == _INTERACTION)] = _DECAY
     # Who had no score and lost all credits within the batch was never there.
     there = (heads["sequence"] > 0) | np.any(entries["events"] > 0, axis=1)
-    rows: list[Row] = list(zip(users, encode_targets(heads, entries), strict=True))
+    rows: list[Row] = list(zip(users, encode_targets(heads, entries, contributors), strict=True))
+    named = np.unique(batch.actor[entered])
     return TargetsOutcome(
         users,
         before,
         Users(heads, entries, clocks),
         user,
         network,
-        time,
-        arrival,
-        grants,
-        takes_back,
-        dropped,
+        batch.time,
+        batch.arrival,
+        batch.grants,
+        batch.takes_back,
+        batch.dropped,
         scored,
         published,
-        weightiest[published.index],
+        causes,
         rows if there.all() else [row for row, is_there in zip(rows, there.tolist(), strict=True) if is_there],
+        moved,
+        [(batch.actor_hashes[number], batch.actors[number]) for number in named.tolist()],
     )
+
+
+class _Batch(NamedTuple):
+    """The rows of a batch that count, by column, and the users concerned."""
+
+    users: list[bytes]
+    """In order; with those whose time has come."""
+    lives: dict[int, Entry]
+    """Of users who were forgotten and count again."""
+    actors: list[bytes]
+    actor_hashes: NDArray[np.uint64]
+    user: Ints
+    network: Ints
+    time: Ints
+    arrival: Ints
+    grants: Grants
+    takes_back: Bools
+    cause: NDArray[np.uint8]
+    actor: NDArray[np.uint32]
+    """Number of who acted, among the actors and one more: nobody."""
+    dropped: int
+
+
+def _joined(
+    records: Sequence[Record], sources: Sequence[str], due: Sequence[Due], state: TaskState, forgotten: Forgotten
+) -> _Batch:
+    credited, numbers = distinct([*(record.targets for record in records), [user for _, _, user in due]])
+    actors, actor_numbers = distinct([record.actors for record in records])
+    if not records:
+        nothing = np.empty(0, np.int64)
+        no_grants = Grants(np.empty(0), np.empty(0), np.empty(0))
+        none = np.empty(0, np.bool_)
+        return _Batch(
+            credited, {}, [], np.empty(0, np.uint64), nothing, nothing, nothing, nothing, no_grants, none,
+            np.empty(0, np.uint8), np.empty(0, np.uint32), 0,
+        )  # fmt: skip
+    batch = _Batch(
+        users=credited,
+        lives=forgotten.find(credited, user_hashes(credited)) if len(forgotten) else {},
+        actors=actors,
+        actor_hashes=_hashes(actors, forgotten),
+        user=renumbered(records, "target", numbers[:-1]).astype(np.int64),
+        network=network_codes(records, state).astype(np.int64),
+        time=joined(records, "time"),
+        arrival=_or_else(records, "arrival", np.int64(0)),
+        grants=Grants(joined(records, "reach"), joined(records, "amplification"), joined(records, "influence")),
+        takes_back=np.repeat([record.kind == ADJUSTMENTS for record in records], [record.rows for record in records]),
+        cause=_or_else(records, "cause", np.uint8(_INTERACTION)),
+        actor=np.concatenate(
+            [
+                table[record.columns["actor"]]
+                if "actor" in record.columns
+                else np.full(record.rows, len(actors), "<u4")
+                for record, table in zip(records, actor_numbers, strict=True)
+            ]
+        ),
+        dropped=0,
+    )
+    return _without_forgotten(batch, records, sources, numbers[-1], state) if batch.lives else batch
+
+
+def _or_else(records: Sequence[Record], name: str, default: np.generic) -> NDArray[Any]:
+    """Return a column that some kinds of record do not have."""
+    return np.concatenate([record.columns.get(name, np.full(record.rows, default)) for record in records])
+
+
+def _hashes(actors: list[bytes], forgotten: Forgotten) -> NDArray[np.uint64]:
+    """Return the actors' hashes, and 0 for nobody: so are those who were forgotten, whose names are not kept."""
+    hashes = np.append(user_hashes(actors), np.uint64(0))
+    if len(forgotten):
+        hashes[[at for at, entry in forgotten.find(actors, hashes[:-1]).items() if entry.dropping]] = 0
+    return hashes
+
+
+def _without_forgotten(
+    batch: _Batch, records: Sequence[Record], sources: Sequence[str], due: NDArray[np.uint32], state: TaskState
+) -> _Batch:
+    """Return the batch without rows that name somebody who was forgotten, and count these."""
+    counts = _counts(records, sources, batch.user, batch.lives)
+    _count_by(state, batch.network[~counts & ~batch.takes_back], "dropped")
+    _count_by(state, batch.network[~counts & batch.takes_back], "dropped_adjustments")
+    kept, user = np.unique(np.append(batch.user[counts], due), return_inverse=True)
+    return batch._replace(
+        users=[batch.users[old] for old in kept.tolist()],
+        lives={place: batch.lives[old] for place, old in enumerate(kept.tolist()) if old in batch.lives},
+        user=user[: np.count_nonzero(counts)],
+        network=batch.network[counts],
+        time=batch.time[counts],
+        arrival=batch.arrival[counts],
+        grants=Grants(*(part[counts] for part in batch.grants)),
+        takes_back=batch.takes_back[counts],
+        cause=batch.cause[counts],
+        actor=batch.actor[counts],
+        dropped=int(np.count_nonzero(~counts)),
+    )
+
+
+def _hour(clocks: Ints) -> int:
+    """Return the hour of event time, since 1970, that the furthest clock is in; 0 before any is known."""
+    latest = int(clocks.max(initial=NO_CLOCK))
+    return 0 if latest == NO_CLOCK else latest // _HOUR_MS
 
 
 def _clocks(state: TaskState, clocks_ms: Mapping[str, int]) -> Ints:

@@ -1,6 +1,7 @@
 """Compares what an installation came to with what the reference expects, and follows every user's chain of changes."""
 
 import math
+import time
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -19,6 +20,8 @@ from tests.roles import Installation
 
 TOLERANCE: Final = 1e-9
 """Of the largest value that a sum had."""
+TICKS_SECONDS_MAX: Final = 20.0
+"""Within these every clock has come to the last event."""
 SUMS: Final = "reach", "amplification", "network"
 OUTCOMES: Final = (("applied", "self", "withheld"), ("duplicate",), ("retracted", "repeated"))
 """Counts that follow from the traffic: within a group, batches decide (an event may meet its retraction in one)."""
@@ -49,11 +52,18 @@ def judge(installation: Installation, expectation: Expectation, sums: Conservati
     users = installation.users()
     verdict.users = len(expectation.sums)
     last = _follow_chains(installation.settings.kafka, installation.names.changes, verdict)
+    ends = _ends(users)
+    deadline = time.monotonic() + TICKS_SECONDS_MAX
+    while last != ends and not verdict.wrong and time.monotonic() < deadline:
+        # The last ticks come after the last events, and decay with them.
+        time.sleep(1.0)
+        users = installation.users()
+        ends = _ends(users)
+        last = _follow_chains(installation.settings.kafka, installation.names.changes, verdict)
     for user in users.keys() | expectation.sums.keys():
         problem = _wrong_sums(users.get(user), expectation.sums.get(user), expectation.retractions[user])
         if problem:
             verdict.wrong[user] = problem
-    ends = {user: (state.sequence, state.score) for user, state in users.items() if state.sequence}
     for user in last.keys() | ends.keys():
         if last.get(user) != ends.get(user):
             verdict.wrong[user] = f"the changes end with {last.get(user)}, the export says {ends.get(user)}"
@@ -63,6 +73,10 @@ def judge(installation: Installation, expectation: Expectation, sums: Conservati
         if have != should:
             verdict.outcomes.append(f"{' + '.join(group)}: {have:,} events, not {should:,}")
     return verdict
+
+
+def _ends(users: dict[str, UserState]) -> dict[str, tuple[int, float | None]]:
+    return {user: (state.sequence, state.score) for user, state in users.items() if state.sequence}
 
 
 def _wrong_sums(state: UserState | None, should: Sums | None, retractions: int) -> str:
@@ -95,7 +109,7 @@ def _follow_chains(kafka: KafkaSettings, topic: str, verdict: Verdict) -> dict[s
     consumer = clients.consumer(kafka, {"group.id": "verdict", "enable.partition.eof": True})
     partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
     consumer.assign([TopicPartition(topic, partition, 0) for partition in partitions])
-    unread = set(partitions)
+    unread, verdict.changes = set(partitions), 0
     while unread:
         for message in consumer.consume(10_000, 0.5):
             value = message.value()

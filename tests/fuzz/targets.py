@@ -298,10 +298,10 @@ def _check_targets(value: bytes) -> None:
     with suppress(StateFormatError):
         published_scores(rows)
     try:
-        heads, entries = decode_targets(rows, STORED_NETWORKS)
+        heads, entries, contributors = decode_targets(rows, STORED_NETWORKS)
     except StateFormatError:
         return
-    written = encode_targets(heads, entries)
+    written = encode_targets(heads, entries, contributors)
     assert written[0] == written[3] == _TARGET
     assert encode_targets(*decode_targets(written, STORED_NETWORKS)) == written
 

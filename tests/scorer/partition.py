@@ -14,7 +14,8 @@ from scorer.laws import Batch, audit
 from scorer.model import DAY_MS, Model
 from scorer.reference import Event
 from scorer.target_state import decode_targets, encode_targets, published_scores
-from scorer.targets import NO_CLOCK, fold_targets, publish, score_targets
+from scorer.targets import fold_targets, publish, score_targets
+from scorer.timers import NO_CLOCK, evaluation_times
 
 START_MS = 1_340_000_000_000
 
@@ -34,7 +35,7 @@ class Partition:
         grants = self.grant(events)
         users = sorted({event.target for event in events})
         place = {user: index for index, user in enumerate(users)}
-        heads, entries = decode_targets([self.targets.get(user) for user in users], len(self.networks))
+        heads, entries, _ = decode_targets([self.targets.get(user) for user in users], len(self.networks))
         heads_before, entries_before = heads.copy(), entries.copy()
         index = np.array([place[event.target] for event in events])
         codes = np.array([self.networks[event.network] for event in events])
@@ -42,7 +43,7 @@ class Partition:
         clocks = self.clocks.copy()
         np.maximum.at(clocks, codes, times)
         fold_targets(entries, users=index, networks=codes, times=times, grants=grants, parameters=self.parameters)
-        scored = score_targets(heads, entries, clocks, self.parameters)
+        scored = score_targets(heads, entries, evaluation_times(entries, clocks), self.parameters)
         published = publish(heads, entries, scored)
         batch = Batch(
             heads_before=heads_before,
@@ -86,7 +87,7 @@ class Partition:
 
     def state(self, user: str) -> tuple[Records, Records]:
         """A user's head and its entries, one a network."""
-        heads, entries = decode_targets([self.targets.get(user)], len(self.networks))
+        heads, entries, _ = decode_targets([self.targets.get(user)], len(self.networks))
         return heads[0], entries[0]
 
 

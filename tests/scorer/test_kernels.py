@@ -1,17 +1,22 @@
 """The kernels equal the reference, however the events come and however they are batched."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from schemas.users import user_hash
 from scorer import actors, targets
 from scorer.actor_state import ACTOR, decode_actors
 from scorer.compiled import Floats, Records
+from scorer.contributors import no_contributors
 from scorer.model import DAY_MS, Model
 from scorer.reference import Event, Reference, sums_of
 from scorer.target_state import ENTRY, HEAD
+from scorer.timers import NO_CLOCK, evaluation_times
 from tests.scorer.partition import START_MS, Partition, act, stream
 
 RELATIVE = 1e-9
@@ -137,7 +142,7 @@ def test_compiled_kernels_do_what_they_do_as_plain_python() -> None:
     back = np.array([row - 3 if row % 7 == 6 else -1 for row in range(events)])
     of = np.where(back < 0, np.arange(events), back)
 
-    def run(actor_fold: object, target_fold: object, score: object, publish: object) -> Floats:
+    def run(actor_fold: object, target_fold: object, score: object, publish: object) -> list[Floats]:
         states: Records = np.zeros(2, ACTOR)
         reach, amplification, network = np.empty(events), np.empty(events), np.empty(events)
         undo = np.empty(events, np.int64), np.empty(events, np.uint64), np.empty(events), np.empty(events, np.int64)
@@ -147,21 +152,30 @@ def test_compiled_kernels_do_what_they_do_as_plain_python() -> None:
         heads: Records = np.zeros(7, HEAD)
         entries: Records = np.zeros((7, 3), ENTRY)
         users, codes = of % 6, of % 2
-        target_fold(entries, users, codes, times[of], *grants, back >= 0, model.half_life_ms)  # type: ignore[operator]
+        summaries = no_contributors(7, 3)
+        entered = np.zeros(events, np.bool_)
+        rows = users, codes, times[of], *grants, back >= 0, hashes[of]
+        target_fold(entries, *summaries, *rows, model.half_life_ms, entered)  # type: ignore[operator]
         columns = [np.empty(7) for _ in range(4)]
         networks, as_of = np.empty((7, 3)), np.empty(7, np.int64)
-        clocks = np.array([times.max(), times.max() + DAY_MS, targets.NO_CLOCK])
-        score(heads, entries, clocks, model.half_life_ms, model.score_scale, *columns, networks, as_of)  # type: ignore[operator]
+        clocks = np.array([times.max(), times.max() + DAY_MS, NO_CLOCK])
+        taken = evaluation_times(entries, clocks)
+        score(heads, entries, taken, model.half_life_ms, model.score_scale, *columns, networks, as_of)  # type: ignore[operator]
         changed, previous = np.zeros(7, np.bool_), np.zeros(7, np.uint16)
-        publish(heads, entries, *columns, networks, as_of, changed, previous)  # type: ignore[operator]
+        publish(heads, entries, *columns, networks, as_of, 7, changed, previous)  # type: ignore[operator]
         fields = [states[name].astype(np.float64) for name in ACTOR.names or ()]
         fields += [heads[name].astype(np.float64) for name in HEAD.names or ()]
         fields += [entries[name].astype(np.float64) for name in ENTRY.names or ()]
-        return np.concatenate([field.ravel() for field in [*fields, changed, previous[changed], as_of]])
+        exact: list[NDArray[Any]] = [*fields, summaries.actors, entered, changed, previous[changed], as_of]
+        return [
+            np.concatenate([field.ravel() for field in part]) for part in (exact, [summaries.weights, summaries.bounds])
+        ]
 
     kernels = (actors._fold, targets._fold, targets._score, targets._publish)
     compiled, plain = run(*kernels), run(*(kernel.py_func for kernel in kernels))
-    assert compiled == pytest.approx(plain, rel=RELATIVE, abs=0)
+    assert compiled[0] == pytest.approx(plain[0], rel=RELATIVE, abs=0)
+    # Single floats, which plain Python rounds more often.
+    assert compiled[1] == pytest.approx(plain[1], rel=1e-3, abs=1e-6)
 
 
 def test_a_jump_of_a_century_empties_both_filters_at_once() -> None:

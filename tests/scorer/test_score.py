@@ -5,13 +5,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scorer.compiled import Records
+from scorer.compiled import Ints, Records
 from scorer.decay import decay
 from scorer.model import DAY_MS, Model
 from scorer.reference import Reference
 from scorer.scale import combined, scaled, tenths, whole
 from scorer.target_state import ENTRY, HEAD
-from scorer.targets import NO_CLOCK, Scored, publish, score_targets
+from scorer.targets import Scored, publish, score_targets
+from scorer.timers import NO_CLOCK, evaluation_times
 from tests.scorer.partition import START_MS, Partition, act, fans, stream
 
 MODEL = Model()
@@ -23,7 +24,12 @@ kinds = st.sampled_from(["share", "quote", "reply", "mention", "follow", "reacti
 def score_of(partition: Partition, user: str) -> float:
     """A user's unrounded score at the partition's clocks; NaN where it has none."""
     head, entries = partition.state(user)
-    return float(score_targets(head[None], entries[None], partition.clocks, partition.parameters).score[0])
+    return float(taken_at(head, entries, partition.clocks).score[0])
+
+
+def taken_at(head: Records, entries: Records, clocks: Ints) -> Scored:
+    """A user, scored at clocks."""
+    return score_targets(head[None], entries[None], evaluation_times(entries[None], clocks), MODEL.parameters)
 
 
 def test_only_what_others_do_counts() -> None:
@@ -84,8 +90,8 @@ def test_scores_fade_with_the_clock_and_not_without_it() -> None:
     partition = Partition(MODEL)
     partition.apply(fans("star", 20))
     head, entries = partition.state("star")
-    still = score_targets(head[None], entries[None], partition.clocks, partition.parameters)
-    later = score_targets(head[None], entries[None], partition.clocks + 30 * DAY_MS, partition.parameters)
+    still = taken_at(head, entries, partition.clocks)
+    later = taken_at(head, entries, partition.clocks + 30 * DAY_MS)
     assert later.score[0] < still.score[0]
     assert later.as_of[0] == START_MS + 19 + 30 * DAY_MS
 
@@ -95,7 +101,7 @@ def test_each_network_fades_by_its_own_clock() -> None:
     partition.apply([act("ann", "star", START_MS, network="one"), act("ann", "star", START_MS, network="two")])
     head, entries = partition.state("star")
     clocks = partition.clocks + np.array([0, 30 * DAY_MS, 0])
-    scored = score_targets(head[None], entries[None], clocks, partition.parameters)
+    scored = taken_at(head, entries, clocks)
     assert scored.reach[0] == pytest.approx(scaled(1.5, SCALE))
     assert scored.networks[0, 0] > scored.networks[0, 1]
 
@@ -104,7 +110,7 @@ def test_a_part_whose_last_event_is_later_than_the_clock_is_taken_at_that_event(
     partition = Partition(MODEL)
     partition.apply([act("ann", "star", START_MS)])
     head, entries = partition.state("star")
-    scored = score_targets(head[None], entries[None], partition.clocks - DAY_MS, partition.parameters)
+    scored = taken_at(head, entries, partition.clocks - DAY_MS)
     assert scored.reach[0] == scaled(1.0, SCALE)
     assert scored.as_of[0] == START_MS
 
@@ -112,7 +118,7 @@ def test_a_part_whose_last_event_is_later_than_the_clock_is_taken_at_that_event(
 def test_an_unknown_user_has_no_score_and_no_change() -> None:
     heads: Records = np.zeros(1, HEAD)
     entries: Records = np.zeros((1, 2), ENTRY)
-    scored = score_targets(heads, entries, np.array([START_MS, NO_CLOCK]), MODEL.parameters)
+    scored = taken_at(heads[0], entries[0], np.array([START_MS, NO_CLOCK]))
     assert np.isnan(scored.score[0])
     assert len(publish(heads, entries, scored).index) == 0
 
@@ -164,6 +170,7 @@ def scored_as(score: float, reach: float, amplification: float, network: float, 
         amplification=np.array([amplification]),
         network=np.array([network]),
         networks=np.array([[own]]),
+        times=np.array([[START_MS]]),
         as_of=np.array([START_MS]),
     )
 

@@ -55,7 +55,7 @@ def test_actors_come_back_as_they_were_stored(seed: int, count: int) -> None:
 def test_targets_come_back_as_they_were_stored(seed: int, count: int, networks: int) -> None:
     heads, entries = random_targets(seed, count, networks)
     rows = encode_targets(heads, entries)
-    heads_back, entries_back = decode_targets(rows, networks)
+    heads_back, entries_back, _ = decode_targets(rows, networks)
     for name in ("score_tenths", "reach_tenths", "amplification_tenths", "network_tenths", "sequence", "as_of"):
         assert np.array_equal(heads_back[name], heads[name])
     for name in ("score_tenths", "events", "time", "reach", "amplification", "network"):
@@ -65,7 +65,7 @@ def test_targets_come_back_as_they_were_stored(seed: int, count: int, networks: 
 
 def test_a_partition_that_knows_more_networks_reads_older_rows() -> None:
     heads, entries = random_targets(3, 10, 2)
-    _, wider = decode_targets(encode_targets(heads, entries), 4)
+    _, wider, _ = decode_targets(encode_targets(heads, entries), 4)
     assert np.array_equal(wider["reach"][:, :2], entries["reach"])
     assert not wider["events"][:, 2:].any()
 
@@ -112,7 +112,7 @@ def test_an_actor_row_of_another_version_is_refused() -> None:
 
 
 def test_a_target_row_of_another_version_is_refused() -> None:
-    with pytest.raises(StateFormatError, match="target row 0 of 1 has format version 9; this release reads version 1"):
+    with pytest.raises(StateFormatError, match="target row 0 of 1 has format version 9; this release reads version 2"):
         decode_targets([b"\x09" + TARGET_ROW[1:]], 5)
 
 

@@ -167,10 +167,10 @@ class _Equal:
 class HalfStore(MemoryStore):
     """The position is flushed before the rows that it speaks of."""
 
-    def write(self, rows: Rows, meta: bytes | None, local: Local) -> None:
+    def write(self, rows: Rows, meta: bytes | None, local: Local, timers: Sequence[Row] = ()) -> None:
         self._put(Rows(), meta, local)
         self.flush()
-        super().write(rows, meta, local)
+        super().write(rows, meta, local, timers)
 
 
 class NoTombstoneStore(MemoryStore):

@@ -145,7 +145,7 @@ def _stored(world: World) -> dict[Key, Any]:
     found = {}
     for task, store in _tasks(world).values():
         stored = list(store.scan("targets"))
-        _, entries = decode_targets([row for _, row in stored], len(task.state.networks))
+        _, entries, _ = decode_targets([row for _, row in stored], len(task.state.networks))
         for (user, _), theirs in zip(stored, entries, strict=True):
             for network, entry in zip(task.state.networks, theirs, strict=True):
                 if entry["events"]:
@@ -220,7 +220,7 @@ def _last_changes(world: World, verdicts: Verdicts) -> list[str]:
     stands = {}
     for task, store in _tasks(world).values():
         stored = list(store.scan("targets"))
-        heads, _ = decode_targets([row for _, row in stored], len(task.state.networks))
+        heads, _, _ = decode_targets([row for _, row in stored], len(task.state.networks))
         for (user, _), head in zip(stored, heads, strict=True):
             stands[user.decode()] = (int(head["sequence"]), int(head["score_tenths"]))
     return [

@@ -20,11 +20,12 @@ Image = dict[str, dict[bytes, bytes]]
 """Rows by table."""
 
 _OWN: str = "default"
+_TIMERS: str = "timers"
 
 
 def empty() -> Image:
     """Return the image of a new store."""
-    return {name: {} for name in (*Rows._fields, _OWN)}
+    return {name: {} for name in (*Rows._fields, _TIMERS, _OWN)}
 
 
 def copied(image: Image) -> Image:
@@ -95,7 +96,7 @@ class MemoryStore(Store):
         self._restoring = False
         image = copied(disk.images.setdefault(path, empty()))
         self._image = image
-        self._tables: Any = {name: Table(image[name]) for name in Rows._fields}
+        self._tables: Any = {name: Table(image[name]) for name in (*Rows._fields, _TIMERS)}
         self._db: Any = Table(image[_OWN])
         self._recent_actors, self._recent_targets = RecentRows(recent_rows_max), RecentRows(recent_rows_max)
 
@@ -115,9 +116,9 @@ class MemoryStore(Store):
         self.disk.process.probe("read")
         return super().read_actors(keys)
 
-    def write(self, rows: Rows, meta: bytes | None, local: Local) -> None:
+    def write(self, rows: Rows, meta: bytes | None, local: Local, timers: Sequence[Row] = ()) -> None:
         self.disk.process.probe("restore" if self._restoring else "store")
-        self._put(rows, meta, local)
+        self._put(rows, meta, local, timers)
         if self.disk.log.random.random() < self.disk.flushes:
             self.flush()
         self.disk.process.probe("restored" if self._restoring else "stored")
@@ -127,10 +128,10 @@ class MemoryStore(Store):
         super().write_changelog(records, local)
         self._restoring = False
 
-    def _put(self, rows: Rows, meta: bytes | None, local: Local) -> None:
+    def _put(self, rows: Rows, meta: bytes | None, local: Local, timers: Sequence[Row] = ()) -> None:
         reached = msgspec.msgpack.encode(local)
         own: list[Row] = [] if meta is None else [(META_KEY, meta)]
-        for name, theirs in (*zip(Rows._fields, rows, strict=True), (_OWN, own)):
+        for name, theirs in (*zip(Rows._fields, rows, strict=True), (_TIMERS, timers), (_OWN, own)):
             table = self._image[name]
             table[_LOCAL_KEY] = reached
             for key, value in theirs:
@@ -141,7 +142,7 @@ class MemoryStore(Store):
         self._recent_actors.put(rows.actors)
         self._recent_targets.put(rows.targets)
 
-    def erase(self, rows: Rows) -> None:
+    def erase(self, rows: Rows, timers: Sequence[Row] = ()) -> None:
         """Do nothing: there are no files."""
 
     def erase_restored(self, deleted: Iterable[bytes]) -> None:

@@ -113,7 +113,7 @@ class Stages:
         """Reach, amplification, network and events of every user and network that has any, decayed to a time."""
         half_life_ms = self.model.half_life_ms
         users = [user for user, row in self.targets.items() if row is not None]
-        _, entries = decode_targets([self.targets[user] for user in users], len(self.state.networks))
+        _, entries, _ = decode_targets([self.targets[user] for user in users], len(self.state.networks))
         return {
             (user.decode(), network): (
                 *(

@@ -192,6 +192,7 @@ class Lanes:
                 self.offer(task)
                 while batch := task.intake.take(task.state, task.source, rows_max=rows_max, own_in_flight_max=256):
                     task.commit(batch)
+                self.let_due(task)
         self.settle(self.names.changes)
 
     def work_alone(self, task: Task) -> None:
@@ -199,6 +200,12 @@ class Lanes:
         self.offer(task)
         while batch := task.intake.take(task.state, task.source, rows_max=50_000, own_in_flight_max=256):
             task.commit(batch)
+        self.let_due(task)
+
+    def let_due(self, task: Task) -> None:
+        """Look at all users whose time has come."""
+        while task.has_due:
+            task.commit([])
 
     def _done(self, task: Task, tasks: Sequence[Task]) -> bool:
         # A commit returns before readers see it, so an empty lane alone says nothing.

@@ -14,6 +14,7 @@ from schemas.change import ScoreChange, decode_change
 from schemas.packed import FORGET, UNFORGET
 from schemas.users import partition_of
 from scorer.reference import Event
+from scorer.target_state import decode_targets
 from streams import clients
 from streams.errors import CloutError
 from streams.settings import KafkaSettings
@@ -175,7 +176,7 @@ def state_events(tasks: list[Task]) -> int:
     """How many events count for the user."""
     row = row_of(tasks)
     assert row is not None
-    return int.from_bytes(row[40:48], "little")
+    return int(decode_targets([row], 1).entries[0, 0]["events"])
 
 
 def test_another_hash_key_is_refused_since_under_it_nobody_would_be_forgotten(lanes: Lanes, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.change import decode_change
+from schemas.change import CAUSES, decode_change
 from scorer.targets import Published
 from streams.publish import _joined, _one_by_one, _together, changes
 
@@ -43,9 +43,11 @@ def test_the_kernel_writes_what_the_contract_writes(rows: list[tuple[object, ...
     users = [str(row[0]).encode() for row in rows]
     batch = published(rows)
 
-    together = _together(batch, users, _joined(users)[0], NETWORKS, "interaction", "1")
+    causes = np.array([number % len(CAUSES) for number in range(len(users))], np.uint8)
 
-    assert together == _one_by_one(batch, users, NETWORKS, np.zeros(len(users), np.uint8), "1")
+    together = _together(batch, users, _joined(users)[0], NETWORKS, causes, "1")
+
+    assert together == _one_by_one(batch, users, NETWORKS, causes, "1")
 
 
 def test_a_user_id_that_needs_escapes_is_written_right() -> None:

@@ -6,6 +6,7 @@ from typing import Any
 from urllib.parse import quote
 
 import httpx
+import msgspec
 import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry
@@ -13,6 +14,7 @@ from rocksdict import Cache
 
 from schemas.export import decode_user, encode_user
 from schemas.users import partition_of
+from scorer.model import DAY_MS, Model
 from scorer.target_state import ENTRY, HEAD, encode_targets
 from streams.http import RoleServer
 from streams.queries import routes, user_states
@@ -22,6 +24,8 @@ from streams.task_state import TaskState
 
 PARTITIONS = 4
 HERE = 2
+PARAMETERS = Model().parameters
+STATE = TaskState(model="1", model_hash="", networks=["a", "b"], clocks={"b": 2_000})
 MANY = 4_500
 """More than two pieces of an answer."""
 
@@ -50,7 +54,7 @@ def task(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     store = Store(tmp_path_factory.mktemp("store") / "0", Cache(1 << 20))
     users = [user_here(number).encode() for number in range(MANY)]
     store.write(Rows([], [(user, row(1 + at)) for at, user in enumerate(users)]), b"", Local("", 0, 0.0))
-    yield SimpleNamespace(partition=HERE, store=store, state=TaskState(model="1", model_hash="", networks=["a", "b"]))
+    yield SimpleNamespace(partition=HERE, store=store, state=STATE, parameters=PARAMETERS)
     store.close()
 
 
@@ -70,10 +74,10 @@ def test_a_user_is_told_with_unrounded_sums_of_the_networks_that_saw_events(clie
     assert answer.status_code == 200
     assert answer.json() == {
         "user": user,
-        "score": 12.3,
+        "score": 2.4,
         "sequence": 7,
-        "as_of": "1970-01-01T00:00:01.000Z",
-        "subscores": {"reach": 20.0, "amplification": 10.0, "network": 5.5},
+        "as_of": "1970-01-01T00:00:02.000Z",
+        "subscores": {"reach": 3.1, "amplification": 4.7, "network": 1.7},
         "networks": {
             "b": {
                 "reach": 1 / 3,
@@ -81,16 +85,24 @@ def test_a_user_is_told_with_unrounded_sums_of_the_networks_that_saw_events(clie
                 "network": 0.1,
                 "time": "1970-01-01T00:00:00.500Z",
                 "events": 6,
-                "score": 11.9,
+                "score": 2.4,
             }
         },
     }
 
 
+def test_a_user_is_told_as_of_the_clocks_though_the_change_may_not_be_published_yet() -> None:
+    states = [msgspec.structs.replace(STATE, clocks={"b": clock_ms}) for clock_ms in (500, 500 + 30 * DAY_MS)]
+    [now], [later] = (list(user_states([(b"a:1", row(1))], state, PARAMETERS)) for state in states)
+    assert now.networks["b"].reach == later.networks["b"].reach
+    assert (now.as_of, later.as_of) == ("1970-01-01T00:00:01.000Z", "1970-01-31T00:00:00.500Z")
+    assert (now.score, later.score) == (2.4, 1.7)
+
+
 def test_a_user_whose_every_credit_was_taken_back_has_no_score() -> None:
     head = np.zeros(1, HEAD)
     head["sequence"], head["as_of"] = 2, 1_000
-    [state] = user_states([(b"a:1", encode_targets(head, np.zeros((1, 2), ENTRY))[0])], ["a", "b"])
+    [state] = user_states([(b"a:1", encode_targets(head, np.zeros((1, 2), ENTRY))[0])], STATE, PARAMETERS)
     assert (state.score, state.subscores, state.networks, state.sequence) == (None, None, {}, 2)
     assert decode_user(encode_user(state)) == state
 

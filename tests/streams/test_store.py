@@ -3,15 +3,32 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+import msgspec
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rocksdict import Cache
 
+from scorer.compiled import Records
+from scorer.target_state import ENTRY, HEAD, encode_targets
+from scorer.timers import NEVER
+from streams.damage import DamagedError
 from streams.store import META_KEY, Local, Rows, Store, actor_key
+from streams.timers import Due, restored_rows, timer_key
 from tests.roles import eventually
 
 LOCAL = Local("id", 17, 1.5)
+
+
+def row_due(time_ms: int) -> bytes:
+    """A user's row that wants to be looked at at that time."""
+    entries: Records = np.zeros((1, 1), ENTRY)
+    entries["events"], entries["due"] = 1, time_ms
+    return encode_targets(np.zeros(1, HEAD), entries)[0]
+
+
+ROW = row_due(7)
 USERS = st.text(st.characters(min_codepoint=0x20, exclude_categories=["Cs"]), min_size=1, max_size=20)
 
 
@@ -82,7 +99,8 @@ def test_of_rows_that_are_erased_no_file_has_a_former_version(store: Store, many
 
 def test_of_users_whose_deletion_is_restored_no_file_has_anything(store: Store) -> None:
     block, name = (b"\0ledger001", b"about user007;"), b"user007;"
-    store.write(Rows([(name + b"\0n", b"1")], [(name, b"2")], [block]), b"meta", LOCAL)
+    written = Rows([(name + b"\0n", b"1")], [(name, ROW)], [block])
+    store.write(written, b"meta", LOCAL, restored_rows([name], [None], [ROW]))
     store.erase(Rows(targets=[(b"a", b"1")]))
     restored = [(name + b"\0n", None), (name, None), (block[0], b"about nobody")]
     store.write_changelog(restored, LOCAL)
@@ -112,17 +130,29 @@ def test_a_destroyed_store_leaves_nothing_and_its_place_can_be_used(tmp_path: Pa
 
 
 def test_changelog_records_go_to_the_tables_that_their_keys_name(store: Store) -> None:
-    records = [(b"a", b"A"), (b"a\0n", b"actor"), (META_KEY, b"meta"), (b"b", b"B"), (b"b", None)]
+    records = [(b"a", ROW), (b"a\0n", b"actor"), (META_KEY, b"meta"), (b"b", ROW), (b"b", None)]
     store.write_changelog(records, LOCAL)
-    assert store.read_targets([b"a", b"b"]) == [b"A", None]
+    assert store.read_targets([b"a", b"b"]) == [ROW, None]
     assert store.read_actors([b"a\0n"]) == [b"actor"]
     assert (store.meta(), store.local()) == (b"meta", LOCAL)
 
 
 def test_a_piece_of_the_changelog_without_the_tasks_record_keeps_the_one_before(store: Store) -> None:
     store.write_changelog([(META_KEY, b"meta")], LOCAL)
-    store.write_changelog([(b"a", b"A")], LOCAL)
+    store.write_changelog([(b"a", ROW)], LOCAL)
     assert store.meta() == b"meta"
+
+
+def test_due_times_are_restored_as_the_rows_have_them_and_no_others(store: Store) -> None:
+    store.write_changelog([(b"a", row_due(7)), (b"b", row_due(5))], LOCAL)
+    store.write_changelog([(b"a", row_due(8)), (b"a", row_due(9)), (b"b", None), (b"c", row_due(NEVER))], LOCAL)
+    assert list(store.timers_from(b"")) == [timer_key(Due(0, 9, b"a"))]
+
+
+def test_a_copy_of_an_earlier_release_is_made_anew(store: Store) -> None:
+    store.write(Rows(), b"meta", msgspec.structs.replace(LOCAL, version=1))
+    with pytest.raises(DamagedError, match="kept no timers"):
+        store.local()
 
 
 @settings(max_examples=25)

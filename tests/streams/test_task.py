@@ -19,7 +19,7 @@ from streams.settings import KafkaSettings
 from streams.stages import targets as targets_stage
 from streams.store import Rows, Store
 from streams.task import Task, TaskLostError
-from streams.task_state import ACTORS, COUNTERS, TARGETS
+from streams.task_state import ACTORS, COUNTERS, TARGETS, TaskState
 from tests.checks import broken_chains, changes_of, committed, users_of, wrong_sums
 from tests.streams.tasks import Lanes, some_events
 
@@ -50,7 +50,7 @@ def rows_of(store: Store | None) -> dict[bytes, Any]:
 def exported(task: Task) -> dict[str, Any]:
     assert task.store is not None
     rows = task.store.scan_targets(b"", 10_000)
-    return users_of(msgspec.json.encode(state) for state in user_states(rows, task.state.networks))
+    return users_of(msgspec.json.encode(state) for state in user_states(rows, task.state, task.parameters))
 
 
 def expected_sums(events: list[Event]) -> Any:
@@ -247,14 +247,14 @@ def test_a_batch_that_breaks_a_law_is_not_written_at_all(
         assert changes_count(lanes) == changes
         assert {key: row for key, row in rows_of(task.store).items() if key in before and b"\0" not in key} != {}
         assert task.state.positions[TARGETS] == state.positions[TARGETS]
-        assert exported(task) == exported_of(before, state.networks)
+        assert exported(task) == exported_of(before, state)
         counted = task.shared.metrics.registry.collect()
         assert any(s.value for m in counted if m.name == "clout_law_violations" for s in m.samples)
 
 
-def exported_of(rows: dict[bytes, Any], networks: list[str]) -> dict[str, Any]:
+def exported_of(rows: dict[bytes, Any], state: TaskState) -> dict[str, Any]:
     targets = [(key, row) for key, row in sorted(rows.items()) if b"\0" not in key and key != b"meta"]
-    return users_of(msgspec.json.encode(state) for state in user_states(targets, networks))
+    return users_of(msgspec.json.encode(state) for state in user_states(targets, state, Model().parameters))
 
 
 def test_a_restore_that_is_told_to_stop_opens_nothing(lanes: Lanes, tmp_path: Path) -> None:
