@@ -7,7 +7,7 @@ gap or repeat and `previous` is the score before, so that any reader can prove t
 from typing import Annotated, Final, Literal, get_args
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from schemas.interaction import TimeText, UserId
 from schemas.times import format_ms
@@ -40,6 +40,15 @@ class Subscores(Struct, frozen=True, gc=False):
     network: Annotated[Score, Meta(description="How influential those are who engage.")]
 
 
+class Reason(Struct, frozen=True, gc=False):
+    """What one person's interactions added."""
+
+    actor: Annotated[UserId | None, Meta(description="Who; null for somebody who is not named.")]
+    network: str
+    events: Annotated[int, Meta(ge=1, description="Interactions of this person.")]
+    granted: Annotated[float, Meta(ge=0, description="What they added to the network sum, as granted.")]
+
+
 class ScoreChange(Struct, frozen=True, gc=False):
     """One user's score as published, and the one before."""
 
@@ -53,6 +62,10 @@ class ScoreChange(Struct, frozen=True, gc=False):
     cause: Annotated[Cause, Meta(description="Why the score moved: the weightiest cause.")]
     model: Annotated[str, Meta(description="Name of the model that computed it.")]
     reference: Annotated[str | None, Meta(description="What a correction or a retraction refers to.")] = None
+    reasons: Annotated[
+        list[Reason] | UnsetType,
+        Meta(description="Who added most since the change before, the largest first; absent where it was not noted."),
+    ] = UNSET
 
 
 _encode: Final = msgspec.json.Encoder().encode

@@ -15,8 +15,18 @@ from schemas.change import CHANGE_TYPE, ScoreChange, Subscores, change_headers, 
 from schemas.control import WHYS, Command, CommandRecord, encode_command, encode_record, record_of, sign
 from schemas.dead_letter import REASONS, DeadLetter, encode_headers
 from schemas.export import UserState
+from schemas.incident import (
+    INCIDENT_KINDS,
+    Evidence,
+    Incident,
+    Slice,
+    Span,
+    UserValues,
+    encode_incident,
+)
 from schemas.interaction import REQUIRED, Interaction, encode
 from schemas.limits import ARRAY_EVENTS_MAX
+from schemas.population import BINS, NetworkPopulation, Population, Shift, Steps, encode_population
 from schemas.users import keyed_hash
 
 Json = dict[str, Any]
@@ -31,6 +41,8 @@ _FILES: Final[dict[str, tuple[Any, str]]] = {
     "json/export.json": (UserState, "A line of clout export"),
     "json/commands.json": (Command, "A record of control.v1"),
     "json/command_records.json": (CommandRecord, "A record of control.record.v1"),
+    "json/incidents.json": (Incident, "A record of incidents.v1"),
+    "json/population.json": (Population, "A record of population.v1"),
     "json/dead_letter_headers.json": (DeadLetter, "Headers of a record of interactions.NETWORK.dlq.v1, as text"),
 }
 
@@ -62,6 +74,9 @@ def _components(roots: list[Any], ref_template: str) -> tuple[list[Json], dict[s
     if "CommandRecord" in components:
         meanings = [{"const": why, "description": meaning} for why, meaning in WHYS.items()]
         components["CommandRecord"]["properties"]["why"] |= {"anyOf": [{"type": "null"}, {"oneOf": meanings}]}
+    if "Incident" in components:
+        kinds = [{"const": kind, "description": meaning} for kind, meaning in INCIDENT_KINDS.items()]
+        components["Incident"]["properties"]["kind"] = {"type": "string", "oneOf": kinds}
     return list(schemas), dict(sorted(components.items()))
 
 
@@ -90,7 +105,7 @@ def _make_text(dead_letter: Json) -> None:
 
 
 def _asyncapi() -> Json:
-    roots = [Interaction, ScoreChange, DeadLetter, Command, CommandRecord]
+    roots = [Interaction, ScoreChange, DeadLetter, Command, CommandRecord, Incident, Population]
     _, schemas = _components(roots, "#/components/schemas/{name}")
     (record,), _ = _components([InteractionRecord], "#/components/schemas/{name}")
     schemas["InteractionRecord"] = record
@@ -116,6 +131,8 @@ def _asyncapi() -> Json:
                 "change": _change_message(),
                 "command": _command_message(),
                 "commandRecord": _command_record_message(),
+                "incident": _incident_message(),
+                "population": _population_message(),
             },
             "schemas": dict(sorted(schemas.items())),
         },
@@ -171,6 +188,20 @@ def _channels() -> Json:
             ["deadLetter"],
             "What came as a command and is none, in its original bytes.",
         ),
+        "incidents": _channel(
+            "{prefix}incidents.v1",
+            ["prefix"],
+            ["incident"],
+            "What went wrong, or seems to, keyed by incident: the newest record of a key counts. Kept for 30 days. "
+            "Read it with isolation.level=read_committed.",
+        ),
+        "population": _channel(
+            "{prefix}population{model}.v1",
+            ["prefix", "model"],
+            ["population"],
+            "The users of each partition in numbers, keyed by partition: the newest record of a key counts. "
+            "Read it with isolation.level=read_committed.",
+        ),
     }
 
 
@@ -190,6 +221,8 @@ def _operations() -> Json:
         "publishChange": {"action": "send", "channel": {"$ref": "#/channels/changes"}},
         "obey": {"action": "receive", "channel": {"$ref": "#/channels/control"}},
         "recordCommand": {"action": "send", "channel": {"$ref": "#/channels/controlRecord"}},
+        "tellIncident": {"action": "send", "channel": {"$ref": "#/channels/incidents"}},
+        "tellPopulation": {"action": "send", "channel": {"$ref": "#/channels/population"}},
         "setCommandAside": {"action": "send", "channel": {"$ref": "#/channels/controlDeadLetters"}},
     }
 
@@ -313,6 +346,69 @@ def _command_record_message() -> Json:
         "payload": {"$ref": "#/components/schemas/CommandRecord"},
         "bindings": _key("The command's id."),
         "examples": [{"name": "accepted", "payload": json.loads(encode_record(record))}],
+    }
+
+
+def _incident_message() -> Json:
+    span = Span(lane="targets", first=1_017, last=1_021)
+    values = UserValues(
+        user="twitter:813", score=26.4, proposed=1.0, networks={"twitter": [7.1, 5.2, 0.6, 0.0, 0.0, 0.0]}
+    )
+    evidence = Evidence(
+        finding="only_decay_lowers_strength",
+        detail="1 of 240 users",
+        positions=[span],
+        suspect=Span(lane="targets", first=1_020, last=1_020),
+        users=[values],
+    )
+    incident = Incident(
+        id="law-1-3-1016-1016",
+        kind="law_violation",
+        slice=Slice(partition=3),
+        severity="critical",
+        status="investigating",
+        title="partition 3 stands still: a batch broke the law only_decay_lowers_strength",
+        opened="2012-07-01T00:02:53.000Z",
+        updated="2012-07-01T00:02:53.000Z",
+        evidence=[evidence],
+        affected_users=1,
+        users=["twitter:813"],
+        model="1",
+    )
+    return {
+        "title": "Incident",
+        "summary": "One incident as it stands.",
+        "contentType": "application/json",
+        "payload": {"$ref": "#/components/schemas/Incident"},
+        "bindings": _key("The incident's id."),
+        "examples": [{"name": "law broken", "payload": json.loads(encode_incident(incident))}],
+    }
+
+
+def _population_message() -> Json:
+    histogram = [3, 1, *[0] * (BINS - 2)]
+    none = Steps(points_1=0, points_5=0, points_10=0)
+    population = Population(
+        partition=3,
+        partitions=4,
+        model="1",
+        worker="127.0.0.1:8087",
+        sequence=17,
+        written="2012-07-01T00:02:53.000Z",
+        users=4,
+        histogram=histogram,
+        networks={"twitter": NetworkPopulation(users=4, histogram=histogram, clock="2012-07-01T00:02:51.000Z")},
+        shift=Shift(hour="2012-07-01T00:00:00.000Z", below=none, above=none, gone=0),
+        shift_before=None,
+        changes={"interaction": 9, "decay": 2},
+    )
+    return {
+        "title": "Population",
+        "summary": "The users of one partition in numbers.",
+        "contentType": "application/json",
+        "payload": {"$ref": "#/components/schemas/Population"},
+        "bindings": _key("The partition, as decimal text."),
+        "examples": [{"name": "a small one", "payload": json.loads(encode_population(population))}],
     }
 
 

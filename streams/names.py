@@ -73,6 +73,16 @@ class Names:
         return self._of_model("scores.changes")
 
     @property
+    def population(self) -> str:
+        """The users of each partition in numbers."""
+        return self._of_model("population")
+
+    @property
+    def incidents(self) -> str:
+        """What went wrong, or seems to."""
+        return f"{self.prefix}incidents.v1"
+
+    @property
     def ingest_group(self) -> str:
         """Consumer group of ingest."""
         return f"{self.prefix}clout-ingest"

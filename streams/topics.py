@@ -54,6 +54,19 @@ _DEAD_LETTERS: Final = {
     "segment.ms": str(DAY_MS),
     "max.message.bytes": str(DEAD_LETTER_BYTES_MAX),
 }
+_POPULATION: Final = {
+    "cleanup.policy": "compact",
+    "max.compaction.lag.ms": str(DAY_MS),
+    "delete.retention.ms": str(DAY_MS),
+    "segment.ms": str(DAY_MS),
+}
+_INCIDENTS: Final = {
+    "cleanup.policy": "delete",
+    "retention.ms": str(30 * DAY_MS),
+    "segment.ms": str(DAY_MS),
+    "max.message.bytes": str(RECORD_BYTES_MAX),
+}
+"""Incidents name the users whom they touch, so they are kept no longer than dead letters."""
 _EXACT: Final[tuple[str, ...]] = ("cleanup.policy", "message.timestamp.type")
 _AT_LEAST: Final[tuple[str, ...]] = ("delete.retention.ms", "max.message.bytes", "min.compaction.lag.ms")
 _AT_MOST: Final[tuple[str, ...]] = ("delete.retention.ms", "max.compaction.lag.ms", "retention.ms", "segment.ms")
@@ -109,6 +122,8 @@ def specification(names: Names, lanes: LaneSettings, networks: dict[str, Network
         TopicSpec(names.state, lanes.partitions, state, fixed=True),
         TopicSpec(names.changes, lanes.partitions, changes, fixed=True),
         TopicSpec(names.lane_dead_letters, 1, _DEAD_LETTERS),
+        TopicSpec(names.population, 1, _POPULATION),
+        TopicSpec(names.incidents, 1, _INCIDENTS),
     ]
 
 

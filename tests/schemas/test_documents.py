@@ -116,6 +116,8 @@ def test_the_addresses_are_the_topics_that_are_used() -> None:
         "control": names.control,
         "controlRecord": names.control_record,
         "controlDeadLetters": names.control_dead_letters,
+        "incidents": names.incidents,
+        "population": names.population,
     }
 
 
