@@ -10,18 +10,17 @@ _MULTIPLIER: Final = np.uint64(0x9E3779B97F4A7C15)
 _FOLD: Final = np.uint64(32)
 
 
-def event_hashes(network: str, actor_hashes: NDArray[np.uint64], ids: list[str]) -> NDArray[np.uint64]:
-    """Return the hash of each event, from the network, the `user_hash` of its actor and its id.
+def event_hashes(network: str, actor_hashes: NDArray[np.uint64], id_hashes: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Return the hash of each event, from the network and the `schemas.users.user_hash` of its actor and of its id.
 
     The three are chained through a multiply-and-fold, so that equal ids of two actors differ.
 
-    >>> a, b = event_hashes("twitter", np.array([1, 2], np.uint64), ["7", "7"]).tolist()
+    >>> a, b = event_hashes("twitter", np.array([1, 2], np.uint64), np.array([7, 7], np.uint64)).tolist()
     >>> a != b
     True
     """
     of_network = np.full(1, xxhash.xxh3_64_intdigest(network.encode()), np.uint64)
-    of_id = np.fromiter(map(xxhash.xxh3_64_intdigest, map(str.encode, ids)), np.uint64, len(ids))
-    return _mixed(_mixed(_mixed(of_network) ^ actor_hashes) ^ of_id)
+    return _mixed(_mixed(_mixed(of_network) ^ actor_hashes) ^ id_hashes)
 
 
 def _mixed(values: NDArray[np.uint64]) -> NDArray[np.uint64]:

@@ -29,12 +29,13 @@ from streams.decoders import Decoder, decoder
 from streams.errors import CloutError
 from streams.feed_position import COMMAND_OUTCOMES, CONTROL, COUNTERS, FeedPosition, decode, encode, source_of
 from streams.http import RoleServer
-from streams.ingest_batch import Letter, Prepared, Progress, Raw, prepare
+from streams.ingest_batch import Letter, Prepared, Progress, Raw, prepare, present
 from streams.metrics import IngestMetrics
 from streams.names import Names
 from streams.process import ended_if_stuck, set_up_garbage_collection
 from streams.settings import HttpSettings, IngestSettings, KafkaSettings, LaneSettings, NetworkSettings
 from streams.ticks import Tick, tick_value
+from streams.warm_up import load_decoders
 
 _log = structlog.get_logger(__name__)
 
@@ -139,6 +140,7 @@ class Ingest:
         """Work until told to stop; SIGTERM and SIGINT finish the batch in hand, commit and leave."""
         for name in (signal.SIGTERM, signal.SIGINT):
             signal.signal(name, lambda *_: self.stop.set())
+        load_decoders(self.decoders.values())
         set_up_garbage_collection()
         self.server.start(self.metrics.registry, self.status, lambda: None if self.joined else "joining the group")
         failures = 0
@@ -381,7 +383,7 @@ class Ingest:
         raw = Raw(topic, values, headers, partition, offset, arrival)  # type: ignore[arg-type]
         prepared = prepare(raw, network, decoder_, self.lane_partitions, self.settings.record_rows_max)
         moved = set()
-        for number in np.unique(partition).tolist():
+        for number in present(partition):
             feed = self.feeds[topic, number]
             feed.position = int(offset[partition == number].max()) + 1
             feed.at_end = False
@@ -422,7 +424,7 @@ class Ingest:
     def _current(self, topic: str, partition: Any, offset: Any) -> Any:
         """Return which records belong to partitions held now and were not taken before."""
         keep = np.zeros(len(partition), np.bool_)
-        for number in np.unique(partition).tolist():
+        for number in present(partition):
             feed = self.feeds.get((topic, number))
             if feed is not None:
                 keep |= (partition == number) & (offset >= feed.position)

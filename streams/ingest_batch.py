@@ -1,8 +1,7 @@
 """From raw records of one network to packed interactions, dead letters and counts; no Kafka here."""
 
-from collections import Counter, defaultdict
+from collections import Counter
 from dataclasses import dataclass, field
-from itertools import count
 from typing import NamedTuple
 
 import numpy as np
@@ -12,10 +11,11 @@ from schemas.dead_letter import DeadLetter, Header, encode_headers
 from schemas.identity import event_hashes
 from schemas.interaction import HEARTBEAT_CODE, RETRACT_CODE
 from schemas.packed import INTERACTIONS
-from schemas.users import user_hashes
 from streams.decoders import Decoder
 from streams.decoders.batch import WHOLE, originals
-from streams.decoders.columns import Columns, read
+from streams.decoders.columns import Columns
+from streams.decoders.reader import read
+from streams.decoders.texts import Texts
 from streams.packing import Rows, cut, groups_of
 
 
@@ -70,8 +70,8 @@ class Prepared(NamedTuple):
 
 def prepare(raw: Raw, network: str, decoder: Decoder, lane_partitions: int, rows_max: int) -> Prepared:
     """Decode, check, and pack by raw partition and by the actor's lane partition."""
-    columns = read(decoder.decode, raw.values, raw.headers, raw.arrival_ms)
-    counts: dict[int, Counter[str]] = {int(partition): Counter() for partition in np.unique(raw.partition)}
+    columns = read(decoder.decode, raw.values, raw.headers, raw.arrival_ms, decoder.read_plain)
+    counts: dict[int, Counter[str]] = {partition: Counter() for partition in present(raw.partition)}
     letters = _letters(raw, columns, counts)
     _count(counts, "read", raw.partition[columns.record])
     progress = _progress(raw, columns)
@@ -87,7 +87,7 @@ def prepare(raw: Raw, network: str, decoder: Decoder, lane_partitions: int, rows
         _address_to_themselves(columns, np.flatnonzero(retractions))
     else:
         _count(counts, "passed", from_partition)
-    if not columns.ids:
+    if not len(columns.kind):
         return Prepared([], letters, counts, progress)
     rows, lane = _rows(raw, columns, network, lane_partitions)
     group = from_partition * lane_partitions + lane
@@ -98,13 +98,13 @@ def prepare(raw: Raw, network: str, decoder: Decoder, lane_partitions: int, rows
 
 def _progress(raw: Raw, columns: Columns) -> dict[int, Progress]:
     """Return how far each raw partition has come; heartbeats, which have no rows, are looked at one by one."""
-    progress = {partition: Progress() for partition in np.unique(raw.partition).tolist()}
+    progress = {partition: Progress() for partition in present(raw.partition)}
     from_partition = raw.partition[columns.record]
     for partition, theirs in progress.items():
         theirs.arrival_ms = int(raw.arrival_ms[raw.partition == partition].max())
         theirs.time_ms = int(columns.time_ms[from_partition == partition].max(initial=0))
     for row in np.flatnonzero(columns.kind == HEARTBEAT_CODE).tolist():
-        source = columns.sources[row]
+        source = columns.sources.names[columns.sources.number[row]].decode()
         if source:
             heartbeats = progress[int(from_partition[row])].heartbeats_ms
             heartbeats[source] = max(int(columns.time_ms[row]), heartbeats.get(source, 0))
@@ -113,52 +113,45 @@ def _progress(raw: Raw, columns: Columns) -> dict[int, Progress]:
 
 def _address_to_themselves(columns: Columns, rows: NDArray[np.intp]) -> None:
     """Give retractions their own actor as target: whom the event credited is known where it was valued."""
-    for row in rows.tolist():
-        columns.targets[row] = columns.actors[row]
+    actors, targets = columns.actors, columns.targets
+    number = targets.number.copy()
+    number[rows] = len(targets.names) + actors.number[rows]
+    columns.targets = Texts([*targets.names, *actors.names], number, np.append(targets.hashes, actors.hashes))
 
 
 def _rows(raw: Raw, columns: Columns, network: str, lane_partitions: int) -> tuple[Rows, NDArray[np.int64]]:
     """Return interactions and retractions as rows, and the lane partition of each."""
-    actors, actor = _numbered(columns.actors)
-    targets, target = _numbered(columns.targets)
-    labels, label = _labels(columns.sources)
-    hashes = user_hashes(actors)
+    actors, targets, sources = columns.actors, columns.targets, columns.sources
     same = np.empty(0, np.uint32)
     rows = Rows(
         INTERACTIONS,
         [network],
-        labels,
-        actors,
-        targets,
+        [name.decode() for name in sources.names],
+        actors.names,
+        targets.names,
         {
-            "actor": actor,
+            "actor": actors.number,
             "actor_account": same,
-            "target": target,
+            "target": targets.number,
             "target_account": same,
-            "network": np.zeros(len(actor), np.uint8),
+            "network": np.zeros(len(columns.kind), np.uint8),
             "kind": columns.kind,
-            "label": label,
+            "label": sources.number,
             "time": columns.time_ms,
             "arrival": raw.arrival_ms[columns.record],
-            "event_hash": event_hashes(network, hashes[actor], columns.ids),
+            "event_hash": event_hashes(network, actors.hashes[actors.number], columns.id_hash),
         },
     )
-    return rows, (hashes % np.uint64(lane_partitions)).astype(np.int64)[actor]
+    return rows, (actors.hashes % np.uint64(lane_partitions)).astype(np.int64)[actors.number]
 
 
-def _numbered(names: list[str]) -> tuple[list[bytes], NDArray[np.uint32]]:
-    """Return the distinct names as bytes, and each row's number among them; in one pass, by first appearance."""
-    number: defaultdict[str, int] = defaultdict(count().__next__)
-    numbers = np.fromiter(map(number.__getitem__, names), np.uint32, len(names))
-    return [name.encode() for name in number], numbers
+def present(partitions: NDArray[np.int64]) -> list[int]:
+    """Return the distinct partitions, ascending.
 
-
-def _labels(sources: list[str | None]) -> tuple[list[str], NDArray[np.uint32]]:
-    names = list(dict.fromkeys(sources))
-    if len(names) == 1:
-        return [names[0] or ""], np.zeros(len(sources), np.uint32)
-    number = {name: at for at, name in enumerate(names)}
-    return [name or "" for name in names], np.fromiter(map(number.__getitem__, sources), np.uint32, len(sources))
+    >>> present(np.array([3, 1, 3]))
+    [1, 3]
+    """
+    return np.flatnonzero(np.bincount(partitions)).tolist()
 
 
 def _letters(raw: Raw, columns: Columns, counts: dict[int, Counter[str]]) -> list[Letter]:

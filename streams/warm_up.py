@@ -1,11 +1,16 @@
 """Load every kernel before the first record comes, so that it does not wait for seconds."""
 
+from collections.abc import Iterable
+
 import numpy as np
 
+from schemas.interaction import Interaction, encode
 from schemas.packed import COLUMNS, INTERACTIONS, Record, decode
 from scorer.model import Model
 from scorer.target_state import published_scores
+from streams.decoders import Decoder
 from streams.forgotten import Forgotten
+from streams.ingest_batch import Raw, prepare
 from streams.ledger import Ledger, LedgerLimits, LedgerState
 from streams.packing import cut, groups_of
 from streams.publish import changes
@@ -13,7 +18,15 @@ from streams.stages import actors, targets
 from streams.task_state import TaskState
 
 
-def load_kernels(model: Model) -> None:
+def load_decoders(decoders: Iterable[Decoder]) -> None:
+    """Let formats read one event and pack it."""
+    event = encode(Interaction(kind="share", time=0, id="event", actor="actor", target="target"))
+    nothing = np.zeros(1, np.int64)
+    for format_ in decoders:
+        prepare(Raw("", [event], [None], nothing, nothing, nothing), "network", format_, 1, 1)
+
+
+def load_stages(model: Model) -> None:
     """Send one interaction through both stages and the ledger, in memory."""
     columns = {name: np.zeros(1, kind) for name, kind in COLUMNS[INTERACTIONS].items()}
     columns["actor_account"] = columns["target_account"] = np.empty(0, np.uint16)

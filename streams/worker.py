@@ -29,7 +29,7 @@ from streams.queries import routes
 from streams.settings import HttpSettings, KafkaSettings, LaneSettings, NetworkSettings, WorkerSettings
 from streams.task_state import ACTORS, TARGETS
 from streams.transport import App, Process, make_transport
-from streams.warm_up import load_kernels
+from streams.warm_up import load_stages
 from streams.worker_status import WorkerStatus
 
 _BUFFERED_BATCHES_MAX: Final = 2
@@ -124,7 +124,7 @@ class Worker:
         """Work until told to stop; SIGTERM finishes the batch in hand, commits and leaves."""
         # Faust names the loggers of its services after the module that subclasses them.
         logging.getLogger(App.__module__).setLevel(logging.getLogger("faust").level)
-        load_kernels(self.shared.model)
+        load_stages(self.shared.model)
         set_up_garbage_collection()
         status = self._status
         self._server.start(

@@ -9,6 +9,7 @@ from pkgutil import iter_modules
 from typing import NamedTuple, cast
 
 from streams.decoders.batch import Decode
+from streams.decoders.reader import ReadPlain
 
 
 class Decoder(NamedTuple):
@@ -17,6 +18,8 @@ class Decoder(NamedTuple):
     name: str
     decode: Decode
     needs_headers: bool
+    read_plain: ReadPlain | None
+    """A fast way for records that are written plainly, where the format has one."""
 
 
 def decoder_names() -> list[str]:
@@ -39,4 +42,4 @@ def decoder(name: str) -> Decoder:
         message = f"no decoder for the format {name!r}; there are: {', '.join(decoder_names())}"
         raise LookupError(message)
     module = import_module(f"{__name__}.{name}")
-    return Decoder(name, cast("Decode", module.decode), module.NEEDS_HEADERS)
+    return Decoder(name, cast("Decode", module.decode), module.NEEDS_HEADERS, getattr(module, "read_plain", None))

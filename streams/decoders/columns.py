@@ -1,252 +1,73 @@
-"""From decoded interactions to columns, with the checks that all formats share.
-
-The valid case is cheap: a few passes over each column that run in C. Only what a pass finds suspicious is looked at
-row by row.
-"""
-
-from collections.abc import Sequence
-from typing import Final
+"""Interactions that were taken in, by column."""
 
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.dead_letter import Reason
-from schemas.interaction import CODES, REQUIRED, Interaction
-from schemas.limits import (
-    ID_BYTES_MAX,
-    OBJECT_BYTES_MAX,
-    RECORD_BYTES_MAX,
-    SOURCE_BYTES_MAX,
-    TIME_AHEAD_MS_MAX,
-    TIME_MS_MAX,
-    TIME_MS_MIN,
-    USER_BYTES_MAX,
-)
-from schemas.times import format_ms, parse_many_ms, parse_ms
-from streams.decoders.batch import WHOLE, Batch, Decode, Headers, Rejection
-
-_UTF8_BYTES_MAX: Final = 4
-_UNKNOWN: Final = 253
-_FIRST_PRINTABLE: Final = " "
-_NEVER: Final = TIME_MS_MIN - 1
-
-_EXEMPT: Final = {
-    name: frozenset(code for kind, code in CODES.items() if name not in REQUIRED[kind])
-    for name in ("id", "actor", "target")
-}
+from streams.decoders.batch import Rejection
+from streams.decoders.texts import Texts, joined
 
 
 class Columns:
     """Accepted interactions by column, all of one length, and everything that was rejected on the way."""
 
-    __slots__ = ("actors", "ids", "index", "kind", "record", "rejected", "sources", "targets", "time_ms")
+    __slots__ = ("actors", "id_hash", "index", "kind", "record", "rejected", "sources", "targets", "time_ms")
 
-    def __init__(self, batch: Batch) -> None:
-        events = batch.events
-        self.record: NDArray[np.int32] = batch.record
+    def __init__(
+        self,
+        record: NDArray[np.int32],
+        index: NDArray[np.int32],
+        kind: NDArray[np.uint8],
+        time_ms: NDArray[np.int64],
+        id_hash: NDArray[np.uint64],
+        texts: tuple[Texts, Texts, Texts],
+        rejected: list[Rejection],
+    ) -> None:
+        """Put columns together; `texts` are those of actors, targets and sources."""
+        self.record = record
         """The record that each came from."""
-        self.index: NDArray[np.int32] = batch.index
+        self.index = index
         """Its place in that record's array, or `WHOLE`."""
-        self.kind: NDArray[np.uint8] = _kinds([event.kind for event in events])
+        self.kind = kind
         """Codes of `schemas.interaction.CODES`."""
-        self.ids = [event.id for event in events]
-        self.actors = [event.actor for event in events]
-        self.targets = [event.target for event in events]
-        """Empty where the kind has none."""
-        self.sources = [event.source for event in events]
-        self.time_ms: NDArray[np.int64] = np.empty(0, np.int64)
-        self.rejected = batch.rejected
+        self.time_ms = time_ms
+        self.id_hash = id_hash
+        """`schemas.users.user_hash` of each event's id."""
+        self.actors, self.targets, self.sources = texts
+        """Targets and sources are empty where there is none."""
+        self.rejected = rejected
 
     def keep(self, wanted: NDArray[np.bool_]) -> None:
         """Drop every row that is not wanted."""
-        rows = np.flatnonzero(wanted)
+        self._take(np.flatnonzero(wanted))
+
+    def _take(self, rows: NDArray[np.intp]) -> None:
         self.record, self.index = self.record[rows], self.index[rows]
-        self.kind, self.time_ms = self.kind[rows], self.time_ms[rows]
-        chosen = rows.tolist()
-        self.ids = [self.ids[row] for row in chosen]
-        self.actors = [self.actors[row] for row in chosen]
-        self.targets = [self.targets[row] for row in chosen]
-        self.sources = [self.sources[row] for row in chosen]
+        self.kind, self.time_ms, self.id_hash = self.kind[rows], self.time_ms[rows], self.id_hash[rows]
+        self.actors, self.targets, self.sources = (
+            texts._replace(number=texts.number[rows]) for texts in (self.actors, self.targets, self.sources)
+        )
 
+    def merged(self, others: "Columns") -> "Columns":
+        """Return these and the events of other records of the batch, in the order of the records."""
+        both = Columns(
+            np.concatenate([self.record, others.record]),
+            np.concatenate([self.index, others.index]),
+            np.concatenate([self.kind, others.kind]),
+            np.concatenate([self.time_ms, others.time_ms]),
+            np.concatenate([self.id_hash, others.id_hash]),
+            (
+                joined(self.actors, others.actors),
+                joined(self.targets, others.targets),
+                joined(self.sources, others.sources),
+            ),
+            self.rejected + others.rejected,
+        )
+        both._take(np.argsort(both.record, kind="stable"))
+        return both
 
-def _kinds(kinds: list[str]) -> NDArray[np.uint8]:
-    try:
-        codes = bytes(map(CODES.__getitem__, kinds))
-    except KeyError:
-        codes = bytes([CODES.get(kind, _UNKNOWN) for kind in kinds])
-    return np.frombuffer(codes, np.uint8)
-
-
-def read(
-    decode: Decode,
-    values: Sequence[bytes | None],
-    headers: Sequence[Headers] | None,
-    arrival_ms: NDArray[np.int64],
-) -> Columns:
-    """Decode a batch of records, check every interaction, and lay the good ones out by column.
-
-    `arrival_ms` is int64[records]. Nothing is lost: every event is in a column or in `rejected`, and so is every
-    record without events.
-
-    >>> from streams.decoders.native import decode
-    >>> values = [b'{"id":"7","kind":"share","actor":"a","target":"b","time":"1970-01-01T00:00:05Z"}', b"{}", None]
-    >>> columns = read(decode, values, None, np.full(3, 6_000))
-    >>> columns.ids, columns.kind.tolist(), columns.time_ms.tolist()
-    (['7'], [0], [5000])
-    >>> [(bad.record, bad.reason) for bad in columns.rejected]
-    [(1, 'missing_field'), (2, 'broken_json')]
-    """
-    unread = _unreadable(values)
-    if unread:
-        return _read_others(decode, values, headers, arrival_ms, unread)
-    batch = decode(values, headers)  # type: ignore[arg-type]
-    columns = Columns(batch)
-    bad = _Bad()
-    columns.time_ms = _times([event.time for event in batch.events], bad)
-    _check(columns, batch.events, arrival_ms, bad)
-    if bad.found:
-        wanted = np.ones(len(batch.events), np.bool_)
-        for row, (reason, detail) in sorted(bad.found.items()):
-            wanted[row] = False
-            columns.rejected.append(Rejection(int(columns.record[row]), int(columns.index[row]), reason, detail))
-        columns.keep(wanted)
-    return columns
-
-
-def _unreadable(values: Sequence[bytes | None]) -> list[Rejection]:
-    try:
-        if max(map(len, values), default=0) <= RECORD_BYTES_MAX:  # type: ignore[arg-type]
-            return []
-    except TypeError:
-        pass  # A record without a value.
-    unread = []
-    for record, value in enumerate(values):
-        if value is None:
-            unread.append(Rejection(record, WHOLE, "broken_json", "the record has no value"))
-        elif len(value) > RECORD_BYTES_MAX:
-            detail = f"{len(value)} bytes, at most {RECORD_BYTES_MAX}"
-            unread.append(Rejection(record, WHOLE, "record_too_large", detail))
-    return unread
-
-
-def _read_others(
-    decode: Decode,
-    values: Sequence[bytes | None],
-    headers: Sequence[Headers] | None,
-    arrival_ms: NDArray[np.int64],
-    unread: list[Rejection],
-) -> Columns:
-    skipped = {rejection.record for rejection in unread}
-    others = [record for record in range(len(values)) if record not in skipped]
-    columns = read(
-        decode,
-        [values[record] for record in others],
-        None if headers is None else [headers[record] for record in others],
-        arrival_ms[others],
-    )
-    columns.record = np.asarray(others, np.int32)[columns.record]
-    columns.rejected = [
-        Rejection(others[found.record], found.index, found.reason, found.detail) for found in columns.rejected
-    ] + unread
-    return columns
-
-
-class _Bad:
-    """The first reason found against each row."""
-
-    __slots__ = ("found",)
-
-    def __init__(self) -> None:
-        self.found: dict[int, tuple[Reason, str]] = {}
-
-    def add(self, row: int, reason: Reason, detail: str) -> None:
-        self.found.setdefault(row, (reason, detail))
-
-
-def _times(times: list[int | str], bad: _Bad) -> NDArray[np.int64]:
-    types = set(map(type, times))
-    try:
-        if types <= {int}:
-            return np.fromiter(times, np.int64, len(times))
-        if types == {str}:
-            return parse_many_ms(times)  # type: ignore[arg-type]
-    except (ValueError, OverflowError):
-        pass
-    return np.fromiter((_time(row, time, bad) for row, time in enumerate(times)), np.int64, len(times))
-
-
-def _time(row: int, time: int | str, bad: _Bad) -> int:
-    try:
-        time_ms = parse_ms(time) if isinstance(time, str) else time
-    except ValueError as error:
-        bad.add(row, "time_invalid", f"{str(time)[:40]!r}: {error}")
-        return TIME_MS_MIN
-    return time_ms if TIME_MS_MIN <= time_ms < TIME_MS_MAX else _NEVER
-
-
-def _check(columns: Columns, events: list[Interaction], arrival_ms: NDArray[np.int64], bad: _Bad) -> None:
-    if not events:
-        return
-    for row in np.flatnonzero(columns.kind == _UNKNOWN).tolist():
-        bad.add(row, "unknown_kind", f"kind {events[row].kind[:40]!r}")
-    _check_texts(columns, bad)
-    _check_optional("object_too_long", [event.object for event in events], OBJECT_BYTES_MAX, bad)
-    _check_optional("source_too_long", columns.sources, SOURCE_BYTES_MAX, bad)
-    _check_times(columns.time_ms, arrival_ms[columns.record], bad)
-
-
-def _check_texts(columns: Columns, bad: _Bad) -> None:
-    _check_text("id", columns.ids, columns.kind, bad)
-    for name, column in (("actor", columns.actors), ("target", columns.targets)):
-        _check_text(name, column, columns.kind, bad)
-        for row in _with_control_characters(column):
-            bad.add(row, "control_character", f"{name} {column[row][:40]!r}")
-
-
-def _check_text(name: str, column: list[str], kind: NDArray[np.uint8], bad: _Bad) -> None:
-    if not all(column):
-        lengths = np.fromiter(map(len, column), np.int64, len(column))
-        for row in np.flatnonzero(lengths == 0).tolist():
-            if int(kind[row]) not in _EXEMPT[name]:
-                bad.add(row, "missing_field", f"`{name}` is absent or empty")
-    bytes_max, reason = _LIMITS[name]
-    for row in _longer_than(column, bytes_max):
-        bad.add(row, reason, f"`{name}` has {len(column[row].encode())} bytes, at most {bytes_max}")
-
-
-_LIMITS: Final[dict[str, tuple[int, Reason]]] = {
-    "id": (ID_BYTES_MAX, "id_too_long"),
-    "actor": (USER_BYTES_MAX, "user_too_long"),
-    "target": (USER_BYTES_MAX, "user_too_long"),
-}
-
-
-def _check_optional(reason: Reason, column: list[str | None], bytes_max: int, bad: _Bad) -> None:
-    if not any(column):
-        return
-    present = [text for text in column if text]
-    if _longer_than(present, bytes_max):
-        for row in _longer_than([text or "" for text in column], bytes_max):
-            bad.add(row, reason, f"more than {bytes_max} bytes")
-
-
-def _longer_than(column: list[str], bytes_max: int) -> list[int]:
-    longest = max(map(len, column), default=0)
-    if longest <= bytes_max and (longest * _UTF8_BYTES_MAX <= bytes_max or "".join(column).isascii()):
-        return []
-    return [row for row, text in enumerate(column) if len(text.encode()) > bytes_max]
-
-
-def _with_control_characters(column: list[str]) -> list[int]:
-    raw = np.frombuffer("".join(column).encode(), np.uint8)
-    if not raw.size or raw.min() >= ord(_FIRST_PRINTABLE):
-        return []
-    return [row for row, text in enumerate(column) if text and min(text) < _FIRST_PRINTABLE]
-
-
-def _check_times(time_ms: NDArray[np.int64], arrival_ms: NDArray[np.int64], bad: _Bad) -> None:
-    for row in np.flatnonzero((time_ms < TIME_MS_MIN) | (time_ms >= TIME_MS_MAX)).tolist():
-        bad.add(row, "time_invalid", "the time is outside 1970 to 2099, in milliseconds")
-    for row in np.flatnonzero((time_ms > arrival_ms + TIME_AHEAD_MS_MAX) & (time_ms < TIME_MS_MAX)).tolist():
-        detail = f"time {format_ms(int(time_ms[row]))}, arrived {format_ms(int(arrival_ms[row]))}"
-        bad.add(row, "time_in_future", detail)
+    def of_records(self, records: NDArray[np.intp]) -> None:
+        """Say that the records are these of a larger batch."""
+        self.record = records.astype(np.int32)[self.record]
+        self.rejected = [
+            Rejection(int(records[found.record]), found.index, found.reason, found.detail) for found in self.rejected
+        ]

@@ -1,7 +1,7 @@
 """The project's own format: JSON as `schemas.interaction` describes it, one event a record or an array of events.
 
 Records are decoded one by one, although all of a batch in one call would be possible: joined texts let a broken
-record borrow from its neighbours, and it was not faster.
+record borrow from its neighbours, and it was not faster. What is written plainly never comes here: `read_plain`.
 """
 
 from collections.abc import Sequence
@@ -14,6 +14,9 @@ from schemas.interaction import CODES, Interaction
 from schemas.limits import ARRAY_EVENTS_MAX
 from streams.decoders.batch import WHOLE, Batch, Headers, RejectedError
 from streams.decoders.nesting import SHORT_BYTES, require_shallow
+from streams.decoders.plain import read_plain
+
+__all__ = ["NEEDS_HEADERS", "decode", "read_plain"]
 
 NEEDS_HEADERS: Final = False
 

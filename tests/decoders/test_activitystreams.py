@@ -8,7 +8,7 @@ from schemas.interaction import Interaction
 from schemas.limits import RECIPIENTS_MAX
 from streams.decoders.activitystreams import decode
 from streams.decoders.batch import WHOLE, Batch
-from streams.decoders.columns import read
+from streams.decoders.reader import read
 
 PUBLIC = "https://www.w3.org/ns/activitystreams#Public"
 ANN, BOB, CAT, DAN = (f"https://social.example/users/{name}" for name in ("ann", "bob", "cat", "dan"))

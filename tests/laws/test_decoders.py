@@ -15,7 +15,7 @@ from schemas.limits import ARRAY_EVENTS_MAX, TIME_MS_MAX
 from schemas.times import format_ms
 from streams.decoders import Decoder, decoder, decoder_names
 from streams.decoders.batch import WHOLE, Batch, Headers, originals
-from streams.decoders.columns import read
+from streams.decoders.reader import read
 
 Record = tuple[bytes, Headers]
 
@@ -210,7 +210,7 @@ def test_columns_and_rejections_hold_every_event_that_was_decoded(format_: Decod
     batch = decode(format_, records)
     values, headers = [value for value, _ in records], [headers for _, headers in records]
     columns = read(format_.decode, values, headers, np.full(len(records), TIME_MS_MAX))
-    assert len(columns.ids) + len(columns.rejected) == len(batch.events) + len(batch.rejected)
+    assert len(columns.kind) + len(columns.rejected) == len(batch.events) + len(batch.rejected)
     assert len(originals(columns.rejected, values)) == len(columns.rejected)
 
 

@@ -22,7 +22,7 @@ from streams.control import RawCommand, decide
 from streams.control_secrets import ControlKey, ControlSecrets
 from streams.decoders import decoder
 from streams.decoders.batch import Headers
-from streams.decoders.columns import read
+from streams.decoders.reader import read
 from streams.settings import IngestSettings, LaneSettings, WorkerSettings
 from streams.task_state import TaskState, TaskStateError
 

@@ -61,7 +61,7 @@ class Credit(NamedTuple):
 
 def _identity(network: str, actor: str, name: str) -> int:
     hashes = np.array([user_hash(actor.encode())], np.uint64)
-    return int(event_hashes(network, hashes, [name])[0])
+    return int(event_hashes(network, hashes, np.array([user_hash(name.encode())], np.uint64))[0])
 
 
 def _tasks(world: World) -> dict[int, tuple[Task, Store]]:

@@ -12,7 +12,7 @@ import structlog
 from scorer.model import Model
 from streams.errors import CloutError
 from streams.metrics import WorkerMetrics
-from streams.warm_up import load_kernels
+from streams.warm_up import load_stages
 from tests.simulator.checks import wrong
 from tests.simulator.script import NETWORKS, PARTITIONS_MAX, Script
 from tests.simulator.workers import WrongError
@@ -49,7 +49,7 @@ def _quiet() -> Iterator[None]:
 def _prepared() -> tuple[Model, WorkerMetrics]:
     """Load what all runs of this process share."""
     model = Model()
-    load_kernels(model)
+    load_stages(model)
     return model, WorkerMetrics(NETWORKS, PARTITIONS_MAX)
 
 

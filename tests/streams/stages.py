@@ -137,7 +137,9 @@ def record_of(acts: Sequence[Act], arrival_ms: int) -> Record:
     actors_ = sorted({act.actor.encode() for act in acts})
     aims = [act.target.encode() if isinstance(act, Event) else act.actor.encode() for act in acts]
     targets_ = sorted(set(aims))
-    hashes = [event_hashes(act.network, user_hashes([act.actor.encode()]), [act.id])[0] for act in acts]
+    hashes = [
+        event_hashes(act.network, user_hashes([act.actor.encode()]), user_hashes([act.id.encode()]))[0] for act in acts
+    ]
     columns: dict[str, NDArray[Any]] = {
         "actor": np.array([actors_.index(act.actor.encode()) for act in acts], np.uint16),
         "actor_account": np.empty(0, np.uint16),

@@ -74,7 +74,7 @@ def test_a_retraction_is_a_row_after_what_it_takes_back_with_the_hash_of_that() 
     ).lane
     rows = decode(record.value)
     assert rows.columns["kind"].tolist() == [CODES["share"], RETRACT_CODE, CODES["follow"]]
-    [expected] = event_hashes("net", user_hashes([b"a:1"]), ["one"]).tolist()
+    [expected] = event_hashes("net", user_hashes([b"a:1"]), user_hashes([b"one"])).tolist()
     assert rows.columns["event_hash"].tolist() == [expected] * 3
     assert [rows.targets[at] for at in rows.columns["target"].tolist()] == [b"t:1", b"a:1", b"t:1"]
 
