@@ -18,6 +18,7 @@ from scorer.model import Model
 from scorer.target_state import decode_targets, encode_targets, published_scores
 from scorer.targets import fold_targets, publish, score_targets
 from scorer.timers import NO_CLOCK, evaluation_times, reschedule
+from streams.population_state import PopulationState
 
 EVENTS = 50_000
 ROUNDS = 8
@@ -63,6 +64,7 @@ def run(draw: Callable[[], Ints], costs: Costs, *, rounds: int) -> None:
     actors: dict[int, bytes] = {}
     targets: dict[int, bytes] = {}
     clocks = np.full(NETWORKS, NO_CLOCK)
+    population = PopulationState()
     for number in range(rounds):
         keys, index = np.unique(draw(), return_inverse=True)
         users, credited = np.unique(draw(), return_inverse=True)
@@ -114,6 +116,8 @@ def run(draw: Callable[[], Ints], costs: Costs, *, rounds: int) -> None:
             published = publish(heads, entries, scored)
         with costs.of("due times, a user", len(rows)):
             reschedule(heads, entries, scored.times, parameters)
+        with costs.of("population, a row", EVENTS):
+            population.follow(NETWORKS, (heads_before, entries_before), (heads, entries))
         batch = Batch(
             heads_before=heads_before,
             entries_before=entries_before,

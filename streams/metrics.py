@@ -16,11 +16,13 @@ from prometheus_client.core import HistogramMetricFamily
 from prometheus_client.registry import Collector
 
 from schemas.change import Cause
+from schemas.population import STEPS_POINTS
 from scorer.laws import LAWS
 from streams.clock_status import furthest_ms
 from streams.clocks import Inputs, inputs_waited_for
 from streams.feed_position import COMMAND_OUTCOMES, CONTROL
 from streams.feed_position import COUNTERS as FEED_OUTCOMES
+from streams.population_state import PopulationState
 from streams.settings import NetworkSettings
 from streams.task_state import COUNTERS, LANES, TaskState
 
@@ -182,6 +184,38 @@ class _ShownClocks:
     held_by: dict[str, str] = field(default_factory=dict)
 
 
+class PopulationGauges:
+    """The users of each partition, and how many have fallen."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        """Register; nothing is shown yet."""
+        self._users = Gauge("clout_users", "Users who have a score.", ("partition",), registry=registry)
+        self._fallen = Gauge(
+            "clout_users_fallen",
+            "Users who stand so many points or more below their score when this hour of event time began.",
+            ("partition", "points"),
+            registry=registry,
+        )
+        self._shown: dict[int, PopulationState] = {}
+
+    def show(self, partition: int, population: PopulationState) -> None:
+        """Show a partition's numbers; what is shown already costs no more than to compare it."""
+        if self._shown.get(partition) == population:
+            return
+        self._users.labels(str(partition)).set(population.users)
+        for points, users in zip(STEPS_POINTS, population.shift.counts, strict=False):
+            self._fallen.labels(str(partition), str(points)).set(users)
+        # A task never changes the numbers of a state that it has committed.
+        self._shown[partition] = population
+
+    def remove(self, partition: int) -> None:
+        """Show nothing of a partition that is not here."""
+        if self._shown.pop(partition, None) is not None:
+            self._users.remove(str(partition))
+            for points in STEPS_POINTS:
+                self._fallen.remove(str(partition), str(points))
+
+
 class WorkerMetrics:
     """What the score role counts."""
 
@@ -243,6 +277,7 @@ class WorkerMetrics:
             for state in PARTITION_STATES:
                 self.partition_state.labels(partition, state)
         self.clocks = ClockGauges(registry)
+        self.population = PopulationGauges(registry)
         self.lost = Counter(
             "clout_task_losses", "Commits that failed for good, after which a task began again.", registry=registry
         )
@@ -273,3 +308,4 @@ class WorkerMetrics:
             self.partition_state.labels(str(partition), name).set(float(name == state))
         if state not in {"running", "stopped"}:
             self.clocks.remove(partition)
+            self.population.remove(partition)

@@ -55,6 +55,8 @@ class Shared:
     connect: Connect = KAFKA
     open_store: Callable[[Path, Cache], Store] = Store
     """How clients and stores are made; a simulation has its own."""
+    address: str = ""
+    """HOST:PORT where the worker answers questions about its users."""
 
     def new_state(self) -> TaskState:
         """Return the record of a task that has done nothing yet."""
@@ -116,6 +118,9 @@ def _open(
             store.close()
             return None
         state = _load(shared, partition, store)
+        if not _count_users(state, store, stop):
+            store.close()
+            return None
         ledger = Ledger(state.ledger, store.scan("ledger"), store.ledger_block)
         forgotten = _forgotten(shared, partition, state, store)
         for lane, topic in ((ACTORS, shared.names.actors_lane), (TARGETS, shared.names.targets_lane)):
@@ -188,6 +193,14 @@ def _load(shared: Shared, partition: int, store: Store) -> TaskState:
             hint="set [model] back, or give the changed model a name of its own (model.name)",
         )
     return state
+
+
+def _count_users(state: TaskState, store: Store, stop: threading.Event) -> bool:
+    """Count all users if the record is of before they were counted; return whether nobody stopped it."""
+    if state.population.counted:
+        return True
+    state.population.move_to(state.clocks)
+    return state.population.count_all(len(state.networks), store.scan_targets, stop.is_set)
 
 
 def _forgotten(shared: Shared, partition: int, state: TaskState, store: Store) -> Forgotten:

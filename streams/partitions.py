@@ -197,6 +197,7 @@ class Partitions:
         self._show(partition, "running")
         # A clock that is held may not move for long: it is shown before the first commit.
         metrics.clocks.show(partition, task.state, self.shared.networks)
+        metrics.population.show(partition, task.state.population)
         _log.info(
             "partition ready",
             partition=partition,
@@ -262,7 +263,7 @@ class Partitions:
                     rows_max=settings.batch_rows_max,
                     own_in_flight_max=settings.own_records_in_flight_max,
                 )
-                if (batch or task.has_due) and not await self._commit(task, batch):
+                if (batch or task.has_work) and not await self._commit(task, batch):
                     return
             self._flow.let_go(partition, intake.rows)
             for accepted in batch:
@@ -271,7 +272,7 @@ class Partitions:
             interval = max(shortest, min(took, _COMMIT_INTERVAL_SECONDS_MAX))
             if task.behind_seconds > _BEHIND_SECONDS:
                 interval = max(interval, _COMMIT_INTERVAL_BEHIND_SECONDS)
-            if not batch and not task.has_due:
+            if not batch and not task.has_work:
                 self._arrived[partition].clear()
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._arrived[partition].wait(), _IDLE_SECONDS)

@@ -10,7 +10,7 @@ import numpy as np
 import structlog
 from confluent_kafka import KafkaException, Producer
 
-from schemas.change import CAUSES, Headers
+from schemas.change import Headers
 from schemas.packed import CLOCKS, COMMANDS, TICKS, PackedError, Record, Stamp, decode, decode_key, encode_key
 from scorer.laws import audit
 from scorer.target_state import published_scores
@@ -19,6 +19,7 @@ from streams.intake import Accepted, Intake
 from streams.ledger import Entered, LedgerLimits, LedgerState
 from streams.opening import Opened, Shared, open_partition
 from streams.packing import cut, groups_of
+from streams.population import Pace, next_population
 from streams.publish import NO_CHANGES, Changes, changes
 from streams.stages import actors as actors_stage
 from streams.stages import clocks, commands
@@ -67,6 +68,8 @@ class Proposal:
     """Rows of the due times, which are in the local copy alone."""
     erased_timers: list[Row] = field(default_factory=list)
     """Those of them that commands wrote."""
+    population: bytes | None = None
+    """The users in numbers, where it is time to tell them."""
 
 
 class Task:
@@ -86,6 +89,7 @@ class Task:
         """Age of the newest event of the last batch, from its arrival at Kafka to its commit here."""
         self._opened: Opened | None = None
         self._changelog_end = -1
+        self._pace = Pace(shared.clock)
         self.parameters = shared.model.parameters
         self._changes_source = f"/{shared.names.app_id}/{shared.model.name}".encode()
 
@@ -99,6 +103,11 @@ class Task:
         """Whether there may be users whose time has come, for a batch without any record."""
         return self._opened is not None and self._opened.timers.pending
 
+    @property
+    def has_work(self) -> bool:
+        """Whether there is something to do without any record: users whose time has come, or numbers to tell."""
+        return self.has_due or (self._opened is not None and self._pace.is_due())
+
     def open(self) -> int | None:
         """Open the partition; return the records restored, or None when `stop_restore` was set meanwhile.
 
@@ -109,6 +118,7 @@ class Task:
         if opened is None:
             return None
         self._opened, self.state, self._changelog_end = opened, opened.state, opened.changelog_end
+        self._pace = Pace(self.shared.clock)
         self._show_ledger()
         return opened.restored_records
 
@@ -131,11 +141,12 @@ class Task:
         """Turn accepted lane records into committed results. Runs in a thread.
 
         1. `batch` holds the records accepted, in the order of their lanes; none when it is for those whose time has
-           come.
+           come, or for numbers to tell.
         2. Read the states concerned.
-        3. Fold: targets first, then actors.
+        3. Fold: targets first, then actors; count the users as they are now.
         4. Audit the proposal against the laws; a violation raises and nothing is written.
-        5. One Kafka transaction: credits, changes, dead letters, changelog, the task's record last.
+        5. One Kafka transaction: credits, changes, dead letters, now and then the users in numbers, changelog, the
+           task's record last.
         6. One RocksDB write batch: the same rows, and the changelog offset reached.
         7. The caller acknowledges the records.
 
@@ -147,7 +158,7 @@ class Task:
         if opened is None:
             raise TaskLostError("the partition was closed")
         proposal = self._propose(batch, opened)
-        if not batch and not proposal.due:
+        if not batch and not proposal.due and proposal.population is None:
             opened.timers.committed([], [], {})
             return
         self._audit(proposal)
@@ -156,6 +167,7 @@ class Task:
         metrics.commit_seconds.observe(time.perf_counter() - begun)
         # Before the rows: who asks meanwhile must know every network that a row may have.
         before, self.state = self.state, proposal.state
+        self._pace.committed(told=proposal.population is not None, changed=_population_changed(before, self.state))
         local = Local(opened.changelog_topic_id, self._changelog_end, self.shared.clock())
         opened.store.write(proposal.rows, encode(proposal.state), local, proposal.timers)
         opened.timers.committed(proposal.due, proposal.timers, _by_code(proposal.state))
@@ -206,6 +218,8 @@ class Task:
             # After the credits of the batch: whoever hears of the time has all that came before it.
             value = clocks_value(moved)
             proposal.lane += [(partition, value) for partition in range(self.shared.partitions)]
+        if self._pace.is_due(changed=_population_changed(self.state, state), heard=bool(batch)):
+            proposal.population = next_population(state, self.partition, self.shared)
         return proposal
 
     def _hear(self, ticks: Sequence[Record], state: TaskState) -> dict[str, int]:
@@ -321,6 +335,8 @@ class Task:
                 produce(topic, change, user, partition=partition, headers=headers)
             for dead, why in proposal.dead:
                 producer.produce(names.lane_dead_letters, dead.value, dead.key, headers=self._letter(dead, why))
+            if proposal.population is not None:
+                producer.produce(names.population, proposal.population, str(partition).encode())
             rows = [{"key": key, "value": value} for key, value in proposal.rows.all()]
             if rows and producer.produce_batch(names.state, rows, partition=partition) != len(rows):
                 raise TaskLostError("the producer's queue did not take the whole changelog batch")
@@ -370,12 +386,11 @@ class Task:
         for lane, outcome_name in ((ACTORS, "credited"), (TARGETS, "applied")):
             rows = proposal.state.total(outcome_name) - before.total(outcome_name)
             metrics.rows.labels(lane).inc(rows)
-        metrics.changes.labels("forget").inc(proposal.changes.values.count(None))
-        causes = [] if outcome is None else np.bincount(outcome.causes).tolist()
-        for code, count in enumerate(causes):
-            metrics.changes.labels(CAUSES[code]).inc(count)
+        for cause, count in proposal.state.population.changes.items():
+            metrics.changes.labels(cause).inc(count - before.population.changes.get(cause, 0))
         self._show_ledger()
         metrics.clocks.show(self.partition, proposal.state, self.shared.networks)
+        metrics.population.show(self.partition, proposal.state.population)
         if outcome is not None and len(outcome.published.index):
             changed = np.zeros(len(outcome.users), np.bool_)
             changed[outcome.published.index] = True
@@ -388,6 +403,10 @@ class Task:
 def _by_code(state: TaskState) -> dict[int, int]:
     """Return the networks' clocks in ms, by their codes."""
     return {code: state.clocks[name] for code, name in enumerate(state.networks) if name in state.clocks}
+
+
+def _population_changed(before: TaskState, after: TaskState) -> bool:
+    return before.population != after.population
 
 
 def _newest(users: list[bytes], proposed: dict[bytes, bytes | None], store: Store) -> list[bytes | None]:

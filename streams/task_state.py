@@ -13,11 +13,13 @@ from schemas.limits import NETWORKS_MAX
 from schemas.packed import PackedError
 from streams.clocks import Inputs
 from streams.ledger import LedgerState
+from streams.population_state import PopulationState
 
-VERSION: Final = 3
-_VERSIONS_READ: Final = (1, 2, 3)
+VERSION: Final = 4
+_VERSIONS_READ: Final = (1, 2, 3, 4)
 """Version 1 knew no ledger: its events are not recognised when they come again, and cannot be taken back. Up to
-version 2 a clock was the largest event time seen in the partition; it stands until the watermark has passed it."""
+version 2 a clock was the largest event time seen in the partition; it stands until the watermark has passed it. Up to
+version 3 nobody counted users: they are counted when the partition opens."""
 
 ACTORS: Final = "actors"
 TARGETS: Final = "targets"
@@ -91,6 +93,7 @@ class TaskState(msgspec.Struct, kw_only=True):
     hash_key_mark: str = ""
     """Tells one hash key from another, without giving it away: who was forgotten is only known under their own."""
     ledger: LedgerState = msgspec.field(default_factory=LedgerState)
+    population: PopulationState = msgspec.field(default_factory=PopulationState)
 
     def copy(self) -> "TaskState":
         """Return an independent copy, for a proposal that may be dropped."""

@@ -63,6 +63,7 @@ class Worker:
         topics.require(kafka, topics.specification(names, lanes, dict(networks)))
         directory = data_dir / "state" / names.app_id / f"worker-{slot}"
         directory.mkdir(parents=True, exist_ok=True)
+        self._server = RoleServer(http, "score")
         self.shared = Shared(
             kafka=kafka,
             names=names,
@@ -74,11 +75,11 @@ class Worker:
             directory=directory,
             cache=Cache(settings.cache_bytes),
             metrics=WorkerMetrics(networks, lanes.partitions),
+            address=self._server.address,
         )
         self._lane_of = {names.actors_lane: ACTORS, names.targets_lane: TARGETS}
         self._flow = Flow(lambda: self._app.consumer, self._lane_of, _BUFFERED_BATCHES_MAX * settings.batch_rows_max)
         self._partitions = Partitions(self.shared, self._flow)
-        self._server = RoleServer(http, "score")
         self._status = WorkerStatus(self._partitions, self._lane_of, self._server.address, version)
         self._app = self._make_app()
 

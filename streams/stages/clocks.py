@@ -22,7 +22,7 @@ def hear_ticks(records: Sequence[Record], state: TaskState, networks: Mapping[st
 
 
 def take_clocks(told: Iterable[tuple[int, Record]], state: TaskState, tasks: int) -> None:
-    """Move the clocks of the targets stage in `state` by what tasks tell, as pairs of a task and its record."""
+    """Move the clocks of the targets stage, and its hour, by what tasks tell, as pairs of a task and its record."""
     networks = set()
     for task, record in told:
         for network, time_ms in clocks_of(record).items():
@@ -33,3 +33,4 @@ def take_clocks(told: Iterable[tuple[int, Record]], state: TaskState, tasks: int
         clock_ms = least(state.told_ms[network], tasks)
         if clock_ms is not None:
             state.clocks[network] = max(clock_ms, state.clocks.get(network, clock_ms))
+    state.population.move_to(state.clocks)

@@ -120,7 +120,9 @@ def obey_targets(
                 entry.epoch = command.epoch
                 row = None if command.user in targets else store.read_targets([command.user])[0]
                 if row is not None:
-                    head = decode_targets([row], len(state.networks)).heads[0]
+                    heads, entries_, _ = decode_targets([row], len(state.networks))
+                    state.population.follow(len(state.networks), (heads, entries_), None)
+                    head = heads[0]
                     timers += rows_of(stored_dues([row]), [command.user], None)
                     entry.sequence = int(head["sequence"])
                     targets[command.user] = None
@@ -136,6 +138,7 @@ def obey_targets(
                             reference=command.label,
                         )
                         changes = changes.followed_by(last)
+                        state.population.count_changes("forget", 1)
             row_ = forgotten.row(command.user, entry)
             forgotten.apply([row_])
             entries |= [row_]

@@ -29,7 +29,6 @@ from streams.timers import Due
 
 _INTERACTION = CAUSES.index("interaction")
 _DECAY = CAUSES.index("decay")
-_HOUR_MS = 3_600_000
 
 
 class Users(NamedTuple):
@@ -133,8 +132,9 @@ def fold(
     times = evaluation_times(entries, clocks)
     advance(heads, entries, times, np.flatnonzero(~credited), clocks, parameters)
     scored = score_targets(heads, entries, times, parameters)
-    published = publish(heads, entries, scored, _hour(clocks))
+    published = publish(heads, entries, scored, state.population.shift.hour)
     moved = reschedule(heads, entries, times, parameters)
+    state.population.follow(len(state.networks), (before.heads, before.entries), (heads, entries))
 
     _count_by(state, network[~batch.takes_back], "applied")
     _count_by(state, network[batch.takes_back], "adjusted")
@@ -144,6 +144,9 @@ def fold(
     # What others do adds: if the score is lower all the same, decay took more.
     fell = np.nan_to_num(published.score) * 10.0 < published.previous_tenths
     causes[fell & (causes == _INTERACTION)] = _DECAY
+    for cause, count in zip(CAUSES, np.bincount(causes, minlength=len(CAUSES)).tolist(), strict=True):
+        if count:
+            state.population.count_changes(cause, count)
     # Who had no score and lost all credits within the batch was never there.
     there = (heads["sequence"] > 0) | np.any(entries["events"] > 0, axis=1)
     rows: list[Row] = list(zip(users, encode_targets(heads, entries, contributors), strict=True))
@@ -261,12 +264,6 @@ def _without_forgotten(
         actor=batch.actor[counts],
         dropped=int(np.count_nonzero(~counts)),
     )
-
-
-def _hour(clocks: Ints) -> int:
-    """Return the hour of event time, since 1970, that the furthest clock is in; 0 before any is known."""
-    latest = int(clocks.max(initial=NO_CLOCK))
-    return 0 if latest == NO_CLOCK else latest // _HOUR_MS
 
 
 def _clocks(state: TaskState, clocks_ms: Mapping[str, int]) -> Ints:

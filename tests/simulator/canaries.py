@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 from confluent_kafka import TopicPartition
 
-from schemas.packed import ADJUSTMENTS, peek
+from schemas.packed import ADJUSTMENTS, COMMANDS, peek
 from streams.fingerprints import Fingerprints
 from streams.forgotten import Forgotten
 from streams.intake import Accepted, Intake, Verdict
@@ -116,6 +116,29 @@ class TwiceAdjustingTask(Task):
         super()._propose_actors(records, opened, proposal)
         again = [(at, value) for at, value in proposal.lane if peek(value).kind == ADJUSTMENTS]
         proposal.lane = [*proposal.lane, *again]
+
+
+class ForgottenCountTask(Task):
+    """A user who is forgotten goes on being counted."""
+
+    def _propose_targets(self, records: Any, sources: Any, opened: Any, proposal: Proposal) -> None:
+        before = proposal.state.copy().population
+        super()._propose_targets(records, sources, opened, proposal)
+        if records and records[0].kind == COMMANDS:
+            proposal.state.population.histograms = before.histograms
+            proposal.state.population.shift = before.shift
+
+
+class TwiceTellingTask(Task):
+    """The number of what is told about users is kept in memory, and not with the state."""
+
+    _told = 0
+
+    def _propose(self, batch: Any, opened: Any) -> Proposal:
+        self.state.population.sequence = self._told
+        proposal = super()._propose(batch, opened)
+        self._told = proposal.state.population.sequence
+        return proposal
 
 
 class HastyTask(Task):
@@ -300,6 +323,8 @@ CANARIES: Final = (
     ),
     Canary("a torn copy is taken for whole", Parts(store=TornStore), {"stale copy": 5, "damaged copy": 2}),
     Canary("a clock does not wait for the slowest input", Parts(task=HastyTask)),
+    Canary("a user who is forgotten goes on being counted", Parts(task=ForgottenCountTask), {"command": 5}),
+    Canary("the number of what is told is not kept with the state", Parts(task=TwiceTellingTask), {"crash": 2}),
     Canary("the ledger is not restored", Parts(task=NoLedgerTask), {"crash": 2}),
     Canary("who was forgotten is not restored", Parts(task=NoMemoryOfForgettingTask), {"command": 5, "crash": 2}),
     Canary("a retraction is taken back twice", Parts(task=TwiceAdjustingTask)),

@@ -19,6 +19,7 @@ from streams.store import Rows, Store
 from streams.task import Task
 from tests.simulator.log import PartitionLog
 from tests.simulator.oracle import Granted, Verdicts, records_of, verdicts_of
+from tests.simulator.population_checks import miscounted_changes, mistold, uncounted
 from tests.simulator.world import World
 
 _TOLERANCE: Final = 1e-9
@@ -45,6 +46,9 @@ def wrong(world: World) -> list[str]:
         "last changes": _last_changes(world, verdicts),
         "counters": _conserved(world, verdicts),
         "names of the forgotten": _named(world, verdicts),
+        "users counted": uncounted(_tasks(world)),
+        "changes counted": miscounted_changes(world, _tasks(world)),
+        "users told": mistold(world, _tasks(world)),
         "restored": _restorable(world),
         "clocks": _clocks(world),
     }

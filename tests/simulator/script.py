@@ -23,8 +23,8 @@ _WAITS_SECONDS: Final = (1, 20, 20, 3_600, 86_400 * 4, 86_400 * 8)
 """Shorter and longer than a transaction may take, than a copy may be old, and than deletions are kept."""
 
 TASK_POINTS: Final = (
-    "read", "begin", "credits", "changes", "letter", "changelog", "record", "commit", "committed", "store", "stored",
-    "acknowledge", "acknowledged",
+    "read", "begin", "credits", "changes", "letter", "population", "changelog", "record", "commit", "committed",
+    "store", "stored", "acknowledge", "acknowledged",
 )  # fmt: skip
 """Where a task can die in its commit path, in order."""
 OPEN_POINTS: Final = ("fence", "fenced", "restore", "restored")

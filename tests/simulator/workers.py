@@ -131,7 +131,7 @@ class Worker:
             rows_max=settings.batch_rows_max,
             own_in_flight_max=settings.own_records_in_flight_max,
         )
-        if not batch:
+        if not batch and not task.has_work:
             return False
         self._cause_trouble(task)
         try:

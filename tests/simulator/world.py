@@ -17,6 +17,7 @@ from streams.intake import Intake
 from streams.metrics import WorkerMetrics
 from streams.names import Names
 from streams.opening import Shared
+from streams.population import CHANGED_SECONDS
 from streams.settings import (
     HttpSettings,
     IngestSettings,
@@ -110,6 +111,7 @@ class World:
             names.targets_lane: "credits",
             names.changes: "changes",
             names.lane_dead_letters: "letter",
+            names.population: "population",
             f"{names.state} rows": "changelog",
             f"{names.state} record": "record",
         }
@@ -400,8 +402,15 @@ class World:
             for partition in range(self.swarm.partitions):
                 self._work(partition)
             if self.is_idle():
+                self._rest()
                 return
         raise WrongError(f"not idle after {_DRAIN_ROUNDS_MAX} rounds")
+
+    def _rest(self) -> None:
+        """Let pass the time within which everything is told that changed, while nothing comes."""
+        self.log.now_ms += int(CHANGED_SECONDS * 1000)
+        for partition in range(self.swarm.partitions):
+            self._work(partition)
 
     def is_idle(self) -> bool:
         """Return whether all raw records were ingested, all tasks are open, and no lane record waits."""

@@ -10,13 +10,14 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException
 from faust.types import TP
 
+from schemas.population import Population, decode_population
 from streams.flow import Flow
 from streams.opening import Shared
 from streams.partitions import Partitions
 from streams.settings import KafkaSettings, WorkerSettings
 from streams.task import Task
-from streams.task_state import ACTORS, TARGETS
-from tests.checks import broken_chains, changes_of
+from streams.task_state import ACTORS, TARGETS, TaskState
+from tests.checks import broken_chains, changes_of, committed
 from tests.streams.tasks import Lanes, some_events
 
 EVENTS = some_events(30)
@@ -55,6 +56,16 @@ def made(lanes: Lanes, shared: Shared) -> tuple[Partitions, Consumer]:
     consumer = Consumer(lanes)
     lane_of = {lanes.names.actors_lane: ACTORS, lanes.names.targets_lane: TARGETS}
     return Partitions(shared, Flow(lambda: consumer, lane_of, 100_000)), consumer
+
+
+def sequence_aside(state: TaskState) -> TaskState:
+    copy = state.copy()
+    copy.population.sequence = 0
+    return copy
+
+
+def told(lanes: Lanes) -> list[Population]:
+    return [decode_population(value or b"") for _, value in committed(lanes.kafka, lanes.names.population)]
 
 
 async def until(done: Callable[[], bool]) -> None:
@@ -137,10 +148,35 @@ def test_a_task_that_was_fenced_comes_back_through_restore_and_goes_on(lanes: La
         await until(lambda: 0 in partitions.tasks)
         again = partitions.tasks[0]
         assert again is not first
-        assert again.state == rival.state
+        # It tells the numbers of its users at once.
+        assert sequence_aside(again.state) == sequence_aside(rival.state)
         await until(lambda: consumer.flowing == consumer.assigned)
         assert consumer.sought[TP(lanes.names.actors_lane, 0)] == again.state.positions[ACTORS] + 1
         assert broken_chains(changes_of(lanes.kafka, lanes.names.changes)) == []
+        await partitions.leave()
+
+    run(scenario)
+
+
+def test_a_burst_is_told_in_numbers_although_nothing_follows_and_then_it_is_quiet(
+    lanes: Lanes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streams.population.CHANGED_SECONDS", 0.5)
+
+    async def scenario() -> None:
+        partitions, consumer = made(lanes, replace(lanes.shared(tmp_path), address="here:1"))
+        await partitions.assigned({0}, 1)
+        await until(lambda: consumer.flowing == consumer.assigned)
+        task = partitions.tasks[0]
+        await until(lambda: task.state.population.sequence == 1)
+        lanes.send(EVENTS)
+        async with partitions._busy[0]:
+            lanes.work(task)
+        await until(lambda: told(lanes)[-1].users == task.state.population.users > 0)
+        assert {population.worker for population in told(lanes)} == {"here:1"}
+        at_rest = task.state.population.sequence
+        await asyncio.sleep(2.5)
+        assert task.state.population.sequence == at_rest == len(told(lanes))
         await partitions.leave()
 
     run(scenario)
