@@ -3,11 +3,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from schemas.change import CAUSES
 from schemas.limits import NETWORKS_MAX
+from schemas.population import BINS
+from scorer.population import SHIFT_COUNTS
+from streams.population_state import HourShift, PopulationState
 from streams.task_state import COUNTERS, VERSION, TaskState, TaskStateError, decode, encode
 
 counts = st.integers(0, 2**62)
 names = st.text(min_size=1, max_size=10)
+shifts = st.builds(HourShift, counts, st.tuples(*[counts] * SHIFT_COUNTS))
 states = st.builds(
     TaskState,
     version=st.just(VERSION),
@@ -20,6 +25,15 @@ states = st.builds(
     networks=st.lists(names, unique=True),
     clocks=st.dictionaries(names, st.integers(-1, 2**62)),
     counters=st.dictionaries(names, st.dictionaries(names, counts)),
+    population=st.builds(
+        PopulationState,
+        counted=st.booleans(),
+        sequence=counts,
+        histograms=st.integers(0, 3).map(lambda rows: b"\1\0\0\0" * BINS * rows),
+        shift=shifts,
+        shift_before=st.one_of(st.none(), shifts),
+        changes=st.dictionaries(st.sampled_from(CAUSES), counts),
+    ),
 )
 
 
@@ -55,6 +69,8 @@ def test_a_copy_shares_nothing_with_the_original(state: TaskState) -> None:
     copy.positions["actors"] = -7
     copy.seen["targets"]["s"] = 1
     copy.sent[0] = -1
+    copy.population.count_changes("decay", 1)
+    copy.population.follow(3, None, None)
     assert encode(state) == before
 
 
