@@ -2,8 +2,9 @@
 
 A value of `control.v1` is one command as JSON, signed with a key that the installation knows. Its signature is the
 HMAC-SHA256, in hex, of a JSON array: `clout.control.v1`, then id, command, user, reason, key and issued, in this
-order. `control.record.v1` says of each command that could be read whether it was accepted; there the user is only a
-keyed hash.
+order; where any of network, source, partition, lane and offset is given, these five follow, empty text or null for
+what is absent. `control.record.v1` says of each command that could be read whether it was accepted; there the user is
+only a keyed hash.
 """
 
 import hashlib
@@ -14,10 +15,29 @@ import msgspec
 from msgspec import Meta, Struct
 
 from schemas.interaction import TimeText, UserId
-from schemas.limits import COMMAND_ID_BYTES_MAX, KEY_NAME_BYTES_MAX, REASON_BYTES_MAX
+from schemas.limits import (
+    COMMAND_ID_BYTES_MAX,
+    KEY_NAME_BYTES_MAX,
+    NETWORK_BYTES_MAX,
+    REASON_BYTES_MAX,
+    REGISTERED_SOURCE_BYTES_MAX,
+    SEQUENCE_MAX,
+)
 
-CommandName = Literal["forget", "unforget"]
+CommandName = Literal["forget", "unforget", "release", "quarantine"]
 COMMAND_NAMES: Final[tuple[CommandName, ...]] = get_args(CommandName)
+Lane = Literal["actors", "targets"]
+
+NEEDS: Final[dict[CommandName, tuple[str, ...]]] = {
+    "forget": ("user",),
+    "unforget": ("user",),
+    "release": ("network", "source"),
+    "quarantine": ("partition", "lane", "offset"),
+}
+"""What each command is about: the fields that it needs, beside those that all have."""
+
+_SINCE_ADDED: Final = ("network", "source", "partition", "lane", "offset")
+"""Signed only where one of them is given, so that the signatures of older commands stay what they were."""
 
 _DOMAIN: Final = "clout.control.v1"
 """Signed too, so that a signature for anything else is none for a command."""
@@ -29,6 +49,10 @@ Why = Literal[
     "no_reason",
     "reason_too_long",
     "user_unusable",
+    "network_unknown",
+    "source_unknown",
+    "position_unusable",
+    "field_unused",
     "id_unusable",
     "issued_ahead",
     "issued_before",
@@ -41,6 +65,10 @@ WHYS: Final[dict[Why, str]] = {
     "no_reason": "A command needs a reason.",
     "reason_too_long": f"The reason has more than {REASON_BYTES_MAX} UTF-8 bytes.",
     "user_unusable": "The user id is empty, too long, or holds a control character.",
+    "network_unknown": "The settings of ingest name no such network.",
+    "source_unknown": "The settings of ingest name no such source of the network.",
+    "position_unusable": "It does not say which lane, which of its partitions and which offset.",
+    "field_unused": "The command says more than what it is about, and might be meant otherwise.",
     "id_unusable": f"The command's id is empty or has more than {COMMAND_ID_BYTES_MAX} UTF-8 bytes.",
     "issued_ahead": "The command claims to be issued later than it arrived.",
     "issued_before": "The key has issued a command at this time or later: this one is a repeat, or was overtaken.",
@@ -49,7 +77,7 @@ WHYS: Final[dict[Why, str]] = {
 
 
 class Command(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """An order about one user.
+    """An order about one user, one collector or one record of a lane.
 
     >>> command = Command(id="7", command="forget", user="twitter:1", reason="asked for", key="ops",
     ...                   issued="2026-01-01T00:00:00.000Z")
@@ -60,9 +88,20 @@ class Command(Struct, frozen=True, kw_only=True, omit_defaults=True):
     id: Annotated[str, Meta(description="Name of the command, chosen by who issues it; unique.")]
     command: Annotated[
         CommandName,
-        Meta(description="`forget` removes a user and counts no more about them; `unforget` lets them count again."),
+        Meta(
+            description="`forget` removes a user and counts no more about them; `unforget` lets them count again. "
+            "`release` lets the clock of a network go on without a collector, until that is heard again. "
+            "`quarantine` sets one record of a lane aside, at which a partition has stopped."
+        ),
     ]
-    user: UserId
+    user: UserId = ""
+    network: Annotated[str, Meta(description="The network of the collector to be released.")] = ""
+    source: Annotated[str, Meta(description="The collector, as the settings and `source` of interactions name it.")] = (
+        ""
+    )
+    partition: Annotated[int | None, Meta(description="Partition of the lane record.")] = None
+    lane: Annotated[Lane | None, Meta(description="Lane of the record.")] = None
+    offset: Annotated[int | None, Meta(description="Offset of the record.")] = None
     key: Annotated[str, Meta(description="Name of the key that signs.")]
     issued: Annotated[TimeText, Meta(description="When; each command of a key is later than the one before.")]
     reason: Annotated[str, Meta(description="Why; it is published, so it should not name the user.")] = ""
@@ -74,7 +113,10 @@ class CommandRecord(Struct, frozen=True, kw_only=True):
 
     id: Annotated[str, Meta(description="The command's id.")]
     command: CommandName
-    subject: Annotated[str, Meta(description="The user as a hash in hex that only the installation can make.")]
+    subject: Annotated[
+        str,
+        Meta(description="The user as a hash in hex that only the installation can make; empty if it is about none."),
+    ]
     key: Annotated[str, Meta(description="Name of the key that signed, as the command gives it.")]
     reason: Annotated[str, Meta(description="Why it was issued, as the command gives it.")]
     issued: Annotated[str, Meta(description="When it was issued, as the command gives it.")]
@@ -82,6 +124,11 @@ class CommandRecord(Struct, frozen=True, kw_only=True):
     epoch: Annotated[int, Meta(ge=0, description="Its offset in the control topic: a later command has a larger one.")]
     accepted: Annotated[bool, Meta(description="Whether it will be obeyed.")]
     why: Annotated[Why | None, Meta(description="Why it was refused; null when it was accepted.")] = None
+    network: Annotated[str | None, Meta(description="Of `release`: the network, as the command gives it.")] = None
+    source: Annotated[str | None, Meta(description="Of `release`: the collector, as the command gives it.")] = None
+    partition: Annotated[int | None, Meta(description="Of `quarantine`: partition of the lane record.")] = None
+    lane: Annotated[Lane | None, Meta(description="Of `quarantine`: lane of the record.")] = None
+    offset: Annotated[int | None, Meta(description="Of `quarantine`: offset of the record.")] = None
 
 
 encode_command: Final = msgspec.json.Encoder().encode
@@ -107,8 +154,19 @@ def verified(command: Command, secret: bytes) -> bool:
     return hmac.compare_digest(_signature(command, secret).encode(), command.signature.encode())
 
 
+def given(command: Command) -> set[str]:
+    """Return what a command says that it is about, by the names of the fields.
+
+    >>> sorted(given(Command(id="7", command="release", network="twitter", source="west", key="", issued="")))
+    ['network', 'source']
+    """
+    return {name for name in ("user", *_SINCE_ADDED) if getattr(command, name) not in ("", None)}
+
+
 def _signature(command: Command, secret: bytes) -> str:
-    fields = (_DOMAIN, command.id, command.command, command.user, command.reason, command.key, command.issued)
+    fields = [_DOMAIN, command.id, command.command, command.user, command.reason, command.key, command.issued]
+    if given(command) & set(_SINCE_ADDED):
+        fields += [getattr(command, name) for name in _SINCE_ADDED]
     return hmac.new(secret, msgspec.json.encode(fields), hashlib.sha256).hexdigest()
 
 
@@ -122,7 +180,8 @@ def clipped(text: str, bytes_max: int) -> str:
 
 
 def record_of(command: Command, *, subject: bytes, received: str, epoch: int, why: Why | None) -> CommandRecord:
-    """Return the public record of a command; `subject` is the user's keyed hash."""
+    """Return the public record of a command; `subject` is the user's keyed hash, empty if it is about none."""
+    about = NEEDS[command.command]
     return CommandRecord(
         id=clipped(command.id, COMMAND_ID_BYTES_MAX),
         command=command.command,
@@ -134,4 +193,14 @@ def record_of(command: Command, *, subject: bytes, received: str, epoch: int, wh
         epoch=epoch,
         accepted=why is None,
         why=why,
+        network=clipped(command.network, NETWORK_BYTES_MAX) if "network" in about else None,
+        source=clipped(command.source, REGISTERED_SOURCE_BYTES_MAX) if "source" in about else None,
+        partition=_number(command.partition) if "partition" in about else None,
+        lane=command.lane if "lane" in about else None,
+        offset=_number(command.offset) if "offset" in about else None,
     )
+
+
+def _number(value: int | None) -> int | None:
+    """Return a number that can be that of a partition or an offset; JSON's have any length."""
+    return value if value is not None and 0 <= value <= SEQUENCE_MAX else None

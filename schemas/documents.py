@@ -4,7 +4,8 @@
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -12,7 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from schemas.change import CHANGE_TYPE, ScoreChange, Subscores, change_headers, encode_change
-from schemas.control import WHYS, Command, CommandRecord, encode_command, encode_record, record_of, sign
+from schemas.control import NEEDS, WHYS, Command, CommandRecord, encode_command, encode_record, record_of, sign
 from schemas.dead_letter import REASONS, DeadLetter, encode_headers
 from schemas.export import UserState
 from schemas.incident import (
@@ -68,7 +69,9 @@ def _components(roots: list[Any], ref_template: str) -> tuple[list[Json], dict[s
     for described in components.values():
         described["description"] = described["description"].partition("\n")[0]
     if "Interaction" in components:
-        _say_what_each_kind_needs(components["Interaction"])
+        _say_what_each_needs(components["Interaction"], "kind", REQUIRED)
+    if "Command" in components:
+        _say_what_each_needs(components["Command"], "command", NEEDS)
     if "DeadLetter" in components:
         _make_text(components["DeadLetter"])
     if "CommandRecord" in components:
@@ -80,16 +83,16 @@ def _components(roots: list[Any], ref_template: str) -> tuple[list[Json], dict[s
     return list(schemas), dict(sorted(components.items()))
 
 
-def _say_what_each_kind_needs(interaction: Json) -> None:
-    for described in interaction["properties"].values():
-        if described.get("default") == "":
-            del described["default"]  # Only Python's stand-in for an absent field.
+def _say_what_each_needs(described: Json, field: str, needed: Mapping[Any, tuple[str, ...]]) -> None:
+    for name, property_ in described["properties"].items():
+        if name in chain.from_iterable(needed.values()) and property_.get("default") == "":
+            del property_["default"]  # Only Python's stand-in for an absent field.
     by_needs: dict[tuple[str, ...], list[str]] = {}
-    for kind, needs in REQUIRED.items():
-        by_needs.setdefault(needs, []).append(kind)
-    interaction["allOf"] = [
-        {"if": {"properties": {"kind": {"enum": kinds}}}, "then": {"required": list(needs)}}
-        for needs, kinds in by_needs.items()
+    for value, needs in needed.items():
+        by_needs.setdefault(needs, []).append(value)
+    described["allOf"] = [
+        {"if": {"properties": {field: {"enum": values}}}, "then": {"required": list(needs)}}
+        for needs, values in by_needs.items()
     ]
 
 
@@ -312,40 +315,54 @@ def _change_message() -> Json:
     }
 
 
-_FORGET: Final = sign(
-    Command(
-        id="018c2f7e",
-        command="forget",
-        user="twitter:813",
-        reason="request 77 of the data protection officer",
-        key="operators",
-        issued="2012-07-01T00:10:00.000Z",
-    ),
-    b"an example",
-)
+_KEY: Final = b"an example"
+_ISSUED: Final = "2012-07-01T00:10:00.000Z"
+_COMMANDS: Final = [
+    sign(msgspec.structs.replace(command, reason=reason, key="operators", issued=_ISSUED), _KEY)
+    for command, reason in (
+        (
+            Command(id="018c2f7e", command="forget", user="twitter:813", key="", issued=""),
+            "request 77 of the data protection officer",
+        ),
+        (
+            Command(id="018c2f7f", command="release", network="twitter", source="west", key="", issued=""),
+            "its machine is gone for good",
+        ),
+        (
+            Command(id="018c2f80", command="quarantine", partition=3, lane="targets", offset=1_017, key="", issued=""),
+            "it credits somebody who was never named",
+        ),
+    )
+]
+"""Of each kind one; `unforget` is like `forget`."""
 
 
 def _command_message() -> Json:
     return {
         "title": "Command",
-        "summary": "An order about one user, signed with HMAC-SHA256.",
+        "summary": "An order about one user, one collector or one record of a lane, signed with HMAC-SHA256.",
         "contentType": "application/json",
         "payload": {"$ref": "#/components/schemas/Command"},
         "bindings": _key("Any."),
-        "examples": [{"name": "forget", "payload": json.loads(encode_command(_FORGET))}],
+        "examples": [
+            {"name": command.command, "payload": json.loads(encode_command(command))} for command in _COMMANDS
+        ],
     }
 
 
 def _command_record_message() -> Json:
-    subject = keyed_hash(_FORGET.user.encode(), b"an example")
-    record = record_of(_FORGET, subject=subject, received="2012-07-01T00:10:00.025Z", epoch=4, why=None)
+    examples = []
+    for epoch, command in enumerate(_COMMANDS, 4):
+        subject = keyed_hash(command.user.encode(), _KEY) if command.user else b""
+        record = record_of(command, subject=subject, received="2012-07-01T00:10:00.025Z", epoch=epoch, why=None)
+        examples.append({"name": command.command, "payload": json.loads(encode_record(record))})
     return {
         "title": "Command record",
         "summary": "What became of a command.",
         "contentType": "application/json",
         "payload": {"$ref": "#/components/schemas/CommandRecord"},
         "bindings": _key("The command's id."),
-        "examples": [{"name": "accepted", "payload": json.loads(encode_record(record))}],
+        "examples": examples,
     }
 
 

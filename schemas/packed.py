@@ -44,13 +44,14 @@ INTERACTIONS: Final = "interactions"
 CREDITS: Final = "credits"
 ADJUSTMENTS: Final = "adjustments"
 COMMANDS: Final = "commands"
+RELEASES: Final = "releases"
 TICKS: Final = "ticks"
 CLOCKS: Final = "clocks"
 
 FORGET: Final = 1
 UNFORGET: Final = 2
 COMMAND_CODES: Final = {"forget": FORGET, "unforget": UNFORGET}
-"""Number of each command that travels in a lane."""
+"""Number of each command about a user, as it travels in a lane."""
 
 _WHO: Final = {"actor": "<u2", "actor_account": "<u2", "target": "<u2", "target_account": "<u2"}
 _WHAT: Final = {
@@ -82,6 +83,8 @@ COLUMNS: Final[dict[str, dict[str, np.dtype[Any]]]] = {
         | _GRANT,
         # What somebody who may decided; label is the command's id, epoch its offset in the control topic.
         COMMANDS: {"target": "<u2", "label": "<u2", "command": "u1", "time": "<i8", "epoch": "<u8"},
+        # Collectors that somebody who may has decided to wait for no longer; label is the collector's name.
+        RELEASES: {"network": "u1", "label": "<u2"},
         # How far a raw partition has come: its latest event time and arrival, 0 when there is none. Where label names
         # a collector, time is its last heartbeat there, and at_end says nothing.
         TICKS: {

@@ -1,23 +1,26 @@
 """What ingest makes of the control topic: commands for every lane partition, the public record, dead letters.
 
+`quarantine` goes on public record alone: the lanes cannot bring it to a partition that has stopped in them.
+
 No Kafka here. A command is obeyed when its signature is that of a configured key, the key may issue it, and it was
 issued after every command of that key before it: so nobody without a key can order anything, not even by sending an
 old command again.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
 import numpy as np
 
-from schemas.control import Command, Why, decode_command, encode_record, record_of, verified
+from schemas.control import NEEDS, Command, Why, decode_command, encode_record, given, record_of, verified
 from schemas.dead_letter import DeadLetter, encode_headers
 from schemas.limits import (
     COMMAND_BYTES_MAX,
     COMMAND_ID_BYTES_MAX,
     REASON_BYTES_MAX,
+    SEQUENCE_MAX,
     TIME_AHEAD_MS_MAX,
     TIME_MS_MAX,
     TIME_MS_MIN,
@@ -28,6 +31,7 @@ from schemas.users import is_user_id, keyed_hash
 from streams.control_secrets import ControlSecrets
 from streams.decoders.batch import RejectedError
 from streams.ingest_batch import Letter
+from streams.ticks import release_value
 
 
 class RawCommand(NamedTuple):
@@ -36,6 +40,14 @@ class RawCommand(NamedTuple):
     value: bytes | None
     offset: int
     arrival_ms: int
+
+
+class Known(NamedTuple):
+    """What a command may be about."""
+
+    sources: Mapping[str, Collection[str]]
+    """Registered collectors, by network."""
+    lane_partitions: int
 
 
 class Decided(NamedTuple):
@@ -49,7 +61,9 @@ class Decided(NamedTuple):
     counts: Counter[str]
 
 
-def decide(commands: Sequence[RawCommand], topic: str, secrets: ControlSecrets, issued_ms: dict[str, int]) -> Decided:
+def decide(
+    commands: Sequence[RawCommand], topic: str, secrets: ControlSecrets, issued_ms: dict[str, int], known: Known
+) -> Decided:
     """Judge commands in their order; `issued_ms` says when each key last issued one, and is brought up to date."""
     for name in issued_ms.keys() - secrets.keys.keys():
         del issued_ms[name]  # Offset metadata is small: keys that are configured no more must not fill it.
@@ -61,14 +75,14 @@ def decide(commands: Sequence[RawCommand], topic: str, secrets: ControlSecrets, 
             decided.counts["dead_lettered"] += 1
             decided.letters.append(_letter(raw, topic, error))
             continue
-        why = _why_refused(command, time_ms, raw.arrival_ms, secrets, issued_ms)
+        why = _why_refused(command, time_ms, raw.arrival_ms, secrets, issued_ms, known)
         if why is None:
             issued_ms[command.key] = time_ms
-            decided.lane.append(_lane_record(command, time_ms, raw.offset))
+            decided.lane.extend(_lane_records(command, time_ms, raw.offset))
         decided.counts["accepted" if why is None else "refused"] += 1
         record = record_of(
             command,
-            subject=keyed_hash(command.user.encode(), secrets.hash_key),
+            subject=keyed_hash(command.user.encode(), secrets.hash_key) if _names_user(command) else b"",
             received=format_ms(raw.arrival_ms),
             epoch=raw.offset,
             why=why,
@@ -99,7 +113,12 @@ def _read(value: bytes | None) -> tuple[Command, int]:
 
 
 def _why_refused(
-    command: Command, time_ms: int, arrival_ms: int, secrets: ControlSecrets, issued_ms: Mapping[str, int]
+    command: Command,
+    time_ms: int,
+    arrival_ms: int,
+    secrets: ControlSecrets,
+    issued_ms: Mapping[str, int],
+    known: Known,
 ) -> Why | None:
     key = secrets.keys.get(command.key)
     checks: tuple[tuple[bool, Why], ...] = (
@@ -109,14 +128,46 @@ def _why_refused(
         (not command.reason.strip(), "no_reason"),
         (len(command.reason.encode()) > REASON_BYTES_MAX, "reason_too_long"),
         (not 0 < len(command.id.encode()) <= COMMAND_ID_BYTES_MAX, "id_unusable"),
-        (not is_user_id(command.user), "user_unusable"),
+        *_unfit(command, known),
         (time_ms > arrival_ms + TIME_AHEAD_MS_MAX, "issued_ahead"),
         (time_ms <= issued_ms.get(command.key, TIME_MS_MIN - 1), "issued_before"),
     )
     return next((why for refused, why in checks if refused), None)
 
 
-def _lane_record(command: Command, time_ms: int, epoch: int) -> bytes:
+def _unfit(command: Command, known: Known) -> tuple[tuple[bool, Why], ...]:
+    """Return the checks of what a command is about."""
+    if _names_user(command):
+        checks: tuple[tuple[bool, Why], ...] = ((not is_user_id(command.user), "user_unusable"),)
+    elif command.command == "release":
+        checks = (
+            (command.network not in known.sources, "network_unknown"),
+            (command.source not in known.sources.get(command.network, ()), "source_unknown"),
+        )
+    else:
+        checks = ((not _is_position(command, known.lane_partitions), "position_unusable"),)
+    return *checks, (bool(given(command).difference(NEEDS[command.command])), "field_unused")
+
+
+def _names_user(command: Command) -> bool:
+    return "user" in NEEDS[command.command]
+
+
+def _is_position(command: Command, lane_partitions: int) -> bool:
+    partition, offset = command.partition, command.offset
+    if command.lane is None or partition is None or offset is None:
+        return False
+    return 0 <= partition < lane_partitions and 0 <= offset <= SEQUENCE_MAX
+
+
+def _lane_records(command: Command, time_ms: int, epoch: int) -> list[bytes]:
+    """Return what every partition of the actors lane gets."""
+    if command.command == "release":
+        return [release_value(command.network, command.source)]
+    return [_order(command, time_ms, epoch)] if _names_user(command) else []
+
+
+def _order(command: Command, time_ms: int, epoch: int) -> bytes:
     row = {"target": 0, "label": 0, "command": COMMAND_CODES[command.command], "time": time_ms, "epoch": epoch}
     columns = {name: np.array([row[name]], kind) for name, kind in COLUMNS[COMMANDS].items()}
     return encode(Record(COMMANDS, 1, [], [command.id], [], [command.user.encode()], columns))

@@ -23,7 +23,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from schemas.packed import Stamp, encode_key
 from streams import topics
 from streams.clients import KAFKA, Connect
-from streams.control import RawCommand, decide
+from streams.control import Known, RawCommand, decide
 from streams.control_secrets import ControlSecrets
 from streams.decoders import Decoder, decoder
 from streams.errors import CloutError
@@ -411,7 +411,7 @@ class Ingest:
         raw = [command for command in raw if command.offset >= feed.position]
         if not raw:
             return set()
-        decided = decide(raw, topic, self.secrets, feed.state.issued_ms)
+        decided = decide(raw, topic, self.secrets, feed.state.issued_ms, Known(self.sources, self.lane_partitions))
         for value in decided.lane:
             for lane in range(self.lane_partitions):
                 work.lane.append((lane, self._next_key(CONTROL, 0, feed, lane), value))

@@ -11,7 +11,7 @@ import structlog
 from confluent_kafka import KafkaException, Producer
 
 from schemas.change import Headers
-from schemas.packed import CLOCKS, COMMANDS, TICKS, PackedError, Record, Stamp, decode, decode_key, encode_key
+from schemas.packed import CLOCKS, COMMANDS, PackedError, Record, Stamp, decode, decode_key, encode_key
 from scorer.laws import audit
 from scorer.target_state import published_scores
 from streams.errors import CloutError
@@ -198,7 +198,7 @@ class Task:
             except PackedError as error:
                 proposal.dead.append((accepted, error.reason))
                 continue
-            if record.kind == TICKS:
+            if record.kind in clocks.HEARD:
                 heard.append(record)
             else:
                 records[accepted.lane].append(record)
@@ -222,8 +222,8 @@ class Task:
             proposal.population = next_population(state, self.partition, self.shared)
         return proposal
 
-    def _hear(self, ticks: Sequence[Record], state: TaskState) -> dict[str, int]:
-        return clocks.hear_ticks(ticks, state, self.shared.networks)
+    def _hear(self, heard: Sequence[Record], state: TaskState) -> dict[str, int]:
+        return clocks.hear(heard, state, self.shared.networks)
 
     def _propose_targets(self, records: list[Record], sources: list[str], opened: Opened, proposal: Proposal) -> None:
         store, model = opened.store, self.shared.model.name

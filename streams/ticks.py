@@ -1,6 +1,7 @@
 """Ticks, by which ingest tells every task how far each raw partition has come, and clocks, by which tasks tell others.
 
-Both travel in the lanes, behind the rows that they speak of.
+Both travel in the lanes, behind the rows that they speak of; and so do releases, by which an operator lets a clock go
+on without a collector.
 """
 
 from collections.abc import Mapping, Sequence
@@ -8,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from schemas.packed import CLOCKS, COLUMNS, TICKS, Record, encode
+from schemas.packed import CLOCKS, COLUMNS, RELEASES, TICKS, Record, encode
 
 
 class Tick(NamedTuple):
@@ -75,6 +76,22 @@ def ticks_of(records: Sequence[Record]) -> list[Tick]:
     return ticks
 
 
+def release_value(network: str, source: str) -> bytes:
+    """Return the packed record that releases a collector.
+
+    >>> from schemas.packed import decode
+    >>> releases_of(decode(release_value("twitter", "west")))
+    [('twitter', 'west')]
+    """
+    return _encoded(RELEASES, [network], [source], {"network": [0], "label": [0]})
+
+
+def releases_of(record: Record) -> list[tuple[str, str]]:
+    """Return networks and collectors that a packed record releases, in order."""
+    networks, labels = record.columns["network"].tolist(), record.columns["label"].tolist()
+    return [(record.networks[of], record.labels[name]) for of, name in zip(networks, labels, strict=True)]
+
+
 def clocks_value(clocks_ms: Mapping[str, int]) -> bytes:
     """Return the packed record of a task's clocks, by network.
 
@@ -94,4 +111,4 @@ def clocks_of(record: Record) -> dict[str, int]:
 
 def _encoded(kind: str, networks: list[str], labels: list[str], columns: Mapping[str, Sequence[int]]) -> bytes:
     arrays = {name: np.array(columns[name], type_) for name, type_ in COLUMNS[kind].items()}
-    return encode(Record(kind, len(arrays["time"]), networks, labels, [], [], arrays))
+    return encode(Record(kind, len(arrays["network"]), networks, labels, [], [], arrays))

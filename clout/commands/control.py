@@ -39,7 +39,9 @@ def log(
     limit: Annotated[int, typer.Option(min=1, metavar="N", help="The latest so many.")] = SHOWN_RECORDS,
     as_json: Annotated[bool, typer.Option("--json", help="Print the records as they are.")] = False,
 ) -> None:
-    """Show the public record: when, what, about whom (a hash), accepted or why not, by which key, and the reason.
+    """Show the public record: when, what, about whom or what, accepted or why not, by which key, and the reason.
+
+    A user is there as a hash alone.
 
     Example: clout control log --user twitter:50329
     """
@@ -70,8 +72,16 @@ def line(record: CommandRecord) -> Text:
     outcome = ("accepted", "green") if record.accepted else (f"refused: {record.why}", "red")
     return Text.assemble(
         (record.received, "dim"),
-        f"  {record.command} {record.subject[:SUBJECT_SHOWN]}…  ",
+        f"  {record.command} {_about(record)}  ",
         outcome,
         f"  by {printable(record.key, kept='')}  ",
         (printable(record.reason, kept=""), "dim"),
     )
+
+
+def _about(record: CommandRecord) -> str:
+    if record.command == "release":
+        return printable(f"{record.network} source {record.source}", kept="")
+    if record.command == "quarantine":
+        return f"partition {record.partition}, {record.lane} lane, offset {record.offset}"
+    return f"{record.subject[:SUBJECT_SHOWN]}…"

@@ -1,19 +1,34 @@
-"""The clocks in a batch: ticks come in with interactions, tasks' clocks with credits (`streams.clocks` says why)."""
+"""The clocks in a batch: ticks and releases come in with interactions, tasks' clocks with credits.
+
+`streams.clocks` says what for.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
 
-from schemas.packed import Record
+from schemas.packed import RELEASES, TICKS, Record
 from streams.clocks import Inputs, advanced, least
 from streams.settings import NetworkSettings
 from streams.task_state import TaskState
-from streams.ticks import clocks_of, ticks_of
+from streams.ticks import clocks_of, releases_of, ticks_of
+
+HEARD: Final = (TICKS, RELEASES)
+"""Kinds of records that the clocks of the actors stage follow."""
 
 
-def hear_ticks(records: Sequence[Record], state: TaskState, networks: Mapping[str, NetworkSettings]) -> dict[str, int]:
-    """Take ticks into `state`; return the clocks that moved by them, in ms by network, for all targets tasks."""
+def hear(records: Sequence[Record], state: TaskState, networks: Mapping[str, NetworkSettings]) -> dict[str, int]:
+    """Take ticks and releases into `state`, in their order.
+
+    Return the clocks that moved by them, in ms by network, for all targets tasks.
+    """
     moved = {}
-    for tick in ticks_of(records):
-        state.inputs.setdefault(tick.network, Inputs()).hear(tick)
+    for record in records:
+        if record.kind == RELEASES:
+            for network, source in releases_of(record):
+                state.inputs.setdefault(network, Inputs()).release(source)
+            continue
+        for tick in ticks_of([record]):
+            state.inputs.setdefault(tick.network, Inputs()).hear(tick)
     for network, inputs in state.inputs.items():
         clock_ms = advanced(inputs, networks.get(network, NetworkSettings()))
         if clock_ms is not None and clock_ms != inputs.clock_ms:

@@ -14,7 +14,7 @@ from schemas.control import CommandName, CommandRecord, decode_record
 from schemas.limits import REASON_BYTES_MAX, USER_BYTES_MAX
 from schemas.users import keyed_hash
 from streams import clients, topics
-from streams.control import RawCommand, decide
+from streams.control import Known, RawCommand, decide
 from streams.control_secrets import ControlSecrets, control_secrets
 from streams.errors import CloutError
 from streams.settings import ControlKeySettings, ControlSettings, KafkaSettings, LaneSettings, NetworkSettings
@@ -41,7 +41,7 @@ def ingest(settings: Settings, secrets: ControlSecrets, stop: threading.Event) -
 
     while not stop.is_set():
         given = [raw(message) for message in reader.consume(10, 0.1) if message.error() is None]
-        for key, value in decide(given, settings.names.control, secrets, issued_ms).records:
+        for key, value in decide(given, settings.names.control, secrets, issued_ms, Known({}, 1)).records:
             writer.produce(settings.names.control_record, value, key)
         writer.flush(10)
     reader.close()

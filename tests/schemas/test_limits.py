@@ -18,7 +18,7 @@ from schemas.control import Command, encode_command, sign
 from schemas.dead_letter import DeadLetter, decode_headers, encode_headers
 from schemas.packed import COLUMNS, CREDITS, PackedError, Record, Stamp
 from schemas.times import format_ms
-from streams.control import RawCommand, decide
+from streams.control import Known, RawCommand, decide
 from streams.control_secrets import ControlKey, ControlSecrets
 from streams.decoders import decoder
 from streams.decoders.batch import Headers
@@ -163,7 +163,8 @@ def key_name(size: int) -> str:
 
 
 def _decided(value: bytes, key: str = "ops") -> str:
-    decided = decide([RawCommand(value, 0, ARRIVAL_MS)], "control.v1", ControlSecrets({key: KEY}, key, b"h"), {})
+    known_key = ControlSecrets({key: KEY}, key, b"h")
+    decided = decide([RawCommand(value, 0, ARRIVAL_MS)], "control.v1", known_key, {}, Known({}, 1))
     whys = [json.loads(public)["why"] or "" for _, public in decided.records]
     return ", ".join([*whys, *(decode_headers(letter.headers).reason for letter in decided.letters)])
 

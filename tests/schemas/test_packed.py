@@ -197,7 +197,7 @@ def test_a_code_that_kernels_would_look_up_past_a_table_is_refused(kind: str, na
 
 
 @pytest.mark.parametrize("time", [-1, TIME_MS_MAX, 2**62])
-@pytest.mark.parametrize("kind", sorted(COLUMNS))
+@pytest.mark.parametrize("kind", sorted(kind for kind, columns in COLUMNS.items() if "time" in columns))
 def test_a_time_that_would_carry_a_clock_away_is_refused(kind: str, time: int) -> None:
     record = small(kind)
     columns = dict(record.columns) | {"time": np.array([0, time])}

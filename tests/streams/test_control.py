@@ -2,38 +2,45 @@
 
 import json
 from collections import Counter
+from typing import Any
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.control import Command, CommandRecord, decode_record, encode_command, sign
+from schemas.control import COMMAND_NAMES, Command, CommandRecord, decode_record, encode_command, sign
 from schemas.dead_letter import decode_headers
 from schemas.limits import KEY_NAME_BYTES_MAX
 from schemas.packed import COMMANDS, FORGET, decode
 from schemas.times import format_ms
 from schemas.users import keyed_hash
-from streams.control import Decided, RawCommand, decide
+from streams.control import Decided, Known, RawCommand, decide
 from streams.control_secrets import ControlKey, ControlSecrets
 from streams.feed_position import COMMAND_OUTCOMES, FeedPosition, encode
 from streams.settings import CONTROL_KEYS_MAX
+from streams.ticks import releases_of
 
 NOW = 1_800_000_000_000
 LANE_PARTITIONS_MAX = 64
 HASH_KEY = b"hash key"
-OPS, AUDIT = ControlKey(b"s" * 16, frozenset({"forget", "unforget"})), ControlKey(b"t" * 16, frozenset({"unforget"}))
+OPS, AUDIT = ControlKey(b"s" * 16, frozenset(COMMAND_NAMES)), ControlKey(b"t" * 16, frozenset({"unforget"}))
 SECRETS = ControlSecrets({"ops": OPS, "audit": AUDIT}, "ops", HASH_KEY)
+KNOWN = Known({"twitter": ("west", "east"), "mastodon": ()}, lane_partitions=4)
 COMMAND = Command(id="c1", command="forget", user="u:1", key="ops", issued=format_ms(NOW), reason="asked for")
 
 
-def signed(by: ControlKey = OPS, **fields: str) -> bytes:
+RELEASE = {"command": "release", "user": "", "network": "twitter", "source": "west"}
+QUARANTINE = {"command": "quarantine", "user": "", "partition": 3, "lane": "targets", "offset": 17}
+
+
+def signed(by: ControlKey = OPS, /, **fields: Any) -> bytes:
     return encode_command(sign(msgspec.structs.replace(COMMAND, **fields), by.secret))
 
 
 def decided(*values: bytes | None, issued_ms: dict[str, int] | None = None) -> Decided:
     raw = [RawCommand(value, 40 + at, NOW) for at, value in enumerate(values)]
-    return decide(raw, "control.v1", SECRETS, {} if issued_ms is None else issued_ms)
+    return decide(raw, "control.v1", SECRETS, {} if issued_ms is None else issued_ms, KNOWN)
 
 
 def records(*values: bytes) -> list[CommandRecord]:
@@ -67,6 +74,24 @@ def test_a_command_that_is_in_order_is_a_lane_record_and_a_public_record_without
         (signed(user=""), "user_unusable"),
         (signed(user="ü" * 129), "user_unusable"),
         (signed(user="a\nb"), "user_unusable"),
+        (signed(network="twitter"), "field_unused"),
+        (signed(**RELEASE | {"network": ""}), "network_unknown"),
+        (signed(**RELEASE | {"network": "twitter "}), "network_unknown"),
+        (signed(**RELEASE | {"source": ""}), "source_unknown"),
+        (signed(**RELEASE | {"source": "north"}), "source_unknown"),
+        (signed(**RELEASE | {"network": "mastodon"}), "source_unknown"),
+        (signed(**RELEASE | {"user": "u:1"}), "field_unused"),
+        (signed(**RELEASE | {"offset": 0}), "field_unused"),
+        (signed(AUDIT, key="audit", **RELEASE), "not_permitted"),
+        (signed(**QUARANTINE | {"partition": None}), "position_unusable"),
+        (signed(**QUARANTINE | {"partition": 4}), "position_unusable"),
+        (signed(**QUARANTINE | {"partition": -1}), "position_unusable"),
+        (signed(**QUARANTINE | {"lane": None}), "position_unusable"),
+        (signed(**QUARANTINE | {"offset": None}), "position_unusable"),
+        (signed(**QUARANTINE | {"offset": -1}), "position_unusable"),
+        (signed(**QUARANTINE | {"offset": 10**40}), "position_unusable"),
+        (signed(**QUARANTINE | {"source": "west"}), "field_unused"),
+        (signed(AUDIT, key="audit", **QUARANTINE), "not_permitted"),
         (signed(id=""), "id_unusable"),
         (signed(id="i" * 65), "id_unusable"),
         (signed(issued=format_ms(NOW + 300_001)), "issued_ahead"),
@@ -91,6 +116,29 @@ def test_a_command_that_is_not_in_order_is_refused_and_the_public_record_says_wh
 )
 def test_what_is_just_within_the_limits_is_obeyed(value: bytes) -> None:
     assert len(decided(value).lane) == 1
+
+
+def test_a_release_goes_into_the_lanes_and_its_record_names_the_collector() -> None:
+    [value] = decided(signed(**RELEASE)).lane
+    assert releases_of(decode(value)) == [("twitter", "west")]
+    [record] = records(signed(**RELEASE))
+    assert (record.accepted, record.subject, record.network, record.source) == (True, "", "twitter", "west")
+    assert (record.partition, record.lane, record.offset) == (None, None, None)
+
+
+def test_a_quarantine_is_on_public_record_alone_for_the_partition_that_stands_still() -> None:
+    outcome = decided(signed(**QUARANTINE))
+    assert (outcome.lane, outcome.counts) == ([], Counter(read=1, accepted=1))
+    [record] = records(signed(**QUARANTINE))
+    assert (record.accepted, record.epoch, record.subject) == (True, 40, "")
+    assert (record.partition, record.lane, record.offset) == (3, "targets", 17)
+
+
+def test_what_a_refused_command_says_is_recorded_within_limits() -> None:
+    [release] = records(signed(**RELEASE | {"network": "n" * 99, "source": "ü" * 99}))
+    assert (release.network, release.source) == ("n" * 32, "ü" * 32)
+    [quarantine] = records(signed(**QUARANTINE | {"partition": 10**400, "offset": -1}))
+    assert (quarantine.partition, quarantine.offset) == (None, None)
 
 
 def test_a_command_sent_again_is_refused_also_by_another_process() -> None:
