@@ -9,7 +9,7 @@ from rich.text import Text
 
 from clout.commands.common import connected
 from clout.commands.dlq import printable
-from clout.forgetting import public_record
+from clout.orders import public_record
 from schemas.control import CommandRecord, encode_record
 from schemas.users import keyed_hash
 from streams.control_secrets import control_secrets

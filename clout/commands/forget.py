@@ -1,14 +1,18 @@
 """`clout forget`: a user leaves, and nothing more is counted about them."""
 
 import time
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, Final
 
 import typer
 
 from clout.commands.common import connected_to_lanes
 from clout.commands.durations import seconds_of
-from clout.forgetting import issue, signed, wait_until_unknown
+from clout.orders import issue, signed
 from clout.owners import Owners
+from streams.errors import CloutError
+
+RETRY_SECONDS: Final = 0.1
 
 
 def register(app: typer.Typer) -> None:
@@ -33,7 +37,7 @@ def command(
     timeout_seconds = seconds_of(timeout)
     deadline = time.monotonic() + timeout_seconds
     settings = connected_to_lanes(context)
-    record = issue(settings, signed(settings, "unforget" if undo else "forget", user, reason), timeout_seconds)
+    record = issue(settings, signed(settings, "unforget" if undo else "forget", reason, user=user), timeout_seconds)
     typer.echo(f"accepted: command {record.id}, number {record.epoch} of the control topic", err=True)
     if undo:
         typer.echo(f"{user} is counted again from now on; what was forgotten does not come back")
@@ -41,3 +45,16 @@ def command(
     with Owners(settings) as owners:
         wait_until_unknown(owners.user, user, max(0.0, deadline - time.monotonic()))
     typer.echo(f"{user} is forgotten: no score, and what credits them is dropped until `clout forget --undo`")
+
+
+def wait_until_unknown(ask: Callable[[str], bytes | None], user: str, timeout_seconds: float) -> None:
+    """Return when `ask`, the user's owner, knows nothing of the user; raise `CloutError` after the time."""
+    deadline = time.monotonic() + timeout_seconds
+    while ask(user) is not None:
+        if time.monotonic() > deadline:
+            raise CloutError(
+                f"the command was accepted, but the user is still known after {timeout_seconds:.0f} seconds",
+                detail="it takes its turn behind what came in before it",
+                hint="see `clout wait` and `clout status`; nothing more has to be ordered",
+            )
+        time.sleep(RETRY_SECONDS)

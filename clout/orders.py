@@ -1,15 +1,15 @@
-"""Issues signed commands, and waits for what becomes of them."""
+"""Orders of operators: signed, issued, answered by the public record, and what that holds."""
 
 import time
 import uuid
-from collections.abc import Callable, Iterator
-from typing import Final
+from collections.abc import Iterator
+from typing import Any, Final
 
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from clout.config import Settings
 from clout.whole_topic import extents, reading, records
-from schemas.control import WHYS, Command, CommandName, CommandRecord, decode_record, encode_command
+from schemas.control import NEEDS, WHYS, Command, CommandName, CommandRecord, decode_record, encode_command
 from schemas.limits import REASON_BYTES_MAX, USER_BYTES_MAX
 from schemas.times import format_ms
 from schemas.users import is_user_id
@@ -18,15 +18,17 @@ from streams.control_secrets import control_secrets
 from streams.errors import CloutError
 
 POLL_SECONDS: Final = 0.1
-RETRY_SECONDS: Final = 0.1
 SEND_TIMEOUT_SECONDS: Final = 30.0
 CONTROL_PARTITION: Final = 0
 """The control topic has one partition: commands have one order."""
 
 
-def signed(settings: Settings, name: CommandName, user: str, reason: str) -> Command:
-    """Return a new command signed with this machine's key; raise `CloutError` for one that would be refused."""
-    if not is_user_id(user):
+def signed(settings: Settings, name: CommandName, reason: str, **about: Any) -> Command:
+    """Return a new command signed with this machine's key; `about` are the fields that it needs.
+
+    Raise `CloutError` for one that would be refused, as far as this machine can tell.
+    """
+    if "user" in NEEDS[name] and not is_user_id(about["user"]):
         raise CloutError(
             "this cannot be a user id", detail=f"one has 1 to {USER_BYTES_MAX} bytes and no control characters"
         )
@@ -36,7 +38,7 @@ def signed(settings: Settings, name: CommandName, user: str, reason: str) -> Com
         detail = f"{len(reason.encode()):,} bytes, at most {REASON_BYTES_MAX:,}; it is published"
         raise CloutError("the reason is too long", detail=detail)
     issued = format_ms(int(time.time() * 1000))
-    command = Command(id=uuid.uuid4().hex, command=name, user=user, reason=reason, key="", issued=issued)
+    command = Command(id=uuid.uuid4().hex, command=name, reason=reason, key="", issued=issued, **about)
     return control_secrets(settings.control, settings.data_dir).signed(command)
 
 
@@ -106,19 +108,6 @@ def _record(message: Message) -> CommandRecord | None:
         return decode_record(message.value() or b"")
     except ValueError:
         return None
-
-
-def wait_until_unknown(ask: Callable[[str], bytes | None], user: str, timeout_seconds: float) -> None:
-    """Return when `ask`, the user's owner, knows nothing of the user; raise `CloutError` after the time."""
-    deadline = time.monotonic() + timeout_seconds
-    while ask(user) is not None:
-        if time.monotonic() > deadline:
-            raise CloutError(
-                f"the command was accepted, but the user is still known after {timeout_seconds:.0f} seconds",
-                detail="it takes its turn behind what came in before it",
-                hint="see `clout wait` and `clout status`; nothing more has to be ordered",
-            )
-        time.sleep(RETRY_SECONDS)
 
 
 def public_record(settings: Settings) -> Iterator[CommandRecord]:

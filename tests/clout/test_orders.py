@@ -8,8 +8,9 @@ import pytest
 from confluent_kafka import Message
 
 from clout.commands.control import line
+from clout.commands.forget import wait_until_unknown
 from clout.config import Settings
-from clout.forgetting import issue, public_record, signed, wait_until_unknown
+from clout.orders import issue, public_record, signed
 from schemas.control import CommandName, CommandRecord, decode_record
 from schemas.limits import REASON_BYTES_MAX, USER_BYTES_MAX
 from schemas.users import keyed_hash
@@ -70,7 +71,7 @@ def test_a_command_is_accepted_and_its_record_names_nobody(installation: Setting
     secrets = control_secrets(installation.control, installation.data_dir)
     answered(installation, secrets)
     names: list[CommandName] = ["forget", "unforget"]
-    records = [issue(installation, signed(installation, name, "twitter:7", "asked for"), 30.0) for name in names]
+    records = [issue(installation, signed(installation, name, "asked for", user="twitter:7"), 30.0) for name in names]
     assert [(record.command, record.accepted, record.reason) for record in records] == [
         (name, True, "asked for") for name in names
     ]
@@ -85,13 +86,17 @@ def test_a_key_that_ingest_does_not_know_is_refused_with_what_that_means(
     answered(installation, control_secrets(installation.control, installation.data_dir))
     control = ControlSettings(keys={"other": ControlKeySettings(secret="s" * 32)})
     with pytest.raises(CloutError, match="refused") as raised:
-        issue(installation, signed(installation.model_copy(update={"control": control}), "forget", "t:1", "why"), 30.0)
+        issue(
+            installation,
+            signed(installation.model_copy(update={"control": control}), "forget", "why", user="t:1"),
+            30.0,
+        )
     assert raised.value.detail == "unknown_key: No key of that name is configured."
 
 
 def test_without_an_answer_the_error_says_that_the_command_was_sent(installation: Settings) -> None:
     with pytest.raises(CloutError, match="nothing was said") as raised:
-        issue(installation, signed(installation, "forget", "t:1", "why"), 0.5)
+        issue(installation, signed(installation, "forget", "why", user="t:1"), 0.5)
     assert "it was sent" in raised.value.detail
     assert "clout ingest" in raised.value.hint
 
@@ -99,13 +104,13 @@ def test_without_an_answer_the_error_says_that_the_command_was_sent(installation
 @pytest.mark.parametrize("user", ["", "a\nb", "ü" * (USER_BYTES_MAX // 2) + "x"])
 def test_what_cannot_be_a_user_is_refused_before_it_is_sent(tmp_path: Path, user: str) -> None:
     with pytest.raises(CloutError, match="user id"):
-        signed(Settings(data_dir=tmp_path), "forget", user, "why")
+        signed(Settings(data_dir=tmp_path), "forget", "why", user=user)
 
 
 @pytest.mark.parametrize("reason", ["", "  ", "x" * (REASON_BYTES_MAX + 1)])
 def test_a_command_without_a_reason_is_refused_before_it_is_sent(tmp_path: Path, reason: str) -> None:
     with pytest.raises(CloutError, match="reason"):
-        signed(Settings(data_dir=tmp_path), "forget", "t:1", reason)
+        signed(Settings(data_dir=tmp_path), "forget", reason, user="t:1")
 
 
 def test_it_waits_until_the_owner_knows_nothing() -> None:
