@@ -4,13 +4,14 @@ Scores are taken by the least clock of all partitions. It waits for every partit
 how far the inputs of the network are, and waits for the one that is furthest behind.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
 from schemas.times import format_ms
 from streams.progress import RUNNING
 from streams.status import InputsStatus, TaskStatus
+from streams.task_state import ACTORS
 
 SHOWN_MAX = 8
 
@@ -19,13 +20,13 @@ class Holder(msgspec.Struct, frozen=True, kw_only=True):
     """Something that a clock waits for."""
 
     name: str
-    """`raw partition 3`, `source west`, or `partition 0` of the workers."""
+    """`raw partition 3`, `source west`, `partition 0` of the workers, or `ingest`."""
     time: str | None = None
     """How far it is; None when nothing was ever heard of it."""
     since: str | None = None
     """When a raw partition was last heard."""
     why: str = ""
-    """What is wrong with a partition."""
+    """What is wrong with a partition or with ingest; who waits for an input, if not all do."""
 
 
 class NetworkClock(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,32 +40,37 @@ class NetworkClock(msgspec.Struct, frozen=True, kw_only=True):
     behind_seconds: float | None = None
     """From the clock to that."""
     held_by: list[Holder] = []
-    """What holds the clock where it is behind, and partitions that stand still in any case; of many the first few."""
+    """What holds the clock where it is behind, and what stands still in any case; of many the first few."""
     released: list[str] = []
-    """Sources that it does not wait for, because an operator has released them."""
+    """Sources that no partition waits for, because an operator has released them."""
 
 
 def network_clocks(
-    tasks: Mapping[int, TaskStatus], partitions: int, networks: Iterable[str] = ()
+    tasks: Mapping[int, TaskStatus], partitions: int, networks: Iterable[str] = (), *, ingest_trouble: str = ""
 ) -> list[NetworkClock]:
     """Return the clock of each network, of those that the tasks know and of `networks`.
 
-    `tasks` are those that answered, by partition, of `partitions` that there are.
+    `tasks` are those that answered, by partition, of `partitions` that there are; `ingest_trouble` says why nothing is
+    read in, if that is so.
     """
     known = dict.fromkeys(networks)
     for task in tasks.values():
         known |= dict.fromkeys([*task.inputs, *task.clocks])
-    return [_network_clock(network, tasks, partitions) for network in known]
+    standing = [Holder(name="ingest", why=ingest_trouble)] if ingest_trouble else []
+    return [_network_clock(network, tasks, partitions, standing) for network in known]
 
 
-def _network_clock(network: str, tasks: Mapping[int, TaskStatus], partitions: int) -> NetworkClock:
+def _network_clock(
+    network: str, tasks: Mapping[int, TaskStatus], partitions: int, standing: Sequence[Holder]
+) -> NetworkClock:
     running = [task for task in tasks.values() if task.state == RUNNING]
     # All tasks hear of the same inputs: the one that has come furthest knows best.
-    heard = max((of.inputs[network] for of in running if network in of.inputs), key=_how_far, default=InputsStatus())
+    of_tasks = [task.inputs[network] for task in running if network in task.inputs]
+    heard = max(of_tasks, key=_how_far, default=InputsStatus())
     clocks = [task.clocks[network] for task in tasks.values() if network in task.clocks]
     clock_ms = min(clocks) if clocks and all(network in task.clocks for task in running) else None
     behind_ms = None if clock_ms is None or heard.furthest_ms is None else max(0, heard.furthest_ms - clock_ms)
-    holders = list(_standing(network, tasks, partitions))
+    holders = [*standing, *_standing(network, tasks, partitions)]
     if behind_ms != 0:
         holders += _furthest_behind(heard, clock_ms)
         holders = holders or list(_late(network, tasks, clock_ms))
@@ -74,7 +80,7 @@ def _network_clock(network: str, tasks: Mapping[int, TaskStatus], partitions: in
         furthest=_text(heard.furthest_ms),
         behind_seconds=None if behind_ms is None else behind_ms / 1000,
         held_by=holders[:SHOWN_MAX],
-        released=heard.released,
+        released=[source for source in heard.released if all(source in of.released for of in of_tasks)],
     )
 
 
@@ -114,18 +120,32 @@ def _late(network: str, tasks: Mapping[int, TaskStatus], clock_ms: int | None) -
     own = {number: _clock_of_inputs(task, network) for number, task in sorted(tasks.items())}
     if not any(network in task.inputs for task in tasks.values()):
         yield Holder(name="ingest", why="nothing was heard of any raw partition yet")
-    elif None in own.values():
+        return
+    if None in own.values():
         for number in [number for number, told_ms in own.items() if told_ms is None]:
             yield Holder(name=f"partition {number}", why="it has not told its clock yet")
+        return
+    behind = {
+        number: told_ms
+        for number, told_ms in own.items()
+        if clock_ms is not None and told_ms is not None and told_ms <= clock_ms
+    }
+    for number, told_ms in behind.items():
+        yield from _behind(number, tasks[number], network, told_ms)
+    for number, task in sorted(tasks.items()):
+        if not behind and task.clocks.get(network) == clock_ms:
+            why = f"it has not caught up{_lag(task)}"
+            yield Holder(name=f"partition {number}", time=_text(clock_ms), why=why)
+
+
+def _behind(number: int, task: TaskStatus, network: str, told_ms: int) -> Iterator[Holder]:
+    """Yield what holds a partition that is behind the others: an input that it alone waits for, or its own pace."""
+    waits_for = task.inputs[network].waits_for[:1]
+    if waits_for and (waits_for[0].time_ms or 0) <= told_ms and not task.lag_records.get(ACTORS):
+        why = f"partition {number} alone waits for it"
+        yield Holder(name=waits_for[0].name, time=_text(waits_for[0].time_ms), why=why)
     else:
-        for number, task in sorted(tasks.items()):
-            told_ms = own[number]
-            if clock_ms is not None and told_ms is not None and told_ms <= clock_ms:
-                yield Holder(
-                    name=f"partition {number}", time=_text(told_ms), why=f"it is behind the others{_lag(task)}"
-                )
-            elif task.clocks.get(network) == clock_ms:
-                yield Holder(name=f"partition {number}", time=_text(clock_ms), why=f"it has not caught up{_lag(task)}")
+        yield Holder(name=f"partition {number}", time=_text(told_ms), why=f"it is behind the others{_lag(task)}")
 
 
 def _told(network: str, tasks: Mapping[int, TaskStatus], number: int) -> int | None:

@@ -31,5 +31,6 @@ def inputs_status(inputs: Inputs, settings: NetworkSettings) -> InputsStatus:
         clock_ms=inputs.clock_ms,
         furthest_ms=furthest_ms(inputs),
         waits_for=[InputStatus(name=of.name, time_ms=of.time_ms, arrival_ms=of.arrival_ms) for of in holds],
+        heartbeats_ms=inputs.heartbeats_ms,
         released=sorted(inputs.released_ms),
     )

@@ -4,8 +4,7 @@ Children of labelled metrics are made at start, so that a rate over them never b
 holds a user id. Those of clocks are there while there is something to say: a clock of 0 would be one of 1970.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
 from threading import Lock
 from typing import Any, get_args
 
@@ -18,13 +17,11 @@ from prometheus_client.registry import Collector
 from schemas.change import Cause
 from schemas.population import STEPS_POINTS
 from scorer.laws import LAWS
-from streams.clock_status import furthest_ms
-from streams.clocks import Inputs, inputs_waited_for
+from streams.clock_gauges import ClockGauges
 from streams.feed_position import COMMAND_OUTCOMES, CONTROL
 from streams.feed_position import COUNTERS as FEED_OUTCOMES
 from streams.population_state import PopulationState
-from streams.settings import NetworkSettings
-from streams.task_state import COUNTERS, LANES, TaskState
+from streams.task_state import COUNTERS, LANES
 
 SECONDS_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 LATENCY_BUCKETS = (0.025, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 1.5, 2.5, 5.0, 10.0, 60.0, 600.0)
@@ -106,82 +103,6 @@ class IngestMetrics:
             self.commands.labels(outcome).inc(events)
         else:
             self.events.labels(network, outcome).inc(events)
-
-
-class ClockGauges:
-    """How far time has come in each partition, and what holds it back."""
-
-    def __init__(self, registry: CollectorRegistry) -> None:
-        """Register; nothing is shown yet."""
-        self._clock = Gauge(
-            "clout_clock_seconds",
-            "The moment by which scores are taken, in seconds since 1970.",
-            ("network", "partition"),
-            registry=registry,
-        )
-        self._behind = Gauge(
-            "clout_clock_behind_seconds",
-            "How far the partition's own clock is behind the furthest of its inputs.",
-            ("network", "partition"),
-            registry=registry,
-        )
-        self._held = Gauge(
-            "clout_clock_held",
-            "1 for the input that is furthest behind, where it holds the clock.",
-            ("network", "partition", "by"),
-            registry=registry,
-        )
-        self._shown: dict[int, _ShownClocks] = {}
-
-    def show(self, partition: int, state: TaskState, networks: Mapping[str, NetworkSettings]) -> None:
-        """Show the clocks of a partition; what is shown already costs no more than to compare it."""
-        shown = self._shown.setdefault(partition, _ShownClocks())
-        if shown.clocks != state.clocks:
-            for network, time_ms in state.clocks.items():
-                self._clock.labels(network, str(partition)).set(time_ms / 1000)
-            shown.clocks = dict(state.clocks)
-        for network, inputs in state.inputs.items():
-            if shown.inputs.get(network) != inputs:
-                self._show_inputs((network, str(partition)), inputs, networks.get(network, NetworkSettings()), shown)
-                # A task never changes the inputs of a state that it has committed.
-                shown.inputs[network] = inputs
-
-    def remove(self, partition: int) -> None:
-        """Show nothing of a partition that is not here: where it is, its clocks go on."""
-        shown = self._shown.pop(partition, _ShownClocks())
-        for network in shown.clocks:
-            self._clock.remove(network, str(partition))
-        for network in shown.behind:
-            self._behind.remove(network, str(partition))
-        for network, by in shown.held_by.items():
-            self._held.remove(network, str(partition), by)
-
-    def _show_inputs(
-        self, labels: tuple[str, str], inputs: Inputs, settings: NetworkSettings, shown: "_ShownClocks"
-    ) -> None:
-        network, _ = labels
-        furthest, clock_ms = furthest_ms(inputs), inputs.clock_ms
-        if furthest is not None and clock_ms is not None:
-            self._behind.labels(*labels).set(max(0, furthest - clock_ms) / 1000)
-            shown.behind.add(network)
-        holds = inputs_waited_for(inputs, settings)
-        held = clock_ms is None or furthest is None or clock_ms < furthest
-        by, former = holds[0].name if holds and held else None, shown.held_by.pop(network, None)
-        if former is not None and former != by:
-            self._held.remove(*labels, former)
-        if by is not None:
-            self._held.labels(*labels, by).set(1)
-            shown.held_by[network] = by
-
-
-@dataclass(slots=True)
-class _ShownClocks:
-    """What the gauges of a partition show."""
-
-    clocks: dict[str, int] = field(default_factory=dict)
-    inputs: dict[str, Inputs] = field(default_factory=dict)
-    behind: set[str] = field(default_factory=set)
-    held_by: dict[str, str] = field(default_factory=dict)
 
 
 class PopulationGauges:
@@ -276,8 +197,11 @@ class WorkerMetrics:
                 self.lag.labels(lane, partition)
             for state in PARTITION_STATES:
                 self.partition_state.labels(partition, state)
+<<<<<<< HEAD
         self.clocks = ClockGauges(registry)
         self.population = PopulationGauges(registry)
+=======
+        self.clocks = ClockGauges(registry, partitions)
         self.lost = Counter(
             "clout_task_losses", "Commits that failed for good, after which a task began again.", registry=registry
         )
@@ -306,6 +230,8 @@ class WorkerMetrics:
         """Show the state of a partition here; None when it is not here."""
         for name in PARTITION_STATES:
             self.partition_state.labels(str(partition), name).set(float(name == state))
-        if state not in {"running", "stopped"}:
+        if state == "stopped":
+            self.clocks.stop(partition)
+        elif state != "running":
             self.clocks.remove(partition)
             self.population.remove(partition)

@@ -32,6 +32,8 @@ class InputsStatus(msgspec.Struct, kw_only=True):
     """The newest time heard of any input."""
     waits_for: list[InputStatus] = []
     """What the clock waits for, the furthest behind first; of many the first few."""
+    heartbeats_ms: dict[str, int] = {}
+    """Last heartbeat of each registered source."""
     released: list[str] = []
     """Sources that an operator has released: the clock does not wait for them."""
 

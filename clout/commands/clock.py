@@ -1,17 +1,27 @@
 """`clout clock`: how far time has come on each network, by which scores fade, and what holds it."""
 
-from collections.abc import Iterator
-from typing import Annotated
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Annotated, Final
 
 import msgspec
 import typer
 
 from clout.clock_holds import Holder, NetworkClock, network_clocks
+from clout.clock_release import outcome, wait_until_obeyed
 from clout.commands.common import connected_to_lanes
 from clout.commands.dlq import printable
-from clout.commands.durations import in_words
+from clout.commands.durations import in_words, seconds_of
 from clout.commands.wait import reader_of
-from streams.progress_reader import tasks_by_partition
+from clout.orders import issue, signed
+from streams.errors import CloutError
+from streams.feed_position import CONTROL
+from streams.progress_reader import ProgressReader, tasks_by_partition
+from streams.settings import NetworkSettings
+from streams.status import TaskStatus
+
+INGEST_TIMEOUT_SECONDS: Final = 2.0
+"""A rebalance that takes longer is said to hold the clocks."""
 
 group = typer.Typer(
     help="How far time has come on each network, by which scores fade.\n\nExample: clout clock show",
@@ -22,11 +32,6 @@ group = typer.Typer(
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.add_typer(group, name="clock")
-
-
-@group.callback()
-def _group() -> None:
-    """Keep `show` a subcommand, though it is the only one."""
 
 
 @group.command()
@@ -43,11 +48,73 @@ def show(
     """
     settings = connected_to_lanes(context)
     reader = reader_of(settings)
-    tasks = tasks_by_partition(reader.worker_statuses(reader.workers()))
-    clocks = network_clocks(tasks, settings.lanes.partitions, settings.networks)
+    tasks = _tasks(reader)
+    trouble = ingest_trouble(reader)
+    clocks = network_clocks(tasks, settings.lanes.partitions, settings.networks, ingest_trouble=trouble)
     if as_json:
         typer.echo(msgspec.json.encode({"networks": clocks}))
         return
+    _print(clocks)
+
+
+@group.command()
+def release(
+    context: typer.Context,
+    network: Annotated[str, typer.Argument(metavar="NETWORK", help="As the settings name it.")],
+    source: Annotated[str, typer.Option(metavar="NAME", help="The collector, one of networks.NETWORK.sources.")],
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why; it is published.")],
+    timeout: Annotated[str, typer.Option(metavar="DURATION", help="Wait for at most 90, 90s, 2m or 1h.")] = "60s",
+) -> None:
+    """Let the clock of a network go on without a collector that is down, until it is heard again.
+
+    Scores then fade by what the other inputs tell. What the collector still brings later counts with its decayed
+    worth. The order is signed with this machine's key (control.key) and recorded for everyone to read: `clout control
+    log`.
+
+    Example: clout clock release twitter --source west --reason "its machine is gone for good"
+    """
+    timeout_seconds = seconds_of(timeout)
+    deadline = time.monotonic() + timeout_seconds
+    settings = connected_to_lanes(context)
+    check_source(settings.networks, network, source)
+    reader = reader_of(settings)
+    command = signed(settings, "release", reason, network=network, source=source)
+    record = issue(settings, command, timeout_seconds)
+    typer.echo(f"accepted: command {record.id}, number {record.epoch} of the control topic", err=True)
+    left = max(0.0, deadline - time.monotonic())
+    [sent] = [feed.position.sent for feed in reader.feeds() if feed.network == CONTROL]
+    tasks = wait_until_obeyed(lambda: _tasks(reader), sent, left)
+    typer.echo(printable(outcome(tasks, network, source)))
+    clocks = network_clocks(tasks, settings.lanes.partitions, [network])
+    _print(clock for clock in clocks if clock.network == network)
+
+
+def check_source(networks: Mapping[str, NetworkSettings], network: str, source: str) -> None:
+    """Refuse a network or a source that the settings do not name."""
+    if network not in networks:
+        message = f"{network!r} is none of {', '.join(networks)}, which the settings name"
+        raise typer.BadParameter(message, param_hint="NETWORK")
+    sources = networks[network].sources
+    if source not in sources:
+        named = f"{source!r} is none of {', '.join(sources)}" if sources else "there are none"
+        message = f"{named}; its clock waits only for those that networks.{network}.sources names, in these settings"
+        raise typer.BadParameter(message, param_hint="--source")
+
+
+def ingest_trouble(reader: ProgressReader) -> str:
+    """Return why nothing is read in; empty when an ingest process has its share of the raw partitions."""
+    try:
+        reader.ingests(INGEST_TIMEOUT_SECONDS)
+    except CloutError as error:
+        return error.error
+    return ""
+
+
+def _tasks(reader: ProgressReader) -> Mapping[int, TaskStatus]:
+    return tasks_by_partition(reader.worker_statuses(reader.workers()))
+
+
+def _print(clocks: Iterable[NetworkClock]) -> None:
     for clock in clocks:
         for line in lines(clock):
             typer.echo(printable(line))

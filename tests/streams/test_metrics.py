@@ -107,13 +107,45 @@ def test_a_clock_is_shown_with_the_one_input_that_holds_it() -> None:
     metrics.clocks.show(1, state_of(None, 9_000, 0), networks)
     assert clocks_shown(metrics) == {("held", "1", "a", "raw partition 1"): 1}
     metrics.clocks.show(1, state_of(2_000, 9_000, 2_000, scores_ms=1_000), networks)
-    of_clock = {("seconds", "1", "a"): 1.0, ("behind_seconds", "1", "a"): 7.0}
+    of_clock = {("seconds", "1", "a"): 1.0, ("behind_seconds", "1", "a"): 8.0}
     assert clocks_shown(metrics) == of_clock | {("held", "1", "a", "raw partition 1"): 1}
     metrics.clocks.show(1, state_of(9_000, 9_000, 9_500, scores_ms=1_000), networks)
-    of_clock[("behind_seconds", "1", "a")] = 0.5
+    of_clock[("behind_seconds", "1", "a")] = 8.5
     assert clocks_shown(metrics) == of_clock | {("held", "1", "a", "raw partition 0"): 1}
-    metrics.clocks.show(1, state_of(9_500, 9_500, 9_500, scores_ms=1_000), networks)
-    assert clocks_shown(metrics) == of_clock | {("behind_seconds", "1", "a"): 0.0}
+    metrics.clocks.show(1, state_of(9_500, 9_500, 9_500, scores_ms=9_500), networks)
+    assert clocks_shown(metrics) == {("seconds", "1", "a"): 9.5, ("behind_seconds", "1", "a"): 0.0}
+
+
+@pytest.mark.parametrize(
+    ("told_ms", "by"),
+    [
+        ({1: 9_000}, "partition 0"),
+        ({0: 2_000, 1: 9_000, 2: 3_000}, "partition 0"),
+        ({0: 9_000, 1: 9_000, 2: 3_000}, "partition 2"),
+        ({0: 9_000, 1: 9_000, 2: 9_000}, None),
+        ({0: 9_500, 1: 9_000, 2: 9_000}, None),
+        ({0: 9_000, 2: 9_000}, None),
+    ],
+)
+def test_a_clock_that_another_partition_holds_is_shown_with_that_partition(
+    told_ms: dict[int, int], by: str | None
+) -> None:
+    metrics = WorkerMetrics(["a"], 3)
+    state = state_of(9_000, 9_000, 9_000, scores_ms=2_000)
+    state.told_ms = {"a": told_ms}
+    metrics.clocks.show(1, state, {})
+    held = [labels[3] for labels in clocks_shown(metrics) if labels[0] == "held"]
+    assert held == ([] if by is None else [by])
+    assert clocks_shown(metrics)["behind_seconds", "1", "a"] == 7.0
+
+
+def test_a_partition_that_has_stopped_holds_its_clocks_itself() -> None:
+    metrics = WorkerMetrics(["a"], 2)
+    metrics.clocks.show(1, state_of(2_000, 9_000, 2_000, scores_ms=1_000), {})
+    metrics.set_partition_state(1, "stopped")
+    assert ("held", "1", "a", "partition 1") in clocks_shown(metrics)
+    metrics.set_partition_state(1, None)
+    assert not clocks_shown(metrics)
 
 
 @pytest.mark.parametrize(("state", "shown"), [("stopped", True), ("restoring", False), (None, False)])
