@@ -3,10 +3,12 @@ from collections.abc import Mapping
 import pytest
 
 from clout.clock_holds import Holder, NetworkClock, network_clocks
+from clout.clock_release import outcome, wait_until_obeyed
 from clout.commands.clock import lines
 from schemas.times import format_ms
 from streams.clock_status import inputs_status
 from streams.clocks import Inputs, Raw
+from streams.errors import CloutError
 from streams.settings import NetworkSettings
 from streams.status import TaskStatus
 
@@ -32,13 +34,14 @@ def task(
     reason: str | None = None,
     told_ms: Mapping[int, int] | None = None,
     sources: tuple[str, ...] = (),
+    lag: int = 3,
 ) -> TaskStatus:
     """A task as a worker speaks of it."""
     return TaskStatus(
         partition=partition,
         state=state,
         reason=reason,
-        lag_records={"actors": 3, "targets": 0},
+        lag_records={"actors": lag, "targets": 0},
         clocks={} if clock_ms is None else {"net": clock_ms},
         told_ms={"net": dict(told_ms or {})},
         inputs={} if heard is None else {"net": inputs_status(heard, NetworkSettings(sources=sources))},
@@ -165,3 +168,52 @@ def test_each_network_has_a_clock_of_its_own() -> None:
 @pytest.mark.parametrize(("times_ms", "seconds"), [((NOON_MS, TEN_MS), 7_200.0), ((NOON_MS, NOON_MS), 0.0)])
 def test_how_far_it_is_behind_is_told_in_seconds(times_ms: tuple[int, int], seconds: float) -> None:
     assert clock_of(task(0, inputs(min(times_ms), *times_ms), min(times_ms))).behind_seconds == seconds
+
+
+def test_an_input_that_one_partition_alone_waits_for_is_named_with_it() -> None:
+    released, waiting = (inputs(clock, NOON_MS, sources={"west": TEN_MS}) for clock in (NOON_MS, TEN_MS))
+    released.release("west")
+    ahead, behind = (task(at, heard, TEN_MS, sources=("west",), lag=0) for at, heard in enumerate((released, waiting)))
+    assert said(ahead, behind) == [
+        f"net: {TEN}, 2 h behind its furthest input",
+        f"  held by source west: partition 1 alone waits for it; last at {TEN}",
+    ]
+
+
+def test_while_no_ingest_runs_that_holds_every_clock() -> None:
+    heard = inputs(NOON_MS, NOON_MS)
+    [clock] = network_clocks({0: task(0, heard, NOON_MS)}, 1, ["net"], ingest_trouble="no running role was found")
+    assert list(lines(clock))[1:] == ["  held by ingest: no running role was found"]
+
+
+def test_a_release_is_waited_for_in_every_partition_that_works() -> None:
+    heard = inputs(NOON_MS, NOON_MS, sources={"west": TEN_MS})
+    stopped = task(2, heard, state="stopped")
+    answers = iter([(1, 0), (1, 0), (1, 1)])
+
+    def ask() -> dict[int, TaskStatus]:
+        seen = next(answers)
+        tasks = {at: task(at, heard) for at in range(2)} | {2: stopped}
+        for at, commands in enumerate(seen):
+            tasks[at].seen = {"actors": {"@control/0": commands}}
+        return tasks
+
+    assert wait_until_obeyed(ask, [1, 1, 1], 10.0)[1].seen == {"actors": {"@control/0": 1}}
+    assert list(answers) == []
+
+
+def test_a_release_that_is_not_obeyed_in_time_is_an_error_that_says_where() -> None:
+    tasks = {0: task(0, inputs(NOON_MS, NOON_MS))}
+    with pytest.raises(CloutError, match="not obeyed everywhere") as raised:
+        wait_until_obeyed(lambda: tasks, [1], 0.0)
+    assert raised.value.detail == "partition 0: 3 records before it"
+    assert "nothing more has to be ordered" in raised.value.hint
+
+
+def test_a_source_that_was_heard_since_its_release_is_waited_for_again() -> None:
+    released = inputs(NOON_MS, NOON_MS, sources={"west": TEN_MS})
+    released.release("west")
+    again = inputs(NOON_MS, NOON_MS, sources={"west": NOON_MS})
+    said_so = outcome({0: task(0, released), 1: task(1, again)}, "net", "west")
+    assert said_so == f"source west of net was heard again, at {NOON}: it is waited for as before"
+    assert "not waited for any more" in outcome({0: task(0, released), 1: task(1, released)}, "net", "west")

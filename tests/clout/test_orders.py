@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from confluent_kafka import Message
@@ -142,3 +143,19 @@ def test_a_refusal_is_shown_with_its_cause_and_nothing_that_a_terminal_obeys() -
     shown = line(record).plain
     assert "refused: bad_signature" in shown
     assert "\x1b" not in shown
+
+
+def test_orders_about_no_user_are_shown_by_what_they_are_about() -> None:
+    usual: dict[str, Any] = {
+        "id": "7",
+        "subject": "",
+        "key": "ops",
+        "reason": "why",
+        "issued": "x",
+        "received": "y",
+        "epoch": 3,
+    }
+    release = CommandRecord(command="release", accepted=True, network="twitter", source="west\x1b[2J", **usual)
+    quarantine = CommandRecord(command="quarantine", accepted=True, partition=3, lane="targets", offset=17, **usual)
+    assert line(release).plain == "y  release twitter source west\\x1b[2J  accepted  by ops  why"
+    assert line(quarantine).plain == "y  quarantine partition 3, targets lane, offset 17  accepted  by ops  why"

@@ -26,7 +26,7 @@ from streams.opening import Shared
 from streams.settings import KafkaSettings, LaneSettings, NetworkSettings, WorkerSettings
 from streams.task import Task
 from streams.task_state import ACTORS, TARGETS
-from streams.ticks import Tick, tick_value
+from streams.ticks import Tick, release_value, tick_value
 from tests.checks import changes_of
 
 SOURCE: Final = "twitter/0"
@@ -69,6 +69,8 @@ class Lanes:
     def __init__(self, kafka: KafkaSettings, partitions: int = 1) -> None:
         self.kafka = kafka
         self.partitions = partitions
+        self.network = NetworkSettings()
+        """Settings of twitter, as tasks have them."""
         self.names = Names(kafka.prefix, "1")
         specs = topics.specification(self.names, LaneSettings(partitions=partitions), {"twitter": NetworkSettings()})
         self.specs = {spec.name: spec for spec in specs}
@@ -91,6 +93,15 @@ class Lanes:
         for partition in range(self.partitions):
             key = encode_key(Stamp(CONTROL_SOURCE, self._commands))
             producer.produce(self.names.actors_lane, value, key, partition=partition)
+        assert producer.flush(10) == 0
+
+    def release(self, source: str) -> None:
+        """Write the release of a collector of twitter to every partition of the actors lane, as ingest does."""
+        self._commands += 1
+        producer = clients.producer(self.kafka)
+        for partition in range(self.partitions):
+            key = encode_key(Stamp(CONTROL_SOURCE, self._commands))
+            producer.produce(self.names.actors_lane, release_value("twitter", source), key, partition=partition)
         assert producer.flush(10) == 0
 
     def tick(self, *ticks: Tick) -> None:
@@ -132,7 +143,7 @@ class Lanes:
         shared = Shared(
             kafka=self.kafka,
             names=self.names,
-            networks={"twitter": NetworkSettings()},
+            networks={"twitter": self.network},
             model=model or Model(),
             settings=WorkerSettings(),
             partitions=self.partitions,

@@ -154,3 +154,54 @@ def test_clocks_are_restored_and_a_score_is_taken_at_them(lanes: Lanes, tmp_path
     assert after.score is not None
     assert after.score < before.score
     assert after.as_of == "2023-12-14T22:13:20.000Z"
+
+
+def beat(raw_partition: int, time_ms: int, **heartbeats_ms: int) -> Tick:
+    return tick(raw_partition, time_ms)._replace(heartbeats_ms=heartbeats_ms)
+
+
+def test_a_release_moves_the_clock_in_the_batch_that_brings_it_and_outlives_a_restore(
+    lanes: Lanes, tmp_path: Path
+) -> None:
+    lanes.network = WAITING
+    with lanes.task(tmp_path / "0", 0) as first, lanes.task(tmp_path / "1", 1) as second:
+        lanes.tick(beat(0, NOW + 9, west=NOW, east=NOW + 9), tick(1, NOW + 9))
+        lanes.work(first, second)
+        assert clocks(first, second) == [{"twitter": NOW}] * 2
+        lanes.release("west")
+        lanes.work(first, second)
+        assert clocks(first, second) == [{"twitter": NOW + 9}] * 2
+    with lanes.task(tmp_path / "new0", 0) as first, lanes.task(tmp_path / "new1", 1) as second:
+        # What ingest tells again is no news of the collector.
+        lanes.tick(beat(0, NOW + 20, west=NOW, east=NOW + 20), tick(1, NOW + 20))
+        lanes.work(first, second)
+        assert clocks(first, second) == [{"twitter": NOW + 20}] * 2
+        lanes.tick(beat(1, NOW + 30, west=NOW + 1, east=NOW + 30), tick(0, NOW + 30))
+        lanes.work(first, second)
+        assert [task.state.inputs["twitter"].released_ms for task in (first, second)] == [{}, {}]
+        assert clocks(first, second) == [{"twitter": NOW + 20}] * 2
+
+
+def test_a_release_keeps_its_place_among_ticks_of_the_same_batch(lanes: Lanes, tmp_path: Path) -> None:
+    lanes.network = WAITING
+    with lanes.task(tmp_path / "0", 0) as first, lanes.task(tmp_path / "1", 1) as second:
+        lanes.tick(beat(0, NOW + 9, west=NOW, east=NOW + 9), tick(1, NOW + 9))
+        lanes.release("west")
+        lanes.tick(beat(0, NOW + 9, west=NOW + 5))
+        lanes.work(first, second)
+        assert clocks(first, second) == [{"twitter": NOW + 5}] * 2
+        lanes.tick(beat(0, NOW + 9, west=NOW + 7))
+        lanes.release("west")
+        lanes.work(first, second)
+        assert clocks(first, second) == [{"twitter": NOW + 9}] * 2
+
+
+def test_a_source_that_was_never_heard_of_can_be_released_before_anything_came(lanes: Lanes, tmp_path: Path) -> None:
+    lanes.network = WAITING
+    with lanes.task(tmp_path / "0", 0) as first, lanes.task(tmp_path / "1", 1) as second:
+        lanes.release("west")
+        lanes.work(first, second)
+        assert clocks(first, second) == [{}, {}]
+        lanes.tick(beat(0, NOW, east=NOW), tick(1, NOW))
+        lanes.work(first, second)
+        assert clocks(first, second) == [{"twitter": NOW}] * 2
