@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 from confluent_kafka import TopicPartition
 
-from schemas.packed import ADJUSTMENTS, COMMANDS, peek
+from schemas.packed import ADJUSTMENTS, COMMANDS, RELEASES, TICKS, peek
 from streams.fingerprints import Fingerprints
 from streams.forgotten import Forgotten
 from streams.intake import Accepted, Intake, Verdict
@@ -144,11 +144,18 @@ class TwiceTellingTask(Task):
 class HastyTask(Task):
     """A clock goes by the input that is furthest instead of waiting for all."""
 
-    def _hear(self, ticks: Any, state: Any) -> dict[str, int]:
-        for record in ticks:
+    def _hear(self, heard: Any, state: Any) -> dict[str, int]:
+        for record in (record for record in heard if record.kind == TICKS):
             record.columns["raw_partitions"] = np.ones_like(record.columns["raw_partitions"])
             record.columns["raw_partition"] = np.zeros_like(record.columns["raw_partition"])
-        return super()._hear(ticks, state)
+        return super()._hear(heard, state)
+
+
+class DeafTask(Task):
+    """Releases are not obeyed."""
+
+    def _hear(self, heard: Any, state: Any) -> dict[str, int]:
+        return super()._hear([record for record in heard if record.kind != RELEASES], state)
 
 
 class AnyGenerationIntake(Intake):
@@ -325,6 +332,7 @@ CANARIES: Final = (
     Canary("a clock does not wait for the slowest input", Parts(task=HastyTask)),
     Canary("a user who is forgotten goes on being counted", Parts(task=ForgottenCountTask), {"command": 5}),
     Canary("the number of what is told is not kept with the state", Parts(task=TwiceTellingTask), {"crash": 2}),
+    Canary("a release is not obeyed", Parts(task=DeafTask), {"release": 5}),
     Canary("the ledger is not restored", Parts(task=NoLedgerTask), {"crash": 2}),
     Canary("who was forgotten is not restored", Parts(task=NoMemoryOfForgettingTask), {"command": 5, "crash": 2}),
     Canary("a retraction is taken back twice", Parts(task=TwiceAdjustingTask)),

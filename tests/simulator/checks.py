@@ -15,8 +15,11 @@ from schemas.users import partition_of, user_hash
 from scorer.reference import Entry
 from scorer.target_state import decode_targets
 from streams import feed_position
+from streams.clocks import Inputs
+from streams.stages import clocks
 from streams.store import Rows, Store
 from streams.task import Task
+from streams.task_state import TaskState
 from tests.simulator.log import PartitionLog
 from tests.simulator.oracle import Granted, Verdicts, records_of, verdicts_of
 from tests.simulator.population_checks import miscounted_changes, mistold, uncounted
@@ -281,17 +284,32 @@ def _restorable(world: World) -> list[str]:
 
 
 def _clocks(world: World) -> list[str]:
-    """Every task's clocks stand where the slowest raw partition of each network ends."""
-    expected = {}
+    """Every task heard what its lane says; its clocks stand where the slowest task's do, at most where inputs end."""
+    tasks = {number: task.state for number, (task, _) in _tasks(world).items()}
+    problems = []
+    for number, state in tasks.items():
+        told = TaskState(model="", model_hash="")
+        for _, record in records_of(world.log, world.names.actors_lane, number):
+            if record.kind in clocks.HEARD:
+                clocks.hear([record], told, world.networks)
+        if _heard(state) != _heard(told):
+            problems.append(f"partition {number} heard {_heard(state)}, not {_heard(told)}")
     for network in world.networks:
+        own = [state.inputs[network].clock_ms if network in state.inputs else None for state in tasks.values()]
+        slowest = None if None in own else min(of for of in own if of is not None)
         ends = [_latest(log) for log in world.log.topics[world.names.interactions(network)]]
-        if all(ends):
-            expected[network] = min(ends)
-    return [
-        f"partition {number}: {task.state.clocks}, not {expected}"
-        for number, (task, _) in _tasks(world).items()
-        if task.state.clocks != expected
-    ]
+        end = min(ends) if all(ends) else None
+        found = {number: state.clocks.get(network) for number, state in tasks.items()}
+        if set(found.values()) != {slowest}:
+            problems.append(f"{network}: {found}, not {slowest}")
+        if (slowest or 0) > (end or 0) or (slowest != end and not world.swarm.sources):
+            problems.append(f"{network}: {slowest}, though the slowest raw partition ends at {end}")
+    return problems
+
+
+def _heard(state: TaskState) -> dict[str, Inputs]:
+    """Return what a task knows of inputs; between two ticks of one batch it has no clock."""
+    return {network: msgspec.structs.replace(inputs, clock_ms=None) for network, inputs in state.inputs.items()}
 
 
 def _latest(log: PartitionLog) -> int:

@@ -12,6 +12,8 @@ from scorer.reference import Event
 
 START_MS: Final = 1_340_000_000_000
 HOUR_MS: Final = 3_600_000
+SOURCE: Final = "west"
+"""A collector that sends heartbeats now and then."""
 _BROKEN: Final = (b"", b"{", b"17", b'"share"', b'{"id":"1","kind":"wave","actor":"a","target":"b","time":0}')
 _PER_RECORD_MAX: Final = 8
 _REMEMBERED: Final = 200
@@ -112,7 +114,8 @@ class Feed:
                 parts.append({"kind": "share", "id": f"x{self._made}", "actor": "a"})
                 rejected += 1
             elif draw < self.mix.broken + self.mix.heartbeats:
-                parts.append({"kind": "heartbeat", "time": self._time})
+                source = {"source": SOURCE} if random.random() < 1 / 2 else {}
+                parts.append({"kind": "heartbeat", "time": self._time} | source)
                 heartbeats += 1
             else:
                 self._act(network, parts, events, back)

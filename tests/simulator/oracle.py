@@ -12,13 +12,14 @@ from typing import Final, NamedTuple
 
 from schemas.interaction import RETRACT_CODE
 from schemas.kinds import KINDS
-from schemas.packed import COMMANDS, FORGET, TICKS, PackedError, Record, decode
+from schemas.packed import COMMANDS, FORGET, PackedError, Record, decode
 from schemas.users import partition_of
 from scorer.model import Model
 from scorer.reference import Actors, Entry, Event
 from streams import task_state
 from streams.ledger import ANYBODY
 from streams.names import Names
+from streams.stages import clocks
 from streams.stages.commands import Command, commands_of
 from streams.store import META_KEY
 from tests.simulator.log import Fate, Log
@@ -121,7 +122,7 @@ class Partition:
     def fold(self, record: Record, batch: int, oldest_row: int) -> None:
         """Take a record in, as part of a batch that began with a ledger back to a row."""
         self.batch, self.oldest_row = batch, oldest_row
-        if record.kind == TICKS:
+        if record.kind in clocks.HEARD:
             return
         if record.kind == COMMANDS:
             for command in commands_of([record]):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any, Final, NamedTuple
 
-from tests.simulator.feed import Fed, Feed, Mix, user
+from tests.simulator.feed import SOURCE, Fed, Feed, Mix, user
 
 PARTITIONS_MAX: Final = 3
 NETWORKS: Final = ("one", "two", "three")
@@ -44,7 +44,7 @@ INGEST_TROUBLES: Final = tuple(trouble for trouble in TROUBLES if trouble != "qu
 FAULTS: Final = (
     "crash", "task point", "open point", "ingest point", "ingest crash", "trouble", "ingest trouble", "move",
     "pause", "stale copy", "lost copy", "damaged copy", "time", "compact", "retain", "garbage", "ingest move",
-    "ingest pause", "command",
+    "ingest pause", "command", "release",
 )  # fmt: skip
 _POINTS: Final = ("task point", "open point", "ingest point")
 _POINT_WEIGHTS: Final = (len(TASK_POINTS), len(OPEN_POINTS), len(INGEST_POINTS))
@@ -73,6 +73,8 @@ class Swarm:
     workers: int
     ingests: int
     raw_partitions: int
+    sources: tuple[str, ...]
+    """Collectors that the networks' clocks wait for."""
     mix: Mix
     flushes: float
     markers_late: float
@@ -114,6 +116,7 @@ def swarm_of(random: Random) -> Swarm:
         workers=random.choice((2, 2, 3)),
         ingests=random.choice((1, 2)),
         raw_partitions=random.choice((1, 2)),
+        sources=random.choice(((), (SOURCE,))),
         mix=mix,
         flushes=random.choice((0.0, 0.1, 1.0)),
         markers_late=random.choice((0.0, 0.2, 1.0)),
@@ -184,5 +187,6 @@ def _arguments(fault: str, swarm: Swarm, random: Random) -> tuple[Any, ...]:
             user(random.randrange(min(swarm.mix.users, _COMMANDED_USERS))),
             random.random() >= _REFUSED_SHARE,
         ),
+        "release": (random.choice(swarm.mix.networks), random.random() >= _REFUSED_SHARE),
     }
     return arguments.get(fault, () if fault in _OF_NOBODY else (worker,))

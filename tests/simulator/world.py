@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from schemas.control import Command, CommandName, encode_command
+from schemas.control import COMMAND_NAMES, Command, CommandName, encode_command
 from schemas.times import format_ms
 from scorer.model import Model
 from streams import clients, task_state, topics
@@ -29,7 +29,7 @@ from streams.settings import (
 from streams.store import META_KEY
 from streams.task import Task
 from tests.simulator.clients import Admin, Consumer, Producer
-from tests.simulator.feed import Fed
+from tests.simulator.feed import SOURCE, Fed
 from tests.simulator.feeders import Feeder
 from tests.simulator.log import Fate, Log, Place
 from tests.simulator.process import CrashError, Process
@@ -43,9 +43,7 @@ _KEPT_DELETIONS_MS: Final = 7 * topics.DAY_MS
 _WINDOW_SECONDS: Final = 86_400 * 4_000
 """Longer than any run, so that the reference need not know when slices end."""
 _HASH_KEY: Final = b"simulated"
-SECRETS: Final = ControlSecrets(
-    {"operator": ControlKey(b"secret", frozenset(("forget", "unforget")))}, "operator", _HASH_KEY
-)
+SECRETS: Final = ControlSecrets({"operator": ControlKey(b"secret", frozenset(COMMAND_NAMES))}, "operator", _HASH_KEY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +70,8 @@ class World:
         self.log.markers_late = swarm.markers_late
         self.names = Names("", model.name)
         self.networks = {
-            network: NetworkSettings(raw_partitions=swarm.raw_partitions) for network in swarm.mix.networks
+            network: NetworkSettings(raw_partitions=swarm.raw_partitions, sources=swarm.sources)
+            for network in swarm.mix.networks
         }
         self.lanes = LaneSettings(partitions=swarm.partitions)
         self.log.create(topics.specification(self.names, self.lanes, self.networks))
@@ -241,7 +240,10 @@ class World:
             "compact": self._compact,
             "retain": self._retain,
             "garbage": self._garbage,
-            "command": self._command,
+            "command": lambda name, user, well_signed: self._command(name, well_signed, user=user),
+            "release": lambda network, well_signed: self._command(
+                "release", well_signed, network=network, source=SOURCE
+            ),
         }
         actions[step.name](*step.args)
 
@@ -347,14 +349,14 @@ class World:
     def _garbage(self) -> None:
         self.log.random.choice(self.feeders).garbage = True
 
-    def _command(self, name: CommandName, user: str, well_signed: bool) -> None:
+    def _command(self, name: CommandName, well_signed: bool, **about: str) -> None:
         command = Command(
             id=f"c{len(self.commands)}",
             command=name,
-            user=user,
             reason="asked for",
             key="operator",
             issued=format_ms(self.log.now_ms),
+            **about,  # type: ignore[arg-type]
         )
         self.commands.append((command, well_signed))
         signed = SECRETS.signed(command) if well_signed else command
