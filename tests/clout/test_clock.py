@@ -1,10 +1,11 @@
 from collections.abc import Mapping
 
 import pytest
+import typer
 
 from clout.clock_holds import Holder, NetworkClock, network_clocks
 from clout.clock_release import outcome, wait_until_obeyed
-from clout.commands.clock import lines
+from clout.commands.clock import check_source, lines
 from schemas.times import format_ms
 from streams.clock_status import inputs_status
 from streams.clocks import Inputs, Raw
@@ -217,3 +218,18 @@ def test_a_source_that_was_heard_since_its_release_is_waited_for_again() -> None
     said_so = outcome({0: task(0, released), 1: task(1, again)}, "net", "west")
     assert said_so == f"source west of net was heard again, at {NOON}: it is waited for as before"
     assert "not waited for any more" in outcome({0: task(0, released), 1: task(1, released)}, "net", "west")
+
+
+@pytest.mark.parametrize(
+    ("network", "source", "way_out"),
+    [
+        ("twiter", "west", "none of twitter, mastodon, which the settings name"),
+        ("twitter", "vest", "none of west, east; its clock waits only for those that networks.twitter.sources names"),
+        ("mastodon", "west", "there are none; its clock waits only for those that networks.mastodon.sources names"),
+    ],
+)
+def test_what_the_settings_do_not_name_cannot_be_released(network: str, source: str, way_out: str) -> None:
+    networks = {"twitter": NetworkSettings(sources=("west", "east")), "mastodon": NetworkSettings()}
+    check_source(networks, "twitter", "west")
+    with pytest.raises(typer.BadParameter, match=way_out):
+        check_source(networks, network, source)

@@ -38,17 +38,20 @@ NETWORKS = {
     "live": NetworkSettings(raw_partitions=2),
     "quiet": NetworkSettings(raw_partitions=2, idle_after_seconds=IDLE_SECONDS),
 }
-FANS, STARS = 6, 36
+STARS = 36
 FAR_MS = START_MS + 12 * HOUR_MS
 """How far the raw partition has come that is far behind."""
 
 
 def shares(network: str, star: int, time_ms: int) -> list[bytes]:
-    """A user's fans share something, all at once; nobody is a fan of two."""
+    """A user's fans share something, all at once; nobody is a fan of two.
+
+    Some have more fans than others, so that at any time there is somebody about to fall.
+    """
     event = {"kind": "share", "target": f"{network}:star{star}", "time": time_ms}
     return [
         json.dumps(event | {"id": f"{star}-{fan}-{time_ms}", "actor": f"{network}:fan{star}-{fan}"}).encode()
-        for fan in range(FANS)
+        for fan in range(3 + star % 12)
     ]
 
 
@@ -263,17 +266,6 @@ def test_a_release_lets_the_clock_go_on_at_once_and_everybody_can_read_why(runni
     [line] = running.installation.run("control", "log").stdout.splitlines()
     assert "release twitter source west  accepted" in line
     assert "its disk burnt" in line
-
-
-def test_what_the_settings_do_not_name_cannot_be_released(running: Running) -> None:
-    for arguments, way_out in (
-        (("twiter", "--source", "west"), "none of twitter, late, live, quiet"),
-        (("twitter", "--source", "vest"), "none of north, east, south, west"),
-        (("late", "--source", "west"), "networks.late.sources"),
-    ):
-        run = running.installation.run("clock", "release", *arguments, "--reason", "why not")
-        assert run.returncode == 2
-        assert way_out in " ".join(run.stderr.replace("│", " ").split())
 
 
 def test_a_release_ends_when_the_source_is_heard_again_and_the_clock_does_not_go_back(running: Running) -> None:
