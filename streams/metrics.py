@@ -197,11 +197,8 @@ class WorkerMetrics:
                 self.lag.labels(lane, partition)
             for state in PARTITION_STATES:
                 self.partition_state.labels(partition, state)
-<<<<<<< HEAD
-        self.clocks = ClockGauges(registry)
-        self.population = PopulationGauges(registry)
-=======
         self.clocks = ClockGauges(registry, partitions)
+        self.population = PopulationGauges(registry)
         self.lost = Counter(
             "clout_task_losses", "Commits that failed for good, after which a task began again.", registry=registry
         )
