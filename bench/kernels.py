@@ -115,7 +115,7 @@ def run(draw: Callable[[], Ints], costs: Costs, *, rounds: int) -> None:
             scored = score_targets(heads, entries, evaluation_times(entries, clocks_after), parameters)
             published = publish(heads, entries, scored)
         with costs.of("due times, a user", len(rows)):
-            reschedule(heads, entries, scored.times, parameters)
+            reschedule(heads, entries, scored.times, clocks_after, parameters)
         with costs.of("population, a row", EVENTS):
             population.follow(NETWORKS, (heads_before, entries_before), (heads, entries))
         batch = Batch(

@@ -8,7 +8,7 @@ disk, in 8-byte little-endian words, sparse:
                  bytes 4-5 networks stored, bytes 6-7 anchor in tenths
     word 1       published sub-scores in tenths: bytes 0-1 reach, 2-3 amplification, 4-5 network, 6-7 zero
     words 2-3    sequence (u8), as_of (i8)
-    word 4       hour of the anchor (u4), bytes 4-7 zero
+    word 4       hour of the anchor (u4), bytes 4-7 how far the latest due time is ahead (u4)
     then         for each network with events:
                  bytes 0-1 code, byte 2 contributors stored, byte 3 whether anything was taken back,
                  bytes 4-7 published score in tenths;
@@ -49,13 +49,14 @@ HEAD: Final = np.dtype(
         ("sequence", "<u8"),
         ("as_of", "<i8"),
         ("anchor_hour", "<u4"),
-        ("spare_too", "<u4"),
+        ("ahead_ms", "<u4"),
     ]
 )
 """What was last published of a user: scores in tenths (0 = none yet), its sequence, and when it was true (ms).
 
 The anchor is the score that was published when `anchor_hour` (hours of event time since 1970) began, and is known only
-if the score has changed in that hour. `format` and `stored` matter on disk only."""
+if the score has changed in that hour. `ahead_ms` is how far the latest due time of its parts lies beyond the latest
+moment that one was taken at when the user was last looked at. `format` and `stored` matter on disk only."""
 
 ENTRY: Final = np.dtype(
     [

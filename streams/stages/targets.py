@@ -133,7 +133,7 @@ def fold(
     advance(heads, entries, times, np.flatnonzero(~credited), clocks, parameters)
     scored = score_targets(heads, entries, times, parameters)
     published = publish(heads, entries, scored, state.population.shift.hour)
-    moved = reschedule(heads, entries, times, parameters)
+    moved = reschedule(heads, entries, times, clocks, parameters)
     state.population.follow(len(state.networks), (before.heads, before.entries), (heads, entries))
 
     _count_by(state, network[~batch.takes_back], "applied")

@@ -16,7 +16,7 @@ from scorer.timers import NEVER, NO_CLOCK, advance, evaluation_times, reschedule
 from tests.scorer.partition import START_MS
 
 PARAMETERS = Model().parameters
-NETWORKS = 2
+SHOWN = ["score_tenths", "reach_tenths", "amplification_tenths", "network_tenths", "sequence", "as_of"]
 
 
 class Users:
@@ -34,6 +34,8 @@ class Users:
         self.clocks: Ints = np.full(networks, NO_CLOCK)
         self.changes: list[tuple[int, int, int]] = []
         """User, time, score in tenths."""
+        self.hints: set[tuple[int, int, int]] = set()
+        """User, network, due time, as the table of due times has them."""
         self.looks = 0
         self.take(np.empty(0, np.int64))
 
@@ -42,7 +44,10 @@ class Users:
         advance(self.heads, self.entries, times, due, self.clocks, PARAMETERS)
         scored = score_targets(self.heads, self.entries, times, PARAMETERS)
         published = publish(self.heads, self.entries, scored)
-        reschedule(self.heads, self.entries, times, PARAMETERS)
+        moved = reschedule(self.heads, self.entries, times, self.clocks, PARAMETERS)
+        for user, network, before, after in zip(*(of.tolist() for of in moved), strict=True):
+            self.hints.discard((user, network, before))
+            self.hints |= {(user, network, after)} if 0 < after < NEVER else set()
         tenths = np.rint(published.score * 10).astype(int)
         self.changes += zip(published.index.tolist(), published.as_of.tolist(), tenths.tolist(), strict=True)
         return published
@@ -50,14 +55,21 @@ class Users:
     def let_pass(self, clocks: list[int]) -> None:
         """Move the clocks, and look at whoever is due, as often as somebody is."""
         self.clocks = np.array(clocks)
-        while len(due := np.flatnonzero(np.any(self.entries["due"] <= self.clocks, axis=1))):
+        while seen := {hint for hint in self.hints if hint[2] <= clocks[hint[1]]}:
+            due = np.unique([user for user, _, _ in seen])
             self.looks += len(due)
+            self.hints -= seen
             rest = np.setdiff1d(np.arange(len(self.heads)), due)
-            heads, entries = self.heads[rest].copy(), self.entries[rest].copy()
+            # Who is not due is not read: that changes nothing that is published of them.
+            heads, entries, hints = self.heads[rest].copy(), self.entries[rest].copy(), self.hints.copy()
             self.take(np.arange(len(self.heads)))
-            # Who is not due is not read: nothing may have become of them.
-            assert np.array_equal(self.heads[rest], heads)
-            self.entries[rest] = entries
+            assert all(np.array_equal(self.heads[rest][name], heads[name]) for name in SHOWN)
+            self.heads[rest], self.entries[rest] = heads, entries
+            unread = set(rest.tolist())
+            kept = {hint for hint in hints if hint[0] in unread}
+            self.hints = {hint for hint in self.hints if hint[0] not in unread} | kept
+        stored = {(user, code, due) for (user, code), due in np.ndenumerate(self.entries["due"]) if 0 < due < NEVER}
+        assert self.hints == stored
 
 
 def whole(tenths: Any) -> list[int]:
@@ -162,6 +174,79 @@ def test_with_clocks_apart_what_is_published_is_what_they_say(
         assert users.heads["score_tenths"].tolist() == scores
 
 
+def test_who_was_looked_at_between_two_clocks_changes_at_the_first_millisecond_of_both_all_the_same() -> None:
+    users = Users([(40.0, 25.0, 3.0)], networks=2)
+    users.let_pass([START_MS, START_MS])
+    # One clock runs ahead, is looked at, and the other catches up unseen.
+    ahead = int(users.entries["due"][0].min()) + 1
+    seen = users.looks
+    users.let_pass([START_MS, ahead])
+    assert users.looks > seen
+    known, end = len(users.changes), START_MS + 20 * DAY_MS
+    users.let_pass([end, end])
+    later = [time for _, time, _ in users.changes[known:] if time > ahead]
+    assert len(later) > 20
+    for time in later:
+        assert scores_at(users, [time, time]) != scores_at(users, [time - 1, time - 1])
+
+
+def test_a_clock_that_catches_up_takes_its_part_a_tenth_at_a_time() -> None:
+    users = Users([(400.0, 250.0, 30.0)], networks=2)
+    users.let_pass([START_MS, START_MS])
+    end = START_MS + 20 * DAY_MS
+    users.let_pass([START_MS, end])
+    known = len(users.changes)
+    users.let_pass([end, end])
+    caught_up = users.changes[known - 1 :]
+    assert len(caught_up) > 5
+    assert {time for _, time, _ in caught_up[1:]} == {end}
+    assert {before[2] - after[2] for before, after in pairwise(caught_up)} <= {0, 1}
+
+
+@pytest.mark.parametrize("networks", [1, 2])
+def test_an_event_far_ahead_of_the_clock_fades_when_the_clock_has_come_to_it(networks: int) -> None:
+    users = Users([(40.0, 25.0, 3.0)], networks=networks)
+    begun = list(users.changes)
+    users.entries["time"] += 50 * DAY_MS
+    users.take(np.empty(0, np.int64))
+    event = int(users.entries["time"].max())
+    users.let_pass([START_MS + 10 * DAY_MS] * networks)
+    assert users.changes == begun
+    assert users.looks == 0
+    users.let_pass([event + 10 * DAY_MS] * networks)
+    assert len(users.changes) > 10
+    assert all(time > event - 2 * DAY_MS for _, time, _ in users.changes[1:])
+
+
+def test_a_network_that_was_never_heard_of_keeps_its_part_while_others_fade() -> None:
+    users = Users([(40.0, 25.0, 3.0)], networks=2)
+    own = int(users.entries["score_tenths"][0, 1])
+    users.let_pass([START_MS + 40 * DAY_MS, NO_CLOCK])
+    assert int(users.entries["score_tenths"][0, 1]) == own
+    scores, _ = scores_at(users, [START_MS + 40 * DAY_MS, NO_CLOCK])
+    assert users.heads["score_tenths"].tolist() == scores
+    assert len(users.changes) > 10
+
+
+def test_sums_that_fade_to_nothing_end_at_the_lowest_score() -> None:
+    users = Users([(1e-300, 1e-300, 1e-300), (40.0, 1e-310, 1e-5), (5e-324, 2.0, 1e5)])
+    users.let_pass([START_MS + 40_000 * DAY_MS])
+    assert users.heads["score_tenths"].tolist() == [10, 10, 10]
+    assert set(users.entries["due"].ravel().tolist()) == {NEVER}
+    assert users.hints == set()
+
+
+def test_one_small_part_that_moves_takes_few_looks() -> None:
+    users = Users([(40.0, 25.0, 3.0)], networks=2)
+    for name in ("reach", "amplification", "network"):
+        users.entries[name][0, 1] /= 1000
+    users.let_pass([START_MS, START_MS])
+    users.let_pass([START_MS, START_MS + 60 * DAY_MS])
+    scores, _ = scores_at(users, [START_MS, START_MS + 60 * DAY_MS])
+    assert users.heads["score_tenths"].tolist() == scores
+    assert users.looks <= 3 * len(users.changes)
+
+
 def test_who_has_faded_to_the_lowest_score_is_never_looked_at_again() -> None:
     users = Users([(0.5, 0.4, 0.04)])
     users.let_pass([START_MS + 3000 * DAY_MS])
@@ -174,9 +259,9 @@ def test_a_due_time_that_is_early_is_left_where_it_is() -> None:
     times = evaluation_times(users.entries, users.clocks)
     due = int(users.entries["due"][0, 0])
     users.entries["reach"] *= 1.0001
-    assert len(reschedule(users.heads, users.entries, times, PARAMETERS).user) == 0
+    assert len(reschedule(users.heads, users.entries, times, users.clocks, PARAMETERS).user) == 0
     users.entries["reach"] /= 1.01
-    moved = reschedule(users.heads, users.entries, times, PARAMETERS)
+    moved = reschedule(users.heads, users.entries, times, users.clocks, PARAMETERS)
     assert (moved.user.tolist(), moved.network.tolist(), moved.before.tolist()) == ([0], [0], [due])
     assert START_MS < moved.after[0] < due
 
