@@ -39,7 +39,8 @@ _COMMIT_INTERVAL_BEHIND_SECONDS: Final = 0.5
 _BEHIND_SECONDS: Final = 2.0
 """Age of events from which a task counts as behind; more than two such waits add up to, so that it catches up."""
 _TICK_SECONDS: Final = 0.01
-"""A task that waits for its interval looks this often whether a full batch has come meanwhile."""
+"""A task that waits for its interval looks this often whether a full batch has come meanwhile; one that was idle waits
+so long for what comes with the first record."""
 _IDLE_SECONDS: Final = 1.0
 """A task without records looks this often whether it is still ours."""
 
@@ -276,6 +277,8 @@ class Partitions:
                 self._arrived[partition].clear()
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._arrived[partition].wait(), _IDLE_SECONDS)
+                    # Records come in several: those that were written together are taken together.
+                    await asyncio.sleep(_TICK_SECONDS)
 
     async def _commit(self, task: Task, batch: list[Accepted]) -> bool:
         """Return whether the task goes on."""

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
 from typing import Any
 
@@ -21,6 +21,23 @@ def committed(kafka: KafkaSettings, topic: str) -> list[tuple[bytes | None, byte
     return [record for records in _committed_by_partition(kafka, topic).values() for record in records]
 
 
+def committed_records(kafka: KafkaSettings, topic: str) -> Iterator[tuple[int, int, bytes | None, bytes | None]]:
+    """Yield partition, offset, key and value of all records that a `read_committed` reader sees, in their order."""
+    consumer = clients.consumer(kafka, {"group.id": "checks", "enable.partition.eof": True})
+    open_partitions = set(consumer.list_topics(topic, timeout=10).topics[topic].partitions)
+    consumer.assign([TopicPartition(topic, partition, 0) for partition in open_partitions])
+    while open_partitions:
+        for message in consumer.consume(10_000, 0.5):
+            partition, offset = message.partition(), message.offset()
+            assert partition is not None
+            assert offset is not None
+            if message.error() is None:
+                yield partition, offset, message.key(), message.value()
+            else:
+                open_partitions.discard(partition)
+    consumer.close()
+
+
 def raw_records(kafka: KafkaSettings, topic: str) -> dict[int, list[tuple[bytes | None, Any]]]:
     """Keys and decoded JSON values of the records in each partition of a network's topic, in order."""
     return {
@@ -30,21 +47,10 @@ def raw_records(kafka: KafkaSettings, topic: str) -> dict[int, list[tuple[bytes 
 
 
 def _committed_by_partition(kafka: KafkaSettings, topic: str) -> dict[int, list[tuple[bytes | None, bytes | None]]]:
-    consumer = clients.consumer(kafka, {"group.id": "checks", "enable.partition.eof": True})
-    partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
-    records: dict[int, list[tuple[bytes | None, bytes | None]]] = {partition: [] for partition in sorted(partitions)}
-    consumer.assign([TopicPartition(topic, partition, 0) for partition in partitions])
-    open_partitions = set(partitions)
-    while open_partitions:
-        for message in consumer.consume(10_000, 0.5):
-            partition = message.partition()
-            assert partition is not None
-            if message.error() is None:
-                records[partition].append((message.key(), message.value()))
-            else:
-                open_partitions.discard(partition)
-    consumer.close()
-    return records
+    records: dict[int, list[tuple[bytes | None, bytes | None]]] = {}
+    for partition, _, key, value in committed_records(kafka, topic):
+        records.setdefault(partition, []).append((key, value))
+    return dict(sorted(records.items()))
 
 
 def changes_of(kafka: KafkaSettings, topic: str) -> dict[str, list[ScoreChange]]:
