@@ -28,6 +28,8 @@ class Case(StrEnum):
     LATENCY = "latency"
     RESTORE = "restore"
     LEDGER = "ledger"
+    TIMERS = "timers"
+    IDLE = "idle"
 
 
 _USERS: tuple[Users, ...] = ("zipf", "uniform")
@@ -80,6 +82,7 @@ def measure(
     """Run the cases wanted."""
     by_task = tuple(case for case in wanted if case in {"actors", "targets"})
     together = tuple(case for case in wanted if case in {"e2e", "latency", "restore"})
+    yield from _of_time(here, wanted, sizes)
     for who in users:
         if by_task:
             # The lanes that the stages read are written by ingest: its figure for single events comes with them.
@@ -96,6 +99,14 @@ def measure(
                 ask = tuple(case for case in together if case == Case.E2E or _belongs(case, who, shape, users, shapes))
                 if ask:
                     yield from cases.end_to_end(here, who, shape, sizes, ask)
+
+
+def _of_time(here: Site, wanted: tuple[Case, ...], sizes: cases.Sizes) -> Iterator[Figure]:
+    """Run the cases in which nothing happens but time."""
+    if Case.TIMERS in wanted:
+        yield from cases.timers(here, sizes)
+    if Case.IDLE in wanted:
+        yield from cases.idle(here, sizes)
 
 
 def _belongs(case: Case, who: Users, shape: Shape, users: tuple[Users, ...], shapes: tuple[Shape, ...]) -> bool:

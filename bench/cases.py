@@ -14,8 +14,10 @@ import msgspec
 
 from bench.drive import Job, Result
 from bench.figures import APART, TOGETHER, Figure, quantiles_between
+from bench.heart import Heart
 from bench.load import HOUR_MS, LABELS, NETWORK, Load, Shape, Users
 from bench.paced import Pace
+from bench.population import write_users
 from bench.site import Installation, Role, Site, until
 from bench.usage import Usage, by_kind
 from streams.task_state import ACTORS, TARGETS
@@ -36,6 +38,9 @@ class Sizes:
     preload: int = 0
     """Of uniform users: so many have state before."""
     pace_seconds: float = 20.0
+    timer_users: int = 500_000
+    idle_users: int = 5_000_000
+    idle_seconds: float = 30.0
 
     def loads(self, users: Users, shape: Shape) -> tuple[Load, Load]:
         """Return what comes before, and what is measured."""
@@ -208,6 +213,48 @@ def restore(installation: Installation, users: Users) -> Iterator[Figure]:
             "CPU µs/record",
             stretch.by_kind,
         )
+
+
+def timers(site: Site, sizes: Sizes) -> Iterator[Figure]:
+    """Decay timers that fire while clocks go on, hour by hour: all that the tasks spend, by timer."""
+    clock_ms = int(time.time() * 1000) - 30 * 24 * HOUR_MS
+    with site.installation("timers") as installation:
+        write_users(installation, sizes.timer_users, clock_ms)
+        every = installation.ends(installation.names.state)
+        directory = str(installation.directory / "driven")
+        stretch = driven(Job(str(installation.config), "timers", directory, {}, every, clock_ms=clock_ms)).measured
+    load = f"{sizes.timer_users:,} users"
+    yield Figure("timer fired", load, stretch.cpu_seconds / stretch.rows * 1e6, "CPU µs/timer", stretch.by_kind)
+    note = f"{stretch.rows:,} timers in {stretch.wall_seconds:.1f} s"
+    yield Figure("timer fired", load, stretch.rows / stretch.wall_seconds, "timers/s", note)
+
+
+def idle(site: Site, sizes: Sizes) -> Iterator[Figure]:
+    """A worker with many users to whom nothing happens but time, which goes by as it does: heartbeats each second."""
+    with site.installation("idle") as installation, ExitStack() as running:
+        write_users(installation, sizes.idle_users, int(time.time() * 1000))
+        roles = [running.enter_context(installation.role(name)) for name in ("ingest", "score")]
+        for role in roles:
+            role.wait_until_up(_SECONDS_MAX)
+        worker = roles[1]
+        restored = worker.usage().resident_mb
+        beats = running.enter_context(Heart(installation))
+        time.sleep(sizes.idle_seconds / 3)
+        before, fired, commits = worker.usage(), worker.metric("^clout_changes_total"), worker.commits()
+        clocks = worker.metric("^clout_clock_seconds")
+        time.sleep(sizes.idle_seconds)
+        after = worker.usage()
+        seconds = after.at_seconds - before.at_seconds
+        changes = sum(worker.metric("^clout_changes_total").values()) - sum(fired.values())
+        moved = min(worker.metric("^clout_clock_seconds").values()) - min(clocks.values())
+        load = f"{sizes.idle_users:,} users"
+        note = f"clocks moved {moved:.0f} s in {seconds:.0f} s, {beats.sent:,} heartbeats"
+        share = (after.cpu_seconds - before.cpu_seconds) / seconds * 100
+        yield Figure("idle worker", load, share, "% of a core", note)
+        yield Figure("idle worker", load, changes / seconds, "changes by decay/s")
+        yield Figure("idle worker", load, (worker.commits() - commits) / seconds, "commits/s")
+        yield Figure("idle worker, after its restore", load, restored, "MB resident")
+        yield Figure("idle worker", load, after.resident_mb, "MB resident")
 
 
 def driven(job: Job) -> Result:

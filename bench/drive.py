@@ -19,6 +19,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from numpy.typing import NDArray
 from rocksdict import Cache
 
+from bench.fired import MEASURED_HOURS, WARM_HOURS, Split, let_hours_pass, watch
 from bench.usage import Usage, by_kind
 from clout.config import load
 from streams import changelog, clients
@@ -41,7 +42,8 @@ class Job(msgspec.Struct):
 
     config: str
     lane: str
-    """`actors`, `targets`, or `restore`: no lane, the tasks are only opened, from the changelog."""
+    """`actors`, `targets`, or no lane: `restore`, the tasks are only opened, from the changelog; `timers`, their clocks
+    are then moved on by hand."""
     directory: str
     """Where the stores are."""
     warm_ends: dict[int, int]
@@ -51,6 +53,8 @@ class Job(msgspec.Struct):
     profile: str | None = None
     ledger: bool = True
     """False: the tasks recognise nothing and keep nothing, to see what that costs."""
+    clock_ms: int = 0
+    """Where the clocks stand when `timers` begin."""
 
 
 class Stretch(msgspec.Struct):
@@ -103,6 +107,9 @@ def run(job: Job) -> Result:
     if job.lane == "restore":
         stretch = measured(lambda: sum(count or 0 for count in pool.map(Task.open, tasks)))
         warm_target_ends: dict[int, int] = {}
+    elif job.lane == "timers":
+        list(pool.map(Task.open, tasks))
+        stretch, warm_target_ends = let_fire(tasks, job.clock_ms, pool), {}
     else:
         list(pool.map(opened, tasks))
         topic = shared.names.actors_lane if job.lane == ACTORS else shared.names.targets_lane
@@ -152,6 +159,20 @@ def open_without_ledger(task: Task) -> int | None:
     if opened is not None:
         task._opened = replace(opened, ledger=NoLedger())  # noqa: SLF001
     return restored
+
+
+def let_fire(tasks: list[Task], clock_ms: int, pool: ThreadPoolExecutor) -> Stretch:
+    """Move the clocks on, and measure what each timer that fires costs."""
+    let_hours_pass(tasks, clock_ms, 0, WARM_HOURS, pool)
+    split = Split()
+    watch(tasks, split)
+
+    def fire() -> int:
+        let_hours_pass(tasks, clock_ms, WARM_HOURS, MEASURED_HOURS, pool)
+        return split.fired
+
+    stretch = measured(fire)
+    return msgspec.structs.replace(stretch, by_kind=f"{stretch.by_kind}; {split.told()}")
 
 
 def measured(work: Callable[[], int]) -> Stretch:

@@ -17,7 +17,7 @@ from scorer.laws import Batch, audit
 from scorer.model import Model
 from scorer.target_state import decode_targets, encode_targets, published_scores
 from scorer.targets import fold_targets, publish, score_targets
-from scorer.timers import NO_CLOCK, evaluation_times, reschedule
+from scorer.timers import NO_CLOCK, advance, evaluation_times, reschedule
 from streams.population_state import PopulationState
 
 EVENTS = 50_000
@@ -62,7 +62,7 @@ def run(draw: Callable[[], Ints], costs: Costs, *, rounds: int) -> None:
     parameters = Model().parameters
     chance = np.random.default_rng(1)
     actors: dict[int, bytes] = {}
-    targets: dict[int, bytes] = {}
+    targets: dict[int, bytes | None] = {}
     clocks = np.full(NETWORKS, NO_CLOCK)
     population = PopulationState()
     for number in range(rounds):
@@ -144,6 +144,22 @@ def run(draw: Callable[[], Ints], costs: Costs, *, rounds: int) -> None:
             encoded = encode_targets(heads, entries, contributors)
         targets.update(zip(users.tolist(), encoded, strict=True))
         clocks = clocks_after
+    let_fire(list(targets.values())[:EVENTS], clocks, costs, rounds=rounds)
+
+
+def let_fire(rows: list[bytes | None], clocks: Ints, costs: Costs, *, rounds: int) -> None:
+    """Users whose time has come, half a day later: what looking, scoring and setting the next due time costs."""
+    parameters = Model().parameters
+    for _ in range(rounds):
+        heads, entries, _ = decode_targets(rows, NETWORKS)
+        later = clocks + 43_200_000
+        due = np.flatnonzero(np.any((entries["due"] > 0) & (entries["due"] <= later), axis=1))
+        heads, entries = heads[due], entries[due]
+        with costs.of("timer, kernels alone", len(due)):
+            times = evaluation_times(entries, later)
+            advance(heads, entries, times, np.arange(len(due)), later, parameters)
+            publish(heads, entries, score_targets(heads, entries, times, parameters))
+            reschedule(heads, entries, times, later, parameters)
 
 
 if __name__ == "__main__":

@@ -102,7 +102,7 @@ class Role:
         """Return what it has used so far."""
         return Usage.of(self.process.pid)
 
-    def wait_until_up(self) -> None:
+    def wait_until_up(self, seconds: float = _START_SECONDS_MAX) -> None:
         """Return when it answers and is ready."""
 
         def ready() -> bool:
@@ -111,7 +111,7 @@ class Role:
             except urllib.error.URLError:
                 return False
 
-        until(ready, _START_SECONDS_MAX, f"{self.name} is ready")
+        until(ready, seconds, f"{self.name} is ready")
 
     def stop(self) -> None:
         """Stop it as an operator would."""

@@ -128,7 +128,7 @@ def _open(
     except BaseException:
         store.close()
         raise
-    timers = Timers(store.timers_from)
+    timers = Timers(store.timers_between)
     return Opened(producer, store, state, ledger, forgotten, timers, KnownNames(), topic_id, facts.end, restored)
 
 

@@ -263,9 +263,19 @@ class Store:
         name: bytes | None = self._tables["names"].get(key)
         return name
 
-    def timers_from(self, key: bytes) -> Iterator[bytes]:
-        """Yield the keys of due times from one on; for the writer alone."""
-        return (found for found, _ in _rows_from(self._tables["timers"], key))
+    def timers_between(self, first: bytes, end: bytes, keys_max: int) -> list[bytes]:
+        """Return the keys of due times from one on, up to another that it does not reach; for the writer alone."""
+        cursor, keys = self._tables["timers"].iter(), list[bytes]()
+        cursor.seek(first)
+        valid, key_here, go_on, append = cursor.valid, cursor.key, cursor.next, keys.append
+        while len(keys) < keys_max and valid():
+            key = key_here()
+            if key >= end:
+                break
+            append(key)
+            go_on()
+        cursor.status()
+        return keys
 
     def write(self, rows: Rows, meta: bytes | None, local: Local, timers: Sequence[Row] = ()) -> None:
         """Write rows, the task's record, the changelog offset reached and due times, as one batch."""

@@ -27,7 +27,7 @@ from streams.stages import targets as targets_stage
 from streams.store import META_KEY, Local, Row, Rows, Store
 from streams.task_state import ACTORS, LANES, TARGETS, TaskState, encode, source_of_task, task_of
 from streams.ticks import clocks_value
-from streams.timers import Due, moved_rows, timer_key
+from streams.timers import NOTHING_DUE, Found, moved_rows
 
 _log = structlog.get_logger(__name__)
 
@@ -62,7 +62,7 @@ class Proposal:
     """When the last of the events came to Kafka."""
     erased: Rows = field(default_factory=Rows)
     """Rows that commands wrote: no file may keep their former versions."""
-    due: list[Due] | None = None
+    due: Found | None = None
     """Due times that have come; None when nobody looked."""
     timers: list[Row] = field(default_factory=list)
     """Rows of the due times, which are in the local copy alone."""
@@ -158,8 +158,8 @@ class Task:
         if opened is None:
             raise TaskLostError("the partition was closed")
         proposal = self._propose(batch, opened)
-        if not batch and not proposal.due and proposal.population is None:
-            opened.timers.committed([], [], {})
+        if not batch and proposal.population is None and (proposal.due is None or not proposal.due.keys):
+            opened.timers.committed(NOTHING_DUE, None, {})
             return
         self._audit(proposal)
         begun = time.perf_counter()
@@ -170,7 +170,8 @@ class Task:
         self._pace.committed(told=proposal.population is not None, changed=_population_changed(before, self.state))
         local = Local(opened.changelog_topic_id, self._changelog_end, self.shared.clock())
         opened.store.write(proposal.rows, encode(proposal.state), local, proposal.timers)
-        opened.timers.committed(proposal.due, proposal.timers, _by_code(proposal.state))
+        moved = proposal.outcome.moved if proposal.outcome is not None else None
+        opened.timers.committed(proposal.due, moved, _by_code(proposal.state))
         opened.names.written(proposal.rows.names)
         if proposal.entered is not None:
             opened.ledger.apply(proposal.entered)
@@ -208,7 +209,7 @@ class Task:
         clocks.take_clocks(told, state, self.shared.partitions)
         if not (records[TARGETS] and records[TARGETS][0].kind == COMMANDS):
             proposal.due = opened.timers.due(_by_code(state))
-        if records[TARGETS] or proposal.due:
+        if records[TARGETS] or (proposal.due is not None and proposal.due.keys):
             with self.shared.metrics.batch_seconds.labels(TARGETS).time():
                 self._propose_targets(records[TARGETS], sources[TARGETS], opened, proposal)
         if records[ACTORS]:
@@ -240,7 +241,7 @@ class Task:
             proposal.rows = proposal.erased = obeyed.rows
             proposal.changes, proposal.timers, proposal.erased_timers = obeyed.changes, obeyed.timers, obeyed.timers
             return
-        due = proposal.due or []
+        due = proposal.due or NOTHING_DUE
         outcome = targets_stage.fold(
             records,
             sources,
@@ -249,13 +250,12 @@ class Task:
             parameters=self.parameters,
             forgotten=opened.forgotten,
             clocks_before=self.state.clocks,
-            due=due,
+            due=due.users,
         )
         proposal.credits_in = sum(record.rows for record in records)
         proposal.outcome = outcome
         proposal.rows = Rows(targets=outcome.rows, names=opened.names.new_rows(outcome.names))
-        seen: list[Row] = [(timer_key(seen_due), None) for seen_due in due]
-        proposal.timers = seen + moved_rows(outcome.moved, outcome.users)
+        proposal.timers = moved_rows(outcome.moved, outcome.users, due)
         proposal.changes = changes(
             outcome.published,
             outcome.users,

@@ -9,12 +9,11 @@ nobody sweeps the population. The table is in the local copy alone: restore make
 is read is held against the user's row, which decides.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import islice
+from collections.abc import Callable, Mapping, Sequence
+from itertools import repeat
 from typing import Final, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from scorer.target_state import Dues, stored_dues
 from scorer.timers import NEVER, Moved
@@ -31,7 +30,7 @@ Row = tuple[bytes, bytes | None]
 
 
 class Due(NamedTuple):
-    """A due time that has come."""
+    """What a key says."""
 
     network: int
     time_ms: int
@@ -57,80 +56,93 @@ def due_of(key: bytes) -> Due:
     return Due(int.from_bytes(key[:_NETWORK_BYTES], "big"), time_ms, key[_HEAD_BYTES:])
 
 
-def rows_of(dues: Dues, users: Sequence[bytes], value: bytes | None) -> list[Row]:
-    """Return the rows that write (or, with None, delete) due times; `users` are those that `dues.row` counts.
+class Found(NamedTuple):
+    """Due times that have come."""
 
-    >>> [(key, value)] = rows_of(Dues(*np.array([[0], [1], [258]])), [b"twitter:7"], b"")
-    >>> due_of(key), value
-    (Due(network=1, time_ms=258, user=b'twitter:7'), b'')
+    keys: list[bytes]
+    last: dict[int, bytes]
+    """The last of these keys of each network that has any."""
+
+    @property
+    def users(self) -> list[bytes]:
+        """Return whose they are; who has several is there as often."""
+        return [key[_HEAD_BYTES:] for key in self.keys]
+
+
+NOTHING_DUE: Final = Found([], {})
+
+
+def keys_of(dues: Dues, users: Sequence[bytes]) -> list[bytes]:
+    """Return the keys of due times; `users` are those that `dues.row` counts.
+
+    >>> [key] = keys_of(Dues(*np.array([[0], [1], [258]])), [b"twitter:7"])
+    >>> due_of(key)
+    Due(network=1, time_ms=258, user=b'twitter:7')
     """
     chosen = (dues.time > 0) & (dues.time < NEVER)
-    return _rows(dues.row[chosen], dues.network[chosen], dues.time[chosen], users, value)
+    heads = np.empty(np.count_nonzero(chosen), _KEY_HEAD)
+    heads["network"], heads["time"] = dues.network[chosen], dues.time[chosen]
+    data = heads.tobytes()
+    places = zip(range(0, len(data), _HEAD_BYTES), dues.row[chosen].tolist(), strict=True)
+    return [data[at : at + _HEAD_BYTES] + users[place] for at, place in places]
 
 
-def moved_rows(moved: Moved, users: Sequence[bytes]) -> list[Row]:
-    """Return the rows that move due times."""
+def moved_rows(moved: Moved, users: Sequence[bytes], seen: Found = NOTHING_DUE) -> list[Row]:
+    """Return the rows that move due times, and delete those seen; each key once.
+
+    >>> moved = Moved(*np.array([[0], [1], [258], [259]]))
+    >>> rows = moved_rows(moved, [b"twitter:7"], Found([timer_key(Due(1, 258, b"twitter:7"))], {}))
+    >>> [(due_of(key).time_ms, value) for key, value in rows]
+    [(258, None), (259, b'')]
+    """
     before = Dues(moved.user, moved.network, moved.before)
-    return rows_of(before, users, None) + rows_of(before._replace(time=moved.after), users, b"")
+    rows: dict[bytes, bytes | None] = dict.fromkeys(seen.keys)
+    rows.update(zip(keys_of(before, users), repeat(None)))
+    rows.update(zip(keys_of(before._replace(time=moved.after), users), repeat(b"")))
+    return list(rows.items())
 
 
 def restored_rows(users: Sequence[bytes], before: Sequence[bytes | None], after: Sequence[bytes | None]) -> list[Row]:
     """Return the rows that bring the table in line with rows of users that are written as they are in the changelog."""
-    return rows_of(stored_dues(before), users, None) + rows_of(stored_dues(after), users, b"")
+    deleted = zip(keys_of(stored_dues(before), users), repeat(None))
+    return [*deleted, *zip(keys_of(stored_dues(after), users), repeat(b""))]
 
 
 class Timers:
     """The due times of one partition, as its task reads them."""
 
-    def __init__(self, keys_from: Callable[[bytes], Iterator[bytes]]) -> None:
-        """Take what yields the keys of the table from one on."""
-        self._keys_from = keys_from
+    def __init__(self, keys_between: Callable[[bytes, bytes, int], list[bytes]]) -> None:
+        """Take what reads the keys of the table from one to another that it does not reach, at most so many."""
+        self._keys_between = keys_between
         self._from: dict[int, bytes] = {}
         """By network: no earlier key is left. What was deleted before it is not looked through again."""
         self.pending = True
         """Whether there may be more that is due, without any clock moving."""
 
-    def due(self, clocks_ms: Mapping[int, int]) -> list[Due]:
+    def due(self, clocks_ms: Mapping[int, int]) -> Found:
         """Return what is due by the clocks (in ms by the networks' codes), at most `DUE_MAX`, the earliest first."""
-        found: list[Due] = []
+        found = Found([], {})
         for network, clock_ms in clocks_ms.items():
             begin = self._from.get(network, timer_key(Due(network, 0, b"")))
-            for key in islice(self._keys_from(begin), DUE_MAX - len(found)):
-                due = due_of(key)
-                if due.network != network or due.time_ms > clock_ms:
-                    break
-                found.append(due)
+            keys = self._keys_between(begin, timer_key(Due(network, clock_ms + 1, b"")), DUE_MAX - len(found.keys))
+            if keys:
+                found.keys.extend(keys)
+                found.last[network] = keys[-1]
         return found
 
-    def committed(self, due: Sequence[Due] | None, written: Sequence[Row], clocks_ms: Mapping[int, int]) -> None:
-        """Take note that these were looked at, None when nobody looked, and that these rows were written."""
-        if due is None:
+    def committed(self, seen: Found | None, moved: Moved | None, clocks_ms: Mapping[int, int]) -> None:
+        """Take note that these were looked at, None when nobody looked, and that due times were moved."""
+        if seen is None:
             self.pending = True
             return
-        self.pending = len(due) >= DUE_MAX
-        for seen in due:
-            self._from[seen.network] = timer_key(seen)
-        for key, value in written:
-            if value is None:
-                continue
-            network = int.from_bytes(key[:_NETWORK_BYTES], "big")
-            if key < self._from.get(network, b""):
-                self._from[network] = key
-            if int.from_bytes(key[_NETWORK_BYTES:_HEAD_BYTES], "big") <= clocks_ms.get(network, -1):
-                self.pending = True
-
-
-def _rows(
-    at: NDArray[np.int64],
-    network: NDArray[np.int64],
-    time: NDArray[np.int64],
-    users: Sequence[bytes],
-    value: bytes | None,
-) -> list[Row]:
-    heads = np.empty(len(at), _KEY_HEAD)
-    heads["network"], heads["time"] = network, time
-    data = heads.tobytes()
-    return [
-        (data[_HEAD_BYTES * number : _HEAD_BYTES * (number + 1)] + users[place], value)
-        for number, place in enumerate(at.tolist())
-    ]
+        self.pending = len(seen.keys) >= DUE_MAX
+        self._from.update(seen.last)
+        if moved is None:
+            return
+        for network in np.unique(moved.network).tolist():
+            later = moved.after[(moved.network == network) & (moved.after > 0)]
+            first_ms = int(later.min(initial=NEVER))
+            first = timer_key(Due(network, first_ms, b""))
+            if first < self._from.get(network, b""):
+                self._from[network] = first
+            self.pending = self.pending or first_ms <= clocks_ms.get(network, -1)

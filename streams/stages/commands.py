@@ -22,7 +22,7 @@ from streams.publish import NO_CHANGES, Changes, forgetting
 from streams.store import Row, Store, actor_key
 from streams.store import Rows as TableRows
 from streams.task_state import TaskState
-from streams.timers import rows_of
+from streams.timers import keys_of
 
 _NO_INDEX = np.empty(0, np.uint32)
 
@@ -123,7 +123,7 @@ def obey_targets(
                     heads, entries_, _ = decode_targets([row], len(state.networks))
                     state.population.follow(len(state.networks), (heads, entries_), None)
                     head = heads[0]
-                    timers += rows_of(stored_dues([row]), [command.user], None)
+                    timers += [(key, None) for key in keys_of(stored_dues([row]), [command.user])]
                     entry.sequence = int(head["sequence"])
                     targets[command.user] = None
                     if head["sequence"]:

@@ -25,7 +25,6 @@ from streams.packing import distinct, joined, renumbered
 from streams.stages.lookup import network_codes, require_kind
 from streams.store import Row
 from streams.task_state import TaskState
-from streams.timers import Due
 
 _INTERACTION = CAUSES.index("interaction")
 _DECAY = CAUSES.index("decay")
@@ -64,7 +63,7 @@ class TargetsOutcome(NamedTuple):
     rows: list[Row]
     """The users' new rows."""
     moved: Moved
-    """Due times that are others than before."""
+    """Due times that are others than before, or have come."""
     names: list[tuple[np.uint64, bytes]]
     """Hash and id of actors who have come among somebody's contributors."""
 
@@ -99,7 +98,7 @@ def fold(
     parameters: Parameters,
     forgotten: Forgotten,
     clocks_before: Mapping[str, int],
-    due: Sequence[Due] = (),
+    due: Sequence[bytes] = (),
 ) -> TargetsOutcome:
     """Fold credits and adjustments in the order of the lane, count them, and take scores at the clocks of `state`.
 
@@ -193,9 +192,9 @@ class _Batch(NamedTuple):
 
 
 def _joined(
-    records: Sequence[Record], sources: Sequence[str], due: Sequence[Due], state: TaskState, forgotten: Forgotten
+    records: Sequence[Record], sources: Sequence[str], due: Sequence[bytes], state: TaskState, forgotten: Forgotten
 ) -> _Batch:
-    credited, numbers = distinct([*(record.targets for record in records), [user for _, _, user in due]])
+    credited, numbers = distinct([*(record.targets for record in records), list(due)])
     actors, actor_numbers = distinct([record.actors for record in records])
     if not records:
         nothing = np.empty(0, np.int64)

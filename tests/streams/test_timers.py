@@ -16,7 +16,7 @@ from streams import timers
 from streams.settings import KafkaSettings
 from streams.task import Task
 from streams.ticks import Tick
-from streams.timers import due_of, rows_of
+from streams.timers import due_of, keys_of
 from tests.checks import broken_chains, changes_of
 from tests.streams.tasks import Lanes, some_events
 
@@ -53,13 +53,18 @@ def changes(lanes: Lanes) -> dict[str, list[ScoreChange]]:
     return changes_of(lanes.kafka, lanes.names.changes)
 
 
+def keys(task: Task) -> list[bytes]:
+    """The table of due times."""
+    assert task.store is not None
+    return [key for key, _ in task.store.scan("timers")]
+
+
 def check_timers(task: Task) -> None:
     """Hold the table of due times against the rows of all users."""
     assert task.store is not None
     stored = list(task.store.scan("targets"))
     dues = stored_dues([row for _, row in stored])
-    should = [key for key, _ in rows_of(dues, [user for user, _ in stored], b"")]
-    assert sorted(task.store.timers_from(b"")) == sorted(should)
+    assert keys(task) == sorted(keys_of(dues, [user for user, _ in stored]))
 
 
 def test_who_gets_no_more_events_falls_step_by_step_for_decay_and_nothing_else(lanes: Lanes, task: Task) -> None:
@@ -117,7 +122,7 @@ def test_more_that_is_due_than_a_batch_takes_is_taken_by_the_next(
     ends = [steps[-1] for steps in changes(lanes).values()]
     assert [end.cause for end in ends] == ["decay"] * 4
     assert task.store is not None
-    assert all(due_of(key).time_ms > START_MS + DAY_MS for key in task.store.timers_from(b""))
+    assert all(due_of(key).time_ms > START_MS + DAY_MS for key in keys(task))
 
 
 def test_a_restored_copy_has_the_same_due_times_and_goes_on_with_them(lanes: Lanes, tmp_path: Path) -> None:
@@ -143,7 +148,7 @@ def test_of_a_forgotten_user_no_due_time_and_no_name_is_left(lanes: Lanes, task:
         lanes.command(FORGET, user)
     lanes.work(task)
     check_timers(task)
-    assert not any(key.endswith(b"t:100") for key in task.store.timers_from(b""))
+    assert not any(key.endswith(b"t:100") for key in keys(task))
     assert not any(name == b"t:3" for _, name in task.store.scan("names"))
     let_pass(lanes, task, START_MS + 5 * DAY_MS)
     assert changes(lanes)["t:100"][-1].cause == "forget"
