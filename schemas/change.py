@@ -32,6 +32,10 @@ _COMMON_HEADERS: Final[Headers] = [
 ]
 
 
+GRANTED_STEPS: Final = 100_000
+"""A reason's `granted` is rounded to whole steps of 1 / 100,000."""
+
+
 class Subscores(Struct, frozen=True, gc=False):
     """The three parts of a score, on the same scale."""
 
@@ -46,7 +50,7 @@ class Reason(Struct, frozen=True, gc=False):
     actor: Annotated[UserId | None, Meta(description="Who; null for somebody who is not named.")]
     network: str
     events: Annotated[int, Meta(ge=1, description="Interactions of this person.")]
-    granted: Annotated[float, Meta(ge=0, description="What they added to the network sum, as granted.")]
+    granted: Annotated[float, Meta(ge=0, description="Added to the network sum, as granted, rounded to 0.00001.")]
 
 
 class ScoreChange(Struct, frozen=True, gc=False):
@@ -85,6 +89,7 @@ def encode_change(
     cause: Cause,
     model: str,
     reference: str | None = None,
+    reasons: list[Reason] | UnsetType = UNSET,
 ) -> bytes:
     """Write a change as a record's value; scores come rounded as they are published.
 
@@ -94,7 +99,7 @@ def encode_change(
     """
     as_of = format_ms(as_of_ms)
     return _encode(
-        ScoreChange(user, sequence, score, previous, subscores, networks, as_of, cause, model, reference),
+        ScoreChange(user, sequence, score, previous, subscores, networks, as_of, cause, model, reference, reasons),
     )
 
 

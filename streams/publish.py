@@ -13,8 +13,9 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.change import CAUSES, Headers, Subscores, change_headers, common_headers, encode_change
+from schemas.change import CAUSES, GRANTED_STEPS, Headers, Subscores, change_headers, common_headers, encode_change
 from scorer.targets import Published
+from streams.reasons import Reasons
 
 _NUMBER_BYTES_MAX: Final = 20
 _DAY_MS: Final = 86_400_000
@@ -26,6 +27,9 @@ _BACKSLASH: Final = ord("\\")
 _FIRST_PRINTABLE: Final = 0x20
 _FIRST_CAUSE: Final = 10
 """Place of the first cause among the fixed parts of a change's text."""
+_FIRST_NETWORK: Final = _FIRST_CAUSE + len(CAUSES)
+_REASON_PARTS: Final = 4
+_GRANTED_DIGITS: Final = len(str(GRANTED_STEPS)) - 1
 
 
 class Changes(NamedTuple):
@@ -50,6 +54,7 @@ def changes(
     networks: Sequence[str],
     *,
     causes: NDArray[np.uint8],
+    reasons: Reasons,
     model: str,
     source: bytes,
 ) -> Changes:
@@ -58,14 +63,17 @@ def changes(
     `causes` are the numbers of the changes' causes in `schemas.change.CAUSES`.
     """
     keys = [users[at] for at in published.index.tolist()]
-    blob = np.frombuffer(b"".join(keys), np.uint8)
-    special = (blob == _QUOTE) | (blob == _BACKSLASH) | (blob < _FIRST_PRINTABLE)
-    if special.any() or np.isnan(published.score).any():
-        values = _one_by_one(published, keys, networks, causes, model)
+    if _need_escapes(keys) or _need_escapes(reasons.names) or np.isnan(published.score).any():
+        values = _one_by_one(published, keys, networks, causes, reasons, model)
     else:
-        values = _together(published, keys, blob, networks, causes, model)
+        values = _together(published, keys, networks, causes, reasons, model)
     common = common_headers(source)
     return Changes(keys, list(values), _headers(keys, published, common))
+
+
+def _need_escapes(users: Sequence[bytes]) -> bool:
+    blob = np.frombuffer(b"".join(users), np.uint8)
+    return bool(((blob == _QUOTE) | (blob == _BACKSLASH) | (blob < _FIRST_PRINTABLE)).any())
 
 
 def _headers(keys: Sequence[bytes], published: Published, common: Headers) -> list[Headers]:
@@ -86,7 +94,12 @@ def forgetting(
 
 
 def _one_by_one(
-    published: Published, keys: Sequence[bytes], networks: Sequence[str], causes: NDArray[np.uint8], model: str
+    published: Published,
+    keys: Sequence[bytes],
+    networks: Sequence[str],
+    causes: NDArray[np.uint8],
+    reasons: Reasons,
+    model: str,
 ) -> list[bytes]:
     columns = zip(
         keys,
@@ -112,17 +125,20 @@ def _one_by_one(
             as_of,
             CAUSES[cause],
             model,
+            reasons=reasons.of(at, networks),
         )
-        for key, sequence, previous, score, reach, amplification, network, parts, as_of, cause in columns
+        for at, (key, sequence, previous, score, reach, amplification, network, parts, as_of, cause) in enumerate(
+            columns
+        )
     ]
 
 
 def _together(
     published: Published,
     keys: Sequence[bytes],
-    blob: NDArray[np.uint8],
     networks: Sequence[str],
     causes: NDArray[np.uint8],
+    reasons: Reasons,
     model: str,
 ) -> list[bytes]:
     texts = [
@@ -136,19 +152,27 @@ def _together(
         b',"network":',
         b'},"networks":{',
         b'},"as_of":"',
-        *(f'","cause":"{cause}","model":"{model}","reference":null}}'.encode() for cause in CAUSES),
+        *(f'","cause":"{cause}","model":"{model}","reference":null'.encode() for cause in CAUSES),
         *(f'"{name}":'.encode() for name in networks),
+        b',"reasons":[{"actor":',
+        b',{"actor":',
+        b',"granted":',
+        b"}",
+        *(f',"network":"{name}","events":'.encode() for name in networks),
     ]
     text, text_ends = _joined(texts)
-    _, key_ends = _joined(keys)
+    blob, key_ends = _joined(keys)
+    # Who is not named has the number -1, which is the last one.
+    names, name_ends = _joined([*(b'"%b"' % name for name in reasons.names), b"null"])
     scores = np.stack([published.score, published.reach, published.amplification, published.network], axis=1)
     width = len(text) + (7 + len(networks)) * _NUMBER_BYTES_MAX + 30
-    out = np.empty(len(blob) + width * len(keys), np.uint8)
+    of_reasons = int(np.diff(name_ends)[reasons.actor].sum()) + len(reasons.actor) * (len(text) + 3 * _NUMBER_BYTES_MAX)
+    out = np.empty(len(blob) + width * len(keys) + of_reasons, np.uint8)
     ends = np.zeros(len(keys) + 1, np.int64)
     _write(
         out,
         ends[1:],
-        np.ascontiguousarray(blob).copy(),
+        blob,
         key_ends,
         text,
         text_ends,
@@ -158,6 +182,9 @@ def _together(
         np.rint(np.nan_to_num(published.networks) * 10).astype(np.int64),
         published.as_of.astype(np.int64),
         causes.astype(np.int64),
+        names,
+        name_ends,
+        *(reasons.begins, reasons.actor, reasons.network, reasons.events, reasons.granted),
     )
     data = out[: ends[-1]].tobytes()
     return [data[begin:end] for begin, end in pairwise(ends.tolist())]
@@ -204,6 +231,19 @@ def _put_tenths(out: Any, at: int, tenths: int) -> int:
 
 
 @numba.njit(cache=True, nogil=True)
+def _put_granted(out: Any, at: int, steps: int) -> int:
+    """Write a number in steps of 1 / `GRANTED_STEPS` with as many decimals as it needs, at least one."""
+    at = _put_integer(out, at, steps // GRANTED_STEPS)
+    out[at] = 46
+    at = _put_digits(out, at + 1, steps % GRANTED_STEPS, _GRANTED_DIGITS)
+    for _ in range(_GRANTED_DIGITS - 1):
+        if out[at - 1] != 48:
+            break
+        at -= 1
+    return at
+
+
+@numba.njit(cache=True, nogil=True)
 def _put_time(out: Any, at: int, time_ms: int) -> int:
     """Write ms since 1970 as RFC 3339; the date by Howard Hinnant's `civil_from_days`."""
     days, rest = time_ms // _DAY_MS, time_ms % _DAY_MS
@@ -246,6 +286,13 @@ def _write(
     networks: Any,
     as_of: Any,
     causes: Any,
+    names: Any,
+    name_ends: Any,
+    begins: Any,
+    actor: Any,
+    actor_network: Any,
+    events: Any,
+    granted: Any,
 ) -> None:
     """Write all changes one after the other; `text` holds the fixed parts in the order of their use."""
     at = 0
@@ -273,11 +320,28 @@ def _write(
                 out[at] = 44
                 at += 1
             first = False
-            name = _FIRST_CAUSE + len(CAUSES) + code
+            name = _FIRST_NETWORK + code
             at = _put(out, at, text, text_ends[name], text_ends[name + 1])
             at = _put_tenths(out, at, networks[row, code])
         at = _put(out, at, text, text_ends[9], text_ends[10])
         at = _put_time(out, at, as_of[row])
         cause = _FIRST_CAUSE + causes[row]
         at = _put(out, at, text, text_ends[cause], text_ends[cause + 1])
+        for reason in range(begins[row], begins[row + 1]):
+            part = _FIRST_NETWORK + networks.shape[1]
+            head = part if reason == begins[row] else part + 1
+            at = _put(out, at, text, text_ends[head], text_ends[head + 1])
+            name = actor[reason] if actor[reason] >= 0 else len(name_ends) - 2
+            at = _put(out, at, names, name_ends[name], name_ends[name + 1])
+            network = part + _REASON_PARTS + actor_network[reason]
+            at = _put(out, at, text, text_ends[network], text_ends[network + 1])
+            at = _put_integer(out, at, events[reason])
+            at = _put(out, at, text, text_ends[part + 2], text_ends[part + 3])
+            at = _put_granted(out, at, granted[reason])
+            at = _put(out, at, text, text_ends[part + 3], text_ends[part + 4])
+        if begins[row + 1] > begins[row]:
+            out[at] = 93
+            at += 1
+        out[at] = 125
+        at += 1
         ends[row] = at

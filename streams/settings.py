@@ -116,6 +116,8 @@ class WorkerSettings:
     """Events and retractions that a partition's ledger holds; more than that come in a window make it shorter.
 
     About 50 to 70 bytes each on disk and 24 in memory."""
+    reasons_share: Annotated[float, Ge(0), Le(1)] = 0.0
+    """Share of the score changes that name who added most, 1 for all: readers of them then learn who acts on whom."""
     cache_bytes: Positive = 256 << 20
     """RocksDB's block cache, shared by all partitions of a worker."""
     session_timeout_seconds: Positive = 10

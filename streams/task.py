@@ -21,6 +21,7 @@ from streams.opening import Opened, Shared, open_partition
 from streams.packing import cut, groups_of
 from streams.population import Pace, next_population
 from streams.publish import NO_CHANGES, Changes, changes
+from streams.reasons import reasons_of
 from streams.stages import actors as actors_stage
 from streams.stages import clocks, commands
 from streams.stages import targets as targets_stage
@@ -261,6 +262,7 @@ class Task:
             outcome.users,
             proposal.state.networks,
             causes=outcome.causes,
+            reasons=reasons_of(outcome, self.shared.settings.reasons_share),
             model=model,
             source=self._changes_source,
         )

@@ -14,6 +14,7 @@ from streams.ingest_batch import Raw, prepare
 from streams.ledger import Ledger, LedgerLimits, LedgerState
 from streams.packing import cut, groups_of
 from streams.publish import changes
+from streams.reasons import reasons_of
 from streams.stages import actors, targets
 from streams.task_state import TaskState
 
@@ -55,4 +56,12 @@ def load_stages(model: Model) -> None:
         clocks_before={},
     )
     causes = outcome.causes
-    changes(outcome.published, outcome.users, state.networks, causes=causes, model=model.name, source=b"")
+    changes(
+        outcome.published,
+        outcome.users,
+        state.networks,
+        causes=causes,
+        reasons=reasons_of(outcome, 1.0),
+        model=model.name,
+        source=b"",
+    )

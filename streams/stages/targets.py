@@ -21,6 +21,7 @@ from scorer.target_state import decode_targets, encode_targets
 from scorer.targets import Published, Scored, fold_targets, publish, score_targets
 from scorer.timers import NO_CLOCK, Moved, advance, evaluation_times, reschedule
 from streams.forgotten import Entry, Forgotten
+from streams.masking import masked
 from streams.packing import distinct, joined, renumbered
 from streams.stages.lookup import network_codes, require_kind
 from streams.store import Row
@@ -66,6 +67,11 @@ class TargetsOutcome(NamedTuple):
     """Due times that are others than before, or have come."""
     names: list[tuple[np.uint64, bytes]]
     """Hash and id of actors who have come among somebody's contributors."""
+    actors: list[bytes]
+    actor_hashes: NDArray[np.uint64]
+    """Of the actors, 0 for those who must not be named; one more, 0, is nobody's."""
+    actor: NDArray[np.uint32]
+    """Each row's actor, as a number among them."""
 
     def batch(self, rows_in: int) -> Batch:
         """Return what the audit looks at; `rows_in` counts all rows that came, dropped ones too."""
@@ -167,6 +173,9 @@ def fold(
         rows if there.all() else [row for row, is_there in zip(rows, there.tolist(), strict=True) if is_there],
         moved,
         [(batch.actor_hashes[number], batch.actors[number]) for number in named.tolist()],
+        batch.actors,
+        batch.actor_hashes,
+        batch.actor,
     )
 
 
@@ -201,7 +210,7 @@ def _joined(
         no_grants = Grants(np.empty(0), np.empty(0), np.empty(0))
         none = np.empty(0, np.bool_)
         return _Batch(
-            credited, {}, [], np.empty(0, np.uint64), nothing, nothing, nothing, nothing, no_grants, none,
+            credited, {}, [], np.zeros(1, np.uint64), nothing, nothing, nothing, nothing, no_grants, none,
             np.empty(0, np.uint8), np.empty(0, np.uint32), 0,
         )  # fmt: skip
     batch = _Batch(
@@ -235,11 +244,11 @@ def _or_else(records: Sequence[Record], name: str, default: np.generic) -> NDArr
 
 
 def _hashes(actors: list[bytes], forgotten: Forgotten) -> NDArray[np.uint64]:
-    """Return the actors' hashes, and 0 for nobody: so are those who were forgotten, whose names are not kept."""
-    hashes = np.append(user_hashes(actors), np.uint64(0))
+    """Return the actors' hashes, and 0 for nobody: so are those who must not be named, whose names are not kept."""
+    hashes = user_hashes(actors)
     if len(forgotten):
-        hashes[[at for at, entry in forgotten.find(actors, hashes[:-1]).items() if entry.dropping]] = 0
-    return hashes
+        hashes[masked(actors, hashes, forgotten)] = 0
+    return np.append(hashes, np.uint64(0))
 
 
 def _without_forgotten(

@@ -35,6 +35,7 @@ from streams.ledger import Ledger, LedgerLimits, LedgerState, block_key
 from streams.ledger_block import BlockError
 from streams.packing import cut
 from streams.publish import changes
+from streams.reasons import reasons_of
 from streams.stages import actors
 from streams.stages import targets as targets_stage
 from tests.fuzz.mutations import JSON, MSGPACK, Codec
@@ -197,8 +198,8 @@ def _fold_credits(record: Record, state: task_state.TaskState, forgotten: Forgot
         forgotten=forgotten,
         clocks_before={},
     )
-    names, causes = state.networks, outcome.causes
-    changes(outcome.published, outcome.users, names, causes=causes, model="1", source=b"/1")
+    names, causes, reasons = state.networks, outcome.causes, reasons_of(outcome, 1.0)
+    changes(outcome.published, outcome.users, names, causes=causes, reasons=reasons, model="1", source=b"/1")
 
 
 def _check_key(value: bytes) -> None:
