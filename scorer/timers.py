@@ -92,6 +92,16 @@ def reschedule(heads: Records, entries: Records, times: Ints, clocks: Ints, para
     return Moved(*(values[:count] for values in moved))
 
 
+def until_shows(head: np.void, entries: Records, times: Ints, parameters: Parameters) -> float:
+    """How much later all parts of one user must be taken until decay shows in what is published, in whole ms.
+
+    0 when it does already, infinity when it never will. `head` is one HEAD record, `entries` and `times` have one value
+    a network.
+    """
+    shift = _shift(head, entries, times, parameters.half_life_ms, parameters.strengths)
+    return float(math.ceil(max(shift, 0.0))) if shift < _SHIFT_MS_MAX else math.inf
+
+
 @shared
 def _until(strength: float, score_tenths: int | np.int64, half_life_ms: float, strengths: Floats) -> float:
     """How long until a strength is published as less than these tenths, in ms; at most 0 when it is already."""

@@ -1,6 +1,6 @@
 """What a worker answers about its users: one of them, or all of a partition."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import count
 from typing import Final
 
@@ -10,6 +10,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from schemas.change import Subscores
+from schemas.explanation import encode_explanation
 from schemas.export import NetworkState, UserState, encode_user
 from schemas.times import format_ms
 from schemas.users import partition_of
@@ -18,6 +19,8 @@ from scorer.scale import tenths
 from scorer.target_state import decode_targets
 from scorer.targets import score_targets
 from scorer.timers import NO_CLOCK, evaluation_times
+from streams.explanations import explain
+from streams.store import Store
 from streams.task import Task
 from streams.task_state import TaskState
 
@@ -60,17 +63,24 @@ def _rounded(score: float) -> float:
 def routes(tasks: Mapping[int, Task], partitions: int) -> list[Route]:
     """Return the routes that answer questions about the users of these tasks."""
 
-    def one(request: Request) -> Response:
+    def about(request: Request, answer: Callable[[Task, Store, bytes, bytes], bytes]) -> Response:
+        """Answer from what is stored of the user who is asked about."""
         user = request.path_params["user"].encode()
         partition = partition_of(user, partitions)
         task = tasks.get(partition)
-        if task is None or task.store is None:
+        store = task.store if task is not None else None
+        if task is None or store is None:
             return _elsewhere(partition)
-        row = task.store.target(user)
+        row = store.target(user)
         if row is None:
             return JSONResponse({"error": f"user {user.decode()!r} is unknown: nobody engaged, or they left"}, 404)
-        answer = next(user_states([(user, row)], task.state, task.parameters))
-        return Response(encode_user(answer), media_type="application/json")
+        return Response(answer(task, store, user, row), media_type="application/json")
+
+    def one(request: Request) -> Response:
+        return about(request, _state)
+
+    def explanation(request: Request) -> Response:
+        return about(request, _explanation)
 
     def everyone(request: Request) -> Response:
         text = request.query_params.get("partition", "")
@@ -81,7 +91,21 @@ def routes(tasks: Mapping[int, Task], partitions: int) -> list[Route]:
             return _elsewhere(int(text))
         return StreamingResponse(_lines(task), media_type="application/x-ndjson")
 
-    return [Route("/v1/users/{user:path}", one), Route("/v1/users", everyone)]
+    return [
+        Route("/v1/users/{user:path}", one),
+        Route("/v1/users", everyone),
+        Route("/v1/explanations/{user:path}", explanation),
+    ]
+
+
+def _state(task: Task, _: Store, user: bytes, row: bytes) -> bytes:
+    return encode_user(next(user_states([(user, row)], task.state, task.parameters)))
+
+
+def _explanation(task: Task, store: Store, user: bytes, row: bytes) -> bytes:
+    model = task.shared.model
+    found = explain(user, row, task.state, model=model, names_of=store.names_of, forgotten=task.forgotten)
+    return encode_explanation(found)
 
 
 def _lines(task: Task) -> Iterator[bytes]:

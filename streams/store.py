@@ -39,7 +39,7 @@ from rocksdict import (
     WriteOptions,
 )
 
-from streams.actor_names import NAME_KEY
+from streams.actor_names import NAME_KEY, name_key
 from streams.damage import DamagedError, check_lists_of_tables
 from streams.errors import CloutError
 from streams.timers import restored_rows
@@ -248,6 +248,10 @@ class Store:
         """Return one target's row, for any reader."""
         row: bytes | None = self._tables["targets"].get(user)
         return row
+
+    def names_of(self, hashes: Sequence[int]) -> list[bytes | None]:
+        """Return the ids that hashes of contributors stand for, None where no name is kept; for any reader."""
+        return _reader(self._tables["names"])([name_key(hash_) for hash_ in hashes])
 
     def ledger_block(self, key: bytes) -> bytes | None:
         """Return one block of the ledger."""

@@ -15,6 +15,7 @@ from schemas.packed import CLOCKS, COMMANDS, PackedError, Record, Stamp, decode,
 from scorer.laws import audit
 from scorer.target_state import published_scores
 from streams.errors import CloutError
+from streams.forgotten import Forgotten
 from streams.intake import Accepted, Intake
 from streams.ledger import Entered, LedgerLimits, LedgerState
 from streams.opening import Opened, Shared, open_partition
@@ -98,6 +99,11 @@ class Task:
     def store(self) -> Store | None:
         """The partition's tables while they are open."""
         return self._opened.store if self._opened is not None else None
+
+    @property
+    def forgotten(self) -> Forgotten:
+        """Who was forgotten, as the open partition knows it."""
+        return self._opened.forgotten if self._opened is not None else Forgotten(self.shared.hash_key)
 
     @property
     def has_due(self) -> bool:

@@ -1,5 +1,6 @@
 """Decay shows when it should: at its own millisecond, whatever steps the clocks take, and for no other reason."""
 
+import math
 from itertools import pairwise
 from typing import Any
 
@@ -12,7 +13,7 @@ from scorer.compiled import Ints, Records
 from scorer.model import DAY_MS, Model
 from scorer.target_state import ENTRY, HEAD, decode_targets, encode_targets, stored_dues
 from scorer.targets import Published, publish, score_targets
-from scorer.timers import NEVER, NO_CLOCK, advance, evaluation_times, reschedule
+from scorer.timers import NEVER, NO_CLOCK, advance, evaluation_times, reschedule, until_shows
 from tests.scorer.partition import START_MS
 
 PARAMETERS = Model().parameters
@@ -274,3 +275,32 @@ def test_the_due_times_of_stored_rows_are_those_of_the_users() -> None:
     assert dues.network.tolist() == [0, 1, 0, 1]
     assert dues.time.tolist() == users.entries["due"].ravel().tolist()
     assert decode_targets(rows, 2).entries["due"].ravel().tolist() == dues.time.tolist()
+
+
+@given(st.lists(SUMS, min_size=1, max_size=3), st.integers(0, 20 * DAY_MS), st.integers(0, 20 * DAY_MS))
+@settings(max_examples=60, deadline=None)
+def test_when_decay_shows_next_is_known_to_the_millisecond_on_several_clocks(
+    sums: list[tuple[float, float, float]], one_ms: int, two_ms: int
+) -> None:
+    users = Users(sums, networks=2)
+    users.let_pass([START_MS + one_ms, START_MS + two_ms])
+    times = evaluation_times(users.entries, users.clocks)
+    shown = scores_at(users, users.clocks.tolist())
+    for user in range(len(sums)):
+        after_ms = until_shows(users.heads[user], users.entries[user], times[user], PARAMETERS)
+        assert after_ms > 0
+        if math.isinf(after_ms):
+            assert shown[0][user] == 10
+            assert {part[user] for part in shown[1]} == {1}
+            continue
+        # Powers of two and logarithms of them agree to much less than a millisecond, not to nothing.
+        before, after = (scores_at(users, (times[user] + int(after_ms) + step).tolist()) for step in (-2, 1))
+        assert (before[0][user], [part[user] for part in before[1]]) == (shown[0][user], [p[user] for p in shown[1]])
+        assert (after[0][user], [part[user] for part in after[1]]) != (shown[0][user], [p[user] for p in shown[1]])
+
+
+def test_decay_never_shows_in_what_has_faded_to_the_lowest_score() -> None:
+    users = Users([(1.0, 1.0, 0.1)])
+    users.let_pass([START_MS + 40_000 * DAY_MS])
+    times = evaluation_times(users.entries, users.clocks)
+    assert until_shows(users.heads[0], users.entries[0], times[0], PARAMETERS) == math.inf

@@ -137,7 +137,12 @@ class Lanes:
         topics.make(admin, [self.specs[topic]], 1)
 
     def shared(
-        self, directory: Path, *, clock: Callable[[], float] | None = None, model: Model | None = None
+        self,
+        directory: Path,
+        *,
+        clock: Callable[[], float] | None = None,
+        model: Model | None = None,
+        reasons_share: float = 0.0,
     ) -> Shared:
         """What tasks over the files in `directory` share."""
         shared = Shared(
@@ -145,7 +150,7 @@ class Lanes:
             names=self.names,
             networks={"twitter": self.network},
             model=model or Model(),
-            settings=WorkerSettings(),
+            settings=WorkerSettings(reasons_share=reasons_share),
             partitions=self.partitions,
             directory=directory,
             cache=Cache(1 << 20),

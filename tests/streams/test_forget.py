@@ -12,14 +12,18 @@ from confluent_kafka import TopicPartition
 
 from schemas.change import ScoreChange, decode_change
 from schemas.packed import FORGET, UNFORGET
+from schemas.times import parse_ms
 from schemas.users import partition_of
+from scorer.model import Model
 from scorer.reference import Event
 from scorer.target_state import decode_targets
 from streams import clients
 from streams.errors import CloutError
+from streams.explanations import explain
 from streams.settings import KafkaSettings
 from streams.store import Rows
 from streams.task import Task
+from tests.checks import committed
 from tests.streams.tasks import Lanes, some_events
 
 EVENTS = some_events(80, users=12)
@@ -32,9 +36,9 @@ def lanes(kafka_settings: KafkaSettings) -> Lanes:
 
 
 @contextmanager
-def tasks_of(lanes: Lanes, directory: Path) -> Iterator[list[Task]]:
+def tasks_of(lanes: Lanes, directory: Path, **shared: Any) -> Iterator[list[Task]]:
     with ExitStack() as stack:
-        yield [stack.enter_context(lanes.task(directory / str(number), number)) for number in range(2)]
+        yield [stack.enter_context(lanes.task(directory / str(number), number, **shared)) for number in range(2)]
 
 
 def home(tasks: list[Task]) -> Task:
@@ -198,3 +202,45 @@ def test_two_commands_in_one_batch_leave_neither_name(lanes: Lanes, tmp_path: Pa
             lanes.command(FORGET, user)
         lanes.work(*tasks)
         assert [named(tasks[0], user) for user in users] == [[], []]
+
+
+def named_in_explanations(tasks: list[Task]) -> set[str | None]:
+    """Who is among anybody's largest contributors, as those are told who ask."""
+    found: set[str | None] = set()
+    for task in tasks:
+        assert task.store is not None
+        for user, row in task.store.scan("targets"):
+            names_of, forgotten = task.store.names_of, task.forgotten
+            told = explain(user, row, task.state, model=Model(), names_of=names_of, forgotten=forgotten)
+            found |= {one.actor for part in told.networks.values() for one in part.contributors}
+    return found
+
+
+def named_in_changes(lanes: Lanes, from_ms: int = 0) -> set[str | None]:
+    """Who is a reason of anybody's changes that speak of a time or a later one."""
+    changes = [decode_change(value) for _, value in committed(lanes.kafka, lanes.names.changes) if value]
+    noted = [change.reasons for change in changes if change.reasons and parse_ms(change.as_of) >= from_ms]
+    return {reason.actor for reasons in noted for reason in reasons}
+
+
+def test_who_was_forgotten_is_named_nowhere_from_then_on(lanes: Lanes, tmp_path: Path) -> None:
+    events = some_events(240, users=12)
+    with tasks_of(lanes, tmp_path, reasons_share=1.0) as tasks:
+        lanes.send(events[:120])
+        lanes.work(*tasks)
+        for before in (named_in_changes(lanes), named_in_explanations(tasks)):
+            assert USER in before
+            assert None not in before
+
+        lanes.command(FORGET, USER)
+        lanes.work(*tasks)
+        assert None in named_in_explanations(tasks)
+        assert USER not in named_in_explanations(tasks)
+
+        # What the network goes on to report of them credits others, without a name.
+        lanes.send(events[120:])
+        lanes.work(*tasks)
+        assert USER not in named_in_explanations(tasks)
+        after = named_in_changes(lanes, events[120].time)
+        assert None in after
+        assert USER not in after

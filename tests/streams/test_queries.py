@@ -12,10 +12,14 @@ import pytest
 from prometheus_client import CollectorRegistry
 from rocksdict import Cache
 
+from schemas.explanation import decode_explanation
 from schemas.export import decode_user, encode_user
 from schemas.users import partition_of
+from scorer.contributors import no_contributors
 from scorer.model import DAY_MS, Model
 from scorer.target_state import ENTRY, HEAD, encode_targets
+from streams.actor_names import name_key
+from streams.forgotten import Forgotten
 from streams.http import RoleServer
 from streams.queries import routes, user_states
 from streams.settings import HttpSettings
@@ -26,6 +30,8 @@ PARTITIONS = 4
 HERE = 2
 PARAMETERS = Model().parameters
 STATE = TaskState(model="1", model_hash="", networks=["a", "b"], clocks={"b": 2_000})
+NAMED = 4711
+"""Hash of a contributor whose name is known; that of the next number is not."""
 MANY = 4_500
 """More than two pieces of an answer."""
 
@@ -46,15 +52,22 @@ def row(events: int) -> bytes:
     entries["events"][0, 1] = events
     entries["reach"][0, 1], entries["amplification"][0, 1], entries["network"][0, 1] = 1 / 3, 2 / 3, 0.1
     entries["time"][0, 1], entries["score_tenths"][0, 1] = 500, 119
-    return encode_targets(heads, entries)[0]
+    contributors = no_contributors(1, 2)
+    contributors.actors[0, 1, :2], contributors.weights[0, 1, :2] = (NAMED, NAMED + 1), (0.0625, 0.03125)
+    return encode_targets(heads, entries, contributors)[0]
 
 
 @pytest.fixture(scope="module")
 def task(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     store = Store(tmp_path_factory.mktemp("store") / "0", Cache(1 << 20))
     users = [user_here(number).encode() for number in range(MANY)]
-    store.write(Rows([], [(user, row(1 + at)) for at, user in enumerate(users)]), b"", Local("", 0, 0.0))
-    yield SimpleNamespace(partition=HERE, store=store, state=STATE, parameters=PARAMETERS)
+    names = [(name_key(NAMED), b"a:named")]
+    store.write(Rows([], [(user, row(1 + at)) for at, user in enumerate(users)], names=names), b"", Local("", 0, 0.0))
+    shared = SimpleNamespace(model=Model())
+    forgotten = Forgotten(b"key")
+    yield SimpleNamespace(
+        partition=HERE, store=store, state=STATE, parameters=PARAMETERS, shared=shared, forgotten=forgotten
+    )
     store.close()
 
 
@@ -107,8 +120,21 @@ def test_a_user_whose_every_credit_was_taken_back_has_no_score() -> None:
     assert decode_user(encode_user(state)) == state
 
 
-def test_a_user_nobody_engaged_with_is_unknown_and_has_no_score(client: httpx.Client) -> None:
-    answer = client.get(f"/v1/users/{quote(user_here(MANY), safe='')}")
+def test_a_user_is_explained_with_the_contributors_that_have_a_name(client: httpx.Client) -> None:
+    user = user_here(5)
+    answer = client.get(f"/v1/explanations/{quote(user, safe='')}")
+    assert answer.status_code == 200
+    found = decode_explanation(answer.content)
+    assert (found.user, found.score, found.model.name, found.sequence) == (user, 2.4, "1", 7)
+    contributors = found.networks["b"].contributors
+    assert [contributor.actor for contributor in contributors] == ["a:named", None]
+    assert [contributor.weight for contributor in contributors] == pytest.approx([0.0625, 0.03125])
+    assert found.networks["b"].others == pytest.approx(0.1 - 0.0625 - 0.03125)
+
+
+@pytest.mark.parametrize("question", ["users", "explanations"])
+def test_a_user_nobody_engaged_with_is_unknown_and_has_no_score(client: httpx.Client, question: str) -> None:
+    answer = client.get(f"/v1/{question}/{quote(user_here(MANY), safe='')}")
     assert answer.status_code == 404
     assert "score" not in answer.json()
     assert "unknown" in answer.json()["error"]
@@ -120,6 +146,7 @@ def test_a_user_of_a_partition_that_is_elsewhere_or_not_restored_is_misdirected(
 ) -> None:
     user = next(name for name in map(str, range(100)) if partition_of(name.encode(), PARTITIONS) == partition)
     assert client.get(f"/v1/users/{user}").status_code == 421
+    assert client.get(f"/v1/explanations/{user}").status_code == 421
     assert client.get(f"/v1/users?partition={partition}").status_code == 421
 
 
