@@ -19,6 +19,7 @@ from clout.commands import (
     control,
     demo,
     dlq,
+    explain,
     export,
     forget,
     ingest,
@@ -43,7 +44,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for module in (
-    *(demo, up, broker, topics, ingest, score, replay, wait, status, clock, tail, show, export),
+    *(demo, up, broker, topics, ingest, score, replay, wait, status, clock, tail, show, explain, export),
     *(dlq, forget, control, config),
 ):
     module.register(app)

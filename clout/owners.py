@@ -48,12 +48,19 @@ class Owners:
 
     def user(self, user: str) -> bytes | None:
         """Return what is known about a user, as JSON; None if nobody ever engaged with them."""
+        return self._about(user, "users")
+
+    def explanation(self, user: str) -> bytes | None:
+        """Return why a user's score is what it is, as JSON; None if nobody ever engaged with them."""
+        return self._about(user, "explanations")
+
+    def _about(self, user: str, what: str) -> bytes | None:
         raw = user.encode()
         if not 1 <= len(raw) <= USER_BYTES_MAX:
             raise CloutError(f"a user id has 1 to {USER_BYTES_MAX} bytes", detail=f"this one has {len(raw)}")
 
         def ask(address: str) -> httpx.Response:
-            return self._http.get(f"http://{address}/v1/users/{quote(user, safe='')}")
+            return self._http.get(f"http://{address}/v1/{what}/{quote(user, safe='')}")
 
         answer = self._ask(partition_of(raw, self.partitions), ask)
         return None if answer.status_code == NOT_FOUND else answer.content

@@ -15,7 +15,7 @@ from msgspec import Meta
 from schemas.change import CHANGE_TYPE, ScoreChange, Subscores, change_headers, encode_change
 from schemas.control import NEEDS, WHYS, Command, CommandRecord, encode_command, encode_record, record_of, sign
 from schemas.dead_letter import REASONS, DeadLetter, encode_headers
-from schemas.explanation import Explanation
+from schemas.explanation import ChangeExplained, Explained, Explanation
 from schemas.export import UserState
 from schemas.incident import (
     INCIDENT_KINDS,
@@ -42,6 +42,8 @@ _FILES: Final[dict[str, tuple[Any, str]]] = {
     "json/changes.json": (ScoreChange, "A record of scores.changes.v1"),
     "json/export.json": (UserState, "A line of clout export"),
     "json/explanation.json": (Explanation, "What a worker answers at /v1/explanations/USER"),
+    "json/explained.json": (Explained, "What clout explain USER --json prints"),
+    "json/change_explained.json": (ChangeExplained, "What clout explain USER --change SEQUENCE --json prints"),
     "json/commands.json": (Command, "A record of control.v1"),
     "json/command_records.json": (CommandRecord, "A record of control.record.v1"),
     "json/incidents.json": (Incident, "A record of incidents.v1"),

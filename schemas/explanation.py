@@ -13,7 +13,8 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta, Struct
 
-from schemas.change import Score, Subscores
+from schemas.change import Score, ScoreChange, Subscores
+from schemas.incident import Incident
 from schemas.interaction import TimeText, UserId
 
 Share = Annotated[float, Meta(ge=0, le=1)]
@@ -97,6 +98,37 @@ class Explanation(Struct, frozen=True, kw_only=True):
     anchor: Annotated[Anchor | None, Meta(description="Null before any clock is known.")]
     next_decay: Annotated[NextDecay | None, Meta(description="Null when decay will change nothing any more.")]
 
+
+class Standing(Struct, frozen=True, kw_only=True):
+    """Where a score stands among all."""
+
+    users: Annotated[int, Meta(ge=1, description="How many people have a score.")]
+    lower: Annotated[Share, Meta(description="Of them, who have a lower one; the same whole points are not lower.")]
+
+
+class Explained(Struct, frozen=True, kw_only=True):
+    """What `clout explain USER --json` prints."""
+
+    explanation: Explanation
+    standing: Annotated[Standing | None, Meta(description="Null before the workers have counted their users.")]
+    changes: Annotated[list[ScoreChange], Meta(description="The last ones, the newest last.")]
+    incidents: Annotated[list[Incident], Meta(description="Those that touched this user.")]
+
+
+class ChangeExplained(Struct, frozen=True, kw_only=True):
+    """What `clout explain USER --change SEQUENCE --json` prints."""
+
+    change: ScoreChange
+    before: Annotated[ScoreChange | None, Meta(description="The change before; null when the topic has it no more.")]
+    moved: Annotated[float | None, Meta(description="By how many points; null where there was or is no score.")]
+    elapsed_seconds: Annotated[float | None, Meta(description="Event time since the change before.")]
+    by_decay_alone: Annotated[
+        float | None, Meta(description="About the score that decay alone would have left, not rounded to 0.1.")
+    ]
+
+
+encode_explained: Final = msgspec.json.Encoder().encode
+"""Write what `clout explain --json` prints."""
 
 encode_explanation: Final = msgspec.json.Encoder().encode
 """Write an explanation as JSON."""

@@ -1,5 +1,6 @@
 """A week of real interactions from one end to the other, against an independent computation."""
 
+import math
 import re
 import shutil
 from concurrent.futures import ThreadPoolExecutor
@@ -9,16 +10,21 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from clout.explain_view import panel
+from clout.owners import Owners
 from schemas.change import ScoreChange, Subscores
+from schemas.explanation import Explained, decode_explanation
 from schemas.export import UserState
 from scorer.model import Model
 from scorer.reference import Sums, sums_of
 from scorer.scale import tenths, whole
 from streams.progress import Conservation, conservation
 from tests.checks import broken_chains, users_of, wrong_sums
+from tests.clout.test_explain import in_one_line
 from tests.engine.conftest import Install
 from tests.engine.higgs import APPLIED, LAST_MS, LINES, SELF, TWINS, USERS, first_interactions
 from tests.roles import Installation, Role, eventually, start_together
+from tests.streams.test_explanations import check_that_it_adds_up
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -117,6 +123,23 @@ def test_the_changes_of_every_user_are_a_chain_that_ends_at_the_export(
 def in_points(scores: Subscores | dict[str, float] | None) -> dict[str, int]:
     """Scores rounded half up to integers."""
     return {name: int(whole(tenths(score))) for name, score in msgspec.to_builtins(scores).items()}
+
+
+def test_whoever_has_a_pocket_calculator_gets_the_ten_most_engaged_scores_from_what_is_shown(played: Played) -> None:
+    events = {user: sum(part.events for part in state.networks.values()) for user, state in played.users.items()}
+    ten = sorted(events, key=lambda user: -events[user])[:10]
+    with Owners(played.installation.settings) as owners:
+        for user in ten:
+            explanation = decode_explanation(owners.explanation(user) or b"")
+            check_that_it_adds_up(explanation)
+            assert explanation.score is not None
+            said = in_one_line(panel(Explained(explanation=explanation, standing=None, changes=[], incidents=[])))
+            [shown] = re.findall(r"S = ([\d,.]+)\^¼ · ([\d,.]+)\^¼ · ([\d,.]+)\^½", said)
+            reach, amplification, network = (float(number.replace(",", "")) for number in shown)
+            strength = (reach * amplification) ** 0.25 * network**0.5
+            assert 1 + 99 * math.log(1 + strength) / math.log(1 + 1e6) == pytest.approx(explanation.score, abs=0.0501)
+            assert f"{explanation.score:.1f}: {events[user]:,} interactions by others on twitter" in said
+            assert all(one.actor is not None for one in explanation.networks["twitter"].contributors)
 
 
 def test_a_worker_without_its_files_restores_all_from_the_changelog(played: Played) -> None:

@@ -1,0 +1,51 @@
+"""`clout explain`: why a user's score is what it is, and why it changed."""
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from clout.commands.common import connected_to_lanes
+from clout.explain_view import change_panel, panel
+from clout.explaining import explained, explained_change
+from schemas.explanation import encode_explained
+from streams.errors import CloutError
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(name="explain")(command)
+
+
+def command(
+    context: typer.Context,
+    user: Annotated[str, typer.Argument(metavar="USER", help="Its id, for instance twitter:50329.")],
+    change: Annotated[
+        int | None, typer.Option(min=1, metavar="SEQUENCE", help="Explain this change, by its number.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Explain a user's score, or one change of it, in words and in numbers that add up.
+
+    Example: clout explain twitter:50329 --change 16
+    """
+    settings = connected_to_lanes(context)
+    if change is not None:
+        story = explained_change(settings, user, change)
+        if as_json:
+            typer.echo(encode_explained(story))
+        else:
+            Console().print(change_panel(story))
+        return
+    found = explained(settings, user)
+    if as_json:
+        typer.echo(encode_explained(found))
+        return
+    if found.explanation.score is None:
+        raise CloutError(
+            f"{user} has no score",
+            detail="everything that had been counted for this user was taken back",
+            hint=f"change {found.explanation.sequence:,} says when: `clout explain {user} "
+            f"--change {found.explanation.sequence}`",
+        )
+    Console().print(panel(found))

@@ -1,0 +1,113 @@
+"""Finds what there is to say about a user's score, or about one change of it."""
+
+import math
+from typing import Final
+
+from clout.config import Settings
+from clout.owners import Owners
+from clout.population import histogram_of, newest_populations, percentile
+from clout.user_history import changes_of_user, incidents_of_user, since_forgotten
+from schemas.change import ScoreChange
+from schemas.explanation import ChangeExplained, Explained, Standing, decode_explanation
+from schemas.times import parse_ms
+from scorer.decay import decay
+from scorer.model import Model
+from scorer.scale import SCORE_MAX, SCORE_MIN, scaled
+from streams.errors import CloutError
+
+CHANGES_SHOWN: Final = 5
+
+
+def explained(settings: Settings, user: str) -> Explained:
+    """Return why a user's score is what it is; raise `CloutError` for a user of whom nothing is known."""
+    kafka, names = settings.kafka, settings.names
+    with Owners(settings) as owners:
+        found = owners.explanation(user)
+    changes = changes_of_user(kafka, names, user)
+    if found is None:
+        raise unknown(user, changes)
+    explanation = decode_explanation(found)
+    histogram = histogram_of(newest_populations(kafka, names).values())
+    standing = None
+    if explanation.score is not None and (users := sum(histogram)):
+        standing = Standing(users=users, lower=percentile(histogram, explanation.score))
+    return Explained(
+        explanation=explanation,
+        standing=standing,
+        changes=since_forgotten(changes)[-CHANGES_SHOWN:],
+        incidents=incidents_of_user(kafka, names, user),
+    )
+
+
+def unknown(user: str, changes: list[ScoreChange]) -> CloutError:
+    """Say that nothing is known of a user, and why, as far as the changes tell."""
+    if changes and changes[-1].cause == "forget":
+        return CloutError(
+            f"{user} was forgotten",
+            detail=f"by the command {changes[-1].reference}: nothing is known of them any more",
+            hint="`clout control log` shows the command; `clout forget --undo` lets them count again, from nothing",
+        )
+    return CloutError(
+        f"{user} has no score",
+        detail="nobody has engaged with this user yet, or they were forgotten",
+        hint="ids are as in the events, with their prefix and in the same case; `clout wait` if they just came in",
+    )
+
+
+def explained_change(settings: Settings, user: str, sequence: int) -> ChangeExplained:
+    """Return what one change was; raise `CloutError` when there is none of that number, or none any more."""
+    changes = changes_of_user(settings.kafka, settings.names, user)
+    if not changes or changes[-1].cause == "forget":
+        raise unknown(user, changes)
+    return story(since_forgotten(changes), user, sequence, settings.model)
+
+
+def story(changes: list[ScoreChange], user: str, sequence: int, model: Model) -> ChangeExplained:
+    """Find a change among those of a user's life (not empty, the newest last), and compare it with the one before.
+
+    What decay alone would have made is computed when `model` is the one that the change was made with.
+    """
+    by_sequence = {change.sequence: change for change in changes}
+    change, before = by_sequence.get(sequence), by_sequence.get(sequence - 1)
+    if change is None:
+        raise _missing(user, sequence, changes)
+    moved = None
+    if change.score is not None and change.previous is not None:
+        moved = round(change.score - change.previous, 1)
+    elapsed_ms = None if before is None else parse_ms(change.as_of) - parse_ms(before.as_of)
+    left = None
+    if elapsed_ms is not None and change.previous is not None and model.name == change.model:
+        left = decayed(change.previous, elapsed_ms, model)
+    return ChangeExplained(
+        change=change,
+        before=before,
+        moved=moved,
+        elapsed_seconds=None if elapsed_ms is None else elapsed_ms / 1000,
+        by_decay_alone=left,
+    )
+
+
+def decayed(score: float, elapsed_ms: int, model: Model) -> float:
+    """Return what decay leaves of a score after a time, not rounded.
+
+    >>> round(decayed(50.0, 30 * 86_400_000, Model()), 2), decayed(1.0, 1000, Model())
+    (45.04, 1.0)
+    """
+    strength = math.expm1((score - SCORE_MIN) / (SCORE_MAX - SCORE_MIN) * math.log1p(model.score_scale))
+    return scaled(strength * decay(elapsed_ms, model.half_life_ms), model.score_scale)
+
+
+def _missing(user: str, sequence: int, changes: list[ScoreChange]) -> CloutError:
+    first, last = changes[0].sequence, changes[-1].sequence
+    if sequence > last:
+        return CloutError(
+            f"{user} has no change {sequence:,} yet",
+            detail=f"the last one is {last:,}",
+            hint=f"see `clout explain {user}` for the last ones",
+        )
+    return CloutError(
+        f"change {sequence:,} of {user} is not in the topic any more",
+        detail=f"it has {len(changes):,} of their changes, from {first:,} to {last:,}; older ones were compacted away, "
+        "or are of a time before the user was forgotten",
+        hint="the topic keeps all changes for 7 days, and the last one of each user",
+    )

@@ -1,0 +1,176 @@
+"""`clout explain` of whole installations: in words, in numbers, and when there is nothing to explain."""
+
+import json
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import pytest
+
+from clout.explain_view import change_panel, panel
+from clout.explaining import explained, explained_change
+from schemas.change import ScoreChange
+from schemas.explanation import ChangeExplained, Explained
+from schemas.incident import Incident, Slice, encode_incident
+from schemas.population import Population, Shift, Steps, encode_population
+from streams import clients
+from streams.errors import CloutError
+from streams.settings import LaneSettings, NetworkSettings, WorkerSettings
+from tests.checks import committed
+from tests.clout.test_explain import in_one_line
+from tests.engine.conftest import Install
+from tests.roles import Installation
+from tests.streams.test_explanations import check_that_it_adds_up
+
+pytestmark = pytest.mark.timeout(180)
+
+NOW_MS = int(time.time() * 1000) - 3_600_000
+HER, HIM, GONE, LEFT = "t:her", "t:him", "t:gone", "t:left"
+NETWORKS = {name: NetworkSettings(raw_partitions=1) for name in ("twitter", "mastodon")}
+_NONE = Steps(points_1=0, points_5=0, points_10=0)
+_AT = "2012-07-04T08:00:00.000Z"
+
+
+def event(name: str, actor: str, target: str, **fields: Any) -> bytes:
+    right = {"id": name, "kind": "share", "actor": actor, "target": target, "time": NOW_MS}
+    return json.dumps(right | fields).encode()
+
+
+def an_incident(name: str, user: str, status: str) -> Incident:
+    return Incident(
+        id=name,
+        kind="law_violation",
+        slice=Slice(partition=0),
+        severity="major",
+        status=status,  # type: ignore[arg-type]
+        title=f"what befell {name}",
+        opened=_AT,
+        updated=_AT,
+        evidence=[],
+        affected_users=1,
+        users=[user],
+    )
+
+
+def a_population() -> Population:
+    """Nineteen people below, one far above: whoever has a middling score is higher than 95 % of them."""
+    histogram = [19, *[0] * 98, 1]
+    shift = Shift(hour=_AT, below=_NONE, above=_NONE, gone=0)
+    return Population(
+        partition=0, partitions=1, model="1", worker="127.0.0.1:1", sequence=1, written=_AT, users=20,
+        histogram=histogram, networks={}, shift=shift, shift_before=None, changes={},
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    installation: Installation
+    changes: dict[str, list[ScoreChange]]
+
+    def explained(self, user: str) -> Explained:
+        return explained(self.installation.settings, user)
+
+    def said(self, user: str, change: int | None = None) -> str:
+        """What the command prints, without the line breaks of a terminal."""
+        settings = self.installation.settings
+        shown = (
+            panel(self.explained(user)) if change is None else change_panel(explained_change(settings, user, change))
+        )
+        return in_one_line(shown)
+
+    def run(self, *arguments: str, code: int = 0) -> str:
+        """What the command prints as a process."""
+        done = self.installation.run("explain", *arguments)
+        assert done.returncode == code, done.stderr
+        return " ".join((done.stderr if code else done.stdout).replace("│", " ").split())
+
+
+@pytest.fixture(scope="module")
+def story(install: Install) -> Story:
+    worker = WorkerSettings(reasons_share=1.0)
+    installation = install(lanes=LaneSettings(partitions=1), networks=NETWORKS, worker=worker)
+    installation.up()
+    installation.send([event(f"e{number}", f"a:{number}", HER) for number in range(6)])
+    installation.send([event("m1", "a:1", HER), event("m2", "a:2", HIM)], network="mastodon")
+    installation.send([event("g1", "a:1", GONE), event("l1", "a:1", LEFT)])
+    installation.wait()
+    installation.send([event("e7", "a:loyal", HER, time=NOW_MS + 1_800_000)])
+    installation.send([event("g1", "a:1", "", kind="retract")])
+    installation.wait()
+    left = installation.run("forget", LEFT, "--reason", "asked for it")
+    assert left.returncode == 0, left.stderr
+    producer = clients.producer(installation.settings.kafka)
+    # A command waits for the records of all partitions: there is one. Who counts them itself says so too.
+    for incident in (an_incident("i1", HER, "investigating"), an_incident("i2", HIM, "resolved")):
+        producer.produce(installation.names.incidents, encode_incident(incident), incident.id)
+    resolved = an_incident("i1", HER, "resolved")
+    producer.produce(installation.names.incidents, encode_incident(resolved), resolved.id)
+    if not any(key == b"0" for key, _ in committed(installation.settings.kafka, installation.names.population)):
+        producer.produce(installation.names.population, encode_population(a_population()), b"0")
+    assert producer.flush(10) == 0
+    return Story(installation, installation.changes())
+
+
+def test_a_score_is_explained_in_words_and_numbers(story: Story) -> None:
+    said, user = story.said(HER), story.installation.users()[HER]
+    assert f"{user.score:.1f}: 8 interactions by others on mastodon, twitter are worth" in said
+    assert "reach (how many people)" in said
+    assert "a:loyal" in said
+    assert f"S = {sum(part.reach for part in user.networks.values()):.4f}^¼" in said
+    assert "model 1: half-life 30 d" in said
+    assert "higher than" in said
+    assert "people who have a score" in said
+
+
+def test_the_last_changes_stand_beside_it_with_who_added_most(story: Story) -> None:
+    said, changes = story.said(HER), story.changes[HER]
+    assert f"→ {changes[-1].score:.1f} interaction; most by a:loyal (1 interaction on twitter" in said
+
+
+def test_it_adds_up(story: Story) -> None:
+    found = story.explained(HER)
+    check_that_it_adds_up(found.explanation)
+    assert found.changes == story.changes[HER][-5:]
+    assert found.standing is not None
+
+
+def test_an_incident_is_named_as_it_stands_and_only_for_whom_it_touched(story: Story) -> None:
+    hers, his = story.said(HER), story.said(HIM)
+    assert "Incident i1: what befell i1 law_violation, resolved, opened 2012-07-04 08:00:00" in hers
+    assert "i2" not in hers
+    assert "Incident i2" in his
+    assert "i1" not in his
+
+
+def test_a_change_says_what_moved_how_long_since_the_last_and_who_added(story: Story) -> None:
+    before, last = story.changes[HER][-2:]
+    assert last.score is not None
+    assert before.score is not None
+    said = story.said(HER, last.sequence)
+    assert f"{before.score:.1f} → {last.score:.1f} ({last.score - before.score:+.1f}) interaction" in said
+    assert f"Change {before.sequence} was 30 min before" in said
+    assert f"Decay alone would have made about {before.score - 0.005:.2f} of {before.score:.1f}" in said
+    assert "Most was added by a:loyal (1 interaction on twitter" in said
+    assert "on mastodon" in said
+
+
+def test_who_has_nothing_to_explain_is_told_why(story: Story) -> None:
+    settings = story.installation.settings
+    with pytest.raises(CloutError, match="t:nobody has no score"):
+        explained_change(settings, "t:nobody", 1)
+    for ask in (lambda: explained(settings, LEFT), lambda: explained_change(settings, LEFT, 1)):
+        with pytest.raises(CloutError, match=f"{LEFT} was forgotten"):
+            ask()
+    with pytest.raises(CloutError, match=f"{HER} has no change 99 yet"):
+        explained_change(settings, HER, 99)
+    assert story.explained(GONE).explanation.score is None
+    assert "→ no score" in story.said(GONE, 2)
+
+
+def test_the_command_prints_it_and_says_by_its_exit_code_that_there_is_nothing(story: Story) -> None:
+    assert "8 interactions by others on mastodon, twitter are worth" in story.run(HER)
+    found = msgspec.json.decode(story.run(HER, "--change", "1", "--json"), type=ChangeExplained)
+    assert (found.change, found.before, found.moved) == (story.changes[HER][0], None, None)
+    assert "everything that had been counted for this user was taken back" in story.run(GONE, code=1)
+    assert "t:nobody has no score" in story.run("t:nobody", code=1)
