@@ -29,6 +29,8 @@ _CAUSES: Final[dict[Cause, str]] = {
 }
 _FEW: Final = 100.0
 """Sums below it are shown with more decimals, so that the score can still be computed from them."""
+_KNOWN_WITHIN: Final = 2.0
+"""Of whom more may be true than so many times what is known, the name tells nothing."""
 _DECIMALS: Final = {False: 2, True: 4}
 
 
@@ -49,7 +51,7 @@ def panel(found: Explained) -> Panel:
         _ledger_table(told),
     ]
     for name, part in _largest_first(told):
-        parts += [Text(), _contributors_table(name, part)]
+        parts += [Text(), *_contributors(name, part)]
     parts += [Text(), Text("\n".join(["Last changes:", *map(change_line, found.changes)]))]
     for incident in found.incidents:
         parts += [Text(), Text("\n".join(_incident(incident)), "yellow")]
@@ -151,7 +153,7 @@ def _formula(told: Explanation) -> Iterator[str]:
 
 def _ledger_table(told: Explanation) -> Table:
     """Make the table of what became of all that was granted: its columns add up as they are shown."""
-    table = _table("", "sum", "granted in all", "- decay took", "- retractions took", "= now")
+    table = _table("", "sum", "granted in all", "- decay", "- taken back", "= now")
     for name, part in _largest_first(told):
         for place, key in enumerate(_SUMS):
             granted, taken, now = (getattr(sums, key) for sums in (part.granted, part.taken_back, part.sums))
@@ -162,15 +164,23 @@ def _ledger_table(told: Explanation) -> Table:
     return table
 
 
-def _contributors_table(network: str, part: NetworkPart) -> Table:
-    table = _table(f"most of the network sum on {network}", "gave", "share", "between")
-    for one in part.contributors:
-        name = "(not named)" if one.actor is None else printable(one.actor)
-        between = f"{_number(one.least)} and {_number(one.most)}"
-        table.add_row(Text(name), _number(one.weight), f"{one.share:.1%}", between)
-    share = part.others / part.sums.network if part.sums.network else 0.0
-    table.add_row("everybody else", _number(part.others), f"{share:.1%}", "")
-    return table
+def _contributors(network: str, part: NetworkPart) -> Iterator[RenderableType]:
+    """Make a table of who gave most, of those of whom it is known well enough, and say what others gave at most."""
+    total = part.sums.network
+    known = [one for one in part.contributors if one.most <= _KNOWN_WITHIN * one.weight]
+    if known:
+        table = _table(f"gave most on {network}", "network", "share", "between")
+        for one in known:
+            name = "(not named)" if one.actor is None else printable(one.actor)
+            between = f"{_number(one.least)} and {_number(one.most)}"
+            table.add_row(Text(name), _number(one.weight), f"{one.share:.1%}", between)
+        others = max(0.0, total - sum(one.weight for one in known))
+        table.add_row("everybody else", _number(others), f"{others / total:.1%}" if total else "", "")
+        yield table
+    most = max([part.others_most, *(one.most for one in part.contributors if one not in known)])
+    if most > 0:
+        who = "nobody else" if known else "nobody"
+        yield Text(f"On {network} {who} gave more than {_number(most)} of the network sum ({most / total:.1%}).")
 
 
 def _incident(incident: Incident) -> Iterator[str]:

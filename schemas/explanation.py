@@ -53,6 +53,7 @@ class NetworkPart(Struct, frozen=True, kw_only=True):
     taken_back: Annotated[Sums, Meta(description="What retractions took back, as it was worth then.")]
     contributors: Annotated[list[Contributor], Meta(description="Who gave the network sum most, the largest first.")]
     others: Annotated[float, Meta(ge=0, description="What is left of the network sum beside their weights.")]
+    others_most: Annotated[float, Meta(ge=0, description="Nobody else gave more than this.")]
 
 
 class ModelUsed(Struct, frozen=True, kw_only=True):

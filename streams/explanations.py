@@ -60,6 +60,7 @@ def explain(
             sums=sums[code],
             total=total,
             contributors=contributors,
+            others_most=min(sums[code].network, float(summaries.bounds[0, code, SPILLED]) * left[code]),
         )
     score = float(scored.score[0])
     return Explanation(
@@ -87,6 +88,7 @@ def _network(
     sums: Sums,
     total: Sums,
     contributors: list[Contributor],
+    others_most: float,
 ) -> NetworkPart:
     granted, taken = _sums(entry, "granted_"), _sums(entry, "taken_")
     each = [
@@ -106,6 +108,7 @@ def _network(
         taken_back=taken,
         contributors=contributors,
         others=max(0.0, sums.network - sum(contributor.weight for contributor in contributors)),
+        others_most=others_most,
     )
 
 

@@ -10,7 +10,7 @@ from clout.explain_view import change_panel, panel
 from clout.explaining import decayed, story
 from clout.user_history import since_forgotten
 from schemas.change import Reason, ScoreChange, Subscores
-from schemas.explanation import Explained, Explanation, ModelUsed, NetworkPart, Standing, Sums
+from schemas.explanation import Contributor, Explained, Explanation, ModelUsed, NetworkPart, Standing, Sums
 from schemas.times import format_ms
 from scorer.model import DAY_MS, Model
 from streams.errors import CloutError
@@ -51,7 +51,7 @@ def test_a_change_is_compared_with_the_one_before() -> None:
     assert "20.0 → 19.9 (-0.1) decay" in said
     assert "decay took more than others added" in said
     assert "Change 5 was 1 d before" in said
-    assert f"Decay alone would have made about {found.by_decay_alone:.2f} of 20.0." in said
+    assert f"Decay alone would have left about {found.by_decay_alone:.2f}." in said
     assert "not noted" not in said
 
 
@@ -92,13 +92,13 @@ def test_reasons_are_told_and_who_is_not_named_stays_so() -> None:
     assert LIFE[0].reasons is UNSET
 
 
-def test_the_columns_of_what_was_granted_add_up_as_they_are_shown() -> None:
-    # Rounded each by itself they would not: 1234.57 - 411.52 - 0 is not 823.04.
-    granted, now = 1234.565, 823.043
+def explanation(granted: float, now: float, contributors: list[Contributor], others_most: float) -> Explained:
+    """Of a user with one network, all of whose sums are alike."""
     sums = [Sums(value, value, value) for value in (now, 1.0, granted, granted - now, 0.0)]
     part = NetworkPart(
         score=60.0, events=3, last_event=format_ms(START_MS), clock=None, taken_at=format_ms(START_MS),
-        sums=sums[0], share=sums[1], granted=sums[2], decayed=sums[3], taken_back=sums[4], contributors=[], others=now,
+        sums=sums[0], share=sums[1], granted=sums[2], decayed=sums[3], taken_back=sums[4],
+        contributors=contributors, others=now, others_most=others_most,
     )  # fmt: skip
     model = ModelUsed(
         name="1", half_life_days=30.0, rate_half_life_days=1.0, rate_reference=20.0, alpha=0.2, influence_floor=0.1,
@@ -109,8 +109,27 @@ def test_the_columns_of_what_was_granted_add_up_as_they_are_shown() -> None:
         unrounded=60.0, networks={"twitter": part}, model=model, anchor=None, next_decay=None,
     )  # fmt: skip
     standing = Standing(users=59_075, lower=0.9874)
-    said = in_one_line(panel(Explained(explanation=told, standing=standing, changes=[], incidents=[])))
-    [line, *_] = [said[at:] for at in range(len(said)) if said[at:].startswith("reach 1,234")]
-    granted_, decay_, taken, now_ = (round(float(text.replace(",", "")) * 100) for text in line.split()[1:5])
-    assert granted_ - decay_ - taken == now_
+    return Explained(explanation=told, standing=standing, changes=[], incidents=[])
+
+
+def test_the_columns_of_what_was_granted_add_up_as_they_are_shown() -> None:
+    # Rounded each by itself they would not: 1,234.57 less 411.52 is not 823.04.
+    said = in_one_line(panel(explanation(1234.565, 823.043, [], 90.0)))
+    line = said[said.index("reach 1,234") :]
+    granted, decay, taken, now = (round(float(text.replace(",", "")) * 100) for text in line.split()[1:5])
+    assert granted - decay - taken == now
     assert "higher than 98.7 % of the 59,075 people who have a score" in said
+
+
+def test_who_gave_most_is_named_where_it_is_known_well_enough() -> None:
+    loyal = Contributor(actor="t:loyal", weight=50.0, least=50.0, most=55.0, share=0.25)
+    masked = Contributor(actor=None, weight=20.0, least=20.0, most=25.0, share=0.1)
+    passing = Contributor(actor="t:passing", weight=1.0, least=1.0, most=6.0, share=0.005)
+    said = in_one_line(panel(explanation(210.0, 200.0, [loyal, masked, passing], 5.0)))
+    assert "t:loyal 50.0000 25.0% 50.0000 and 55.0000" in said
+    assert "(not named) 20.0000" in said
+    assert "everybody else 130.00 65.0%" in said
+    assert "t:passing" not in said
+    assert "On twitter nobody else gave more than 6.0000 of the network sum (3.0%)." in said
+    of_many = in_one_line(panel(explanation(210.0, 200.0, [passing], 5.0)))
+    assert "On twitter nobody gave more than 6.0000" in of_many

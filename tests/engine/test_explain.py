@@ -9,11 +9,12 @@ import msgspec
 import pytest
 
 from clout.explain_view import change_panel, panel
-from clout.explaining import explained, explained_change
+from clout.explaining import decayed, explained, explained_change
 from schemas.change import ScoreChange
 from schemas.explanation import ChangeExplained, Explained
 from schemas.incident import Incident, Slice, encode_incident
 from schemas.population import Population, Shift, Steps, encode_population
+from scorer.model import Model
 from streams import clients
 from streams.errors import CloutError
 from streams.settings import LaneSettings, NetworkSettings, WorkerSettings
@@ -74,10 +75,9 @@ class Story:
     def said(self, user: str, change: int | None = None) -> str:
         """What the command prints, without the line breaks of a terminal."""
         settings = self.installation.settings
-        shown = (
-            panel(self.explained(user)) if change is None else change_panel(explained_change(settings, user, change))
-        )
-        return in_one_line(shown)
+        if change is not None:
+            return in_one_line(change_panel(explained_change(settings, user, change)))
+        return in_one_line(panel(self.explained(user)))
 
     def run(self, *arguments: str, code: int = 0) -> str:
         """What the command prints as a process."""
@@ -150,7 +150,7 @@ def test_a_change_says_what_moved_how_long_since_the_last_and_who_added(story: S
     said = story.said(HER, last.sequence)
     assert f"{before.score:.1f} → {last.score:.1f} ({last.score - before.score:+.1f}) interaction" in said
     assert f"Change {before.sequence} was 30 min before" in said
-    assert f"Decay alone would have made about {before.score - 0.005:.2f} of {before.score:.1f}" in said
+    assert f"Decay alone would have left about {decayed(before.score, 1_800_000, Model()):.2f}." in said
     assert "Most was added by a:loyal (1 interaction on twitter" in said
     assert "on mastodon" in said
 

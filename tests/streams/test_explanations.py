@@ -139,7 +139,8 @@ def test_all_of_it_adds_up_and_the_bounds_of_contributors_hold(seed: int) -> Non
                 assert contributor.least - slack <= gave <= contributor.most + slack
                 assert contributor.least <= contributor.weight <= contributor.most
             for gave in true.values():
-                assert gave <= (sum_ + taken) / (CONTRIBUTORS_MAX + 1) + slack
+                assert gave <= part.others_most + slack
+            assert part.others_most <= (sum_ + taken) / (CONTRIBUTORS_MAX + 1) + slack
 
 
 def test_each_network_is_taken_at_its_own_clock_and_says_so() -> None:
