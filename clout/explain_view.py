@@ -29,6 +29,7 @@ _CAUSES: Final[dict[Cause, str]] = {
 }
 _FEW: Final = 100.0
 """Sums below it are shown with more decimals, so that the score can still be computed from them."""
+_STALE: Final = "stale: this user's partition stands still, and this is the last good score"
 _KNOWN_WITHIN: Final = 2.0
 """Of whom more may be true than so many times what is known, the name tells nothing."""
 _DECIMALS: Final = {False: 2, True: 4}
@@ -40,6 +41,7 @@ def panel(found: Explained) -> Panel:
     score = "no score" if told.score is None else f"{told.score:.1f}"
     parts: list[RenderableType] = [
         Text.assemble((score, "bold"), f"   change {told.sequence:,} · as of {_moment(told.as_of)}"),
+        *([Text(_STALE, "bold red")] if told.stale is True else []),
         Text(),
         Text("\n".join(_reasons(found))),
         Text(),

@@ -11,7 +11,7 @@ which, rounded half up to 0.1, is the score. The numbers are not rounded, so thi
 from typing import Annotated, Final
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from schemas.change import Score, ScoreChange, Subscores
 from schemas.incident import Incident
@@ -98,6 +98,10 @@ class Explanation(Struct, frozen=True, kw_only=True):
     model: ModelUsed
     anchor: Annotated[Anchor | None, Meta(description="Null before any clock is known.")]
     next_decay: Annotated[NextDecay | None, Meta(description="Null when decay will change nothing any more.")]
+    stale: Annotated[
+        bool | UnsetType,
+        Meta(description="True while the user's partition stands still: the score is the last good one."),
+    ] = UNSET
 
 
 class Standing(Struct, frozen=True, kw_only=True):

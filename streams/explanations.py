@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import msgspec
 import numpy as np
+from msgspec import UNSET
 from numpy.typing import NDArray
 
 from schemas.change import Subscores
@@ -31,9 +32,19 @@ NamesOf = Callable[[Sequence[int]], Sequence[bytes | None]]
 
 
 def explain(
-    user: bytes, row: bytes, state: TaskState, *, model: Model, names_of: NamesOf, forgotten: Forgotten
+    user: bytes,
+    row: bytes,
+    state: TaskState,
+    *,
+    model: Model,
+    names_of: NamesOf,
+    forgotten: Forgotten,
+    stale: bool = False,
 ) -> Explanation:
-    """Explain a user's score as of the clocks of `state`; `row` is what is stored of the user."""
+    """Explain a user's score as of the clocks of `state`; `row` is what is stored of the user.
+
+    It is `stale` while the user's partition stands still.
+    """
     names = list(state.networks)
     clocks = np.array([state.clocks.get(name, NO_CLOCK) for name in names], np.int64)
     heads, entries, summaries = decode_targets([row], len(names))
@@ -76,6 +87,7 @@ def explain(
         model=msgspec.convert(asdict(model), ModelUsed),
         anchor=_anchor(heads[0], clocks),
         next_decay=_next_decay(heads[0], entries[0], times[0], model.parameters, names) if codes else None,
+        stale=stale or UNSET,
     )
 
 

@@ -103,8 +103,15 @@ def _state(task: Task, _: Store, user: bytes, row: bytes) -> bytes:
 
 
 def _explanation(task: Task, store: Store, user: bytes, row: bytes) -> bytes:
-    model = task.shared.model
-    found = explain(user, row, task.state, model=model, names_of=store.names_of, forgotten=task.forgotten)
+    found = explain(
+        user,
+        row,
+        task.state,
+        model=task.shared.model,
+        names_of=store.names_of,
+        forgotten=task.forgotten,
+        stale=bool(task.stopped),
+    )
     return encode_explanation(found)
 
 

@@ -2,6 +2,7 @@
 
 from io import StringIO
 
+import msgspec
 import pytest
 from msgspec import UNSET
 from rich.console import Console, RenderableType
@@ -119,6 +120,13 @@ def test_the_columns_of_what_was_granted_add_up_as_they_are_shown() -> None:
     granted, decay, taken, now = (round(float(text.replace(",", "")) * 100) for text in line.split()[1:5])
     assert granted - decay - taken == now
     assert "higher than 98.7 % of the 59,075 people who have a score" in said
+
+
+def test_a_stale_score_says_so() -> None:
+    sound = explanation(210.0, 200.0, [], 5.0)
+    stale = msgspec.structs.replace(sound, explanation=msgspec.structs.replace(sound.explanation, stale=True))
+    assert "this is the last good score" in in_one_line(panel(stale))
+    assert "stale" not in in_one_line(panel(sound))
 
 
 def test_who_gave_most_is_named_where_it_is_known_well_enough() -> None:

@@ -66,7 +66,13 @@ def task(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     shared = SimpleNamespace(model=Model())
     forgotten = Forgotten(b"key")
     yield SimpleNamespace(
-        partition=HERE, store=store, state=STATE, parameters=PARAMETERS, shared=shared, forgotten=forgotten
+        partition=HERE,
+        store=store,
+        state=STATE,
+        parameters=PARAMETERS,
+        shared=shared,
+        forgotten=forgotten,
+        stopped="",
     )
     store.close()
 
@@ -130,6 +136,15 @@ def test_a_user_is_explained_with_the_contributors_that_have_a_name(client: http
     assert [contributor.actor for contributor in contributors] == ["a:named", None]
     assert [contributor.weight for contributor in contributors] == pytest.approx([0.0625, 0.03125])
     assert found.networks["b"].others == pytest.approx(0.1 - 0.0625 - 0.03125)
+
+
+def test_an_explanation_says_that_its_partition_stands_still(
+    client: httpx.Client, task: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    question = f"/v1/explanations/{quote(user_here(5), safe='')}"
+    assert "stale" not in client.get(question).json()
+    monkeypatch.setattr(task, "stopped", "a law was broken")
+    assert client.get(question).json()["stale"] is True
 
 
 @pytest.mark.parametrize("question", ["users", "explanations"])
