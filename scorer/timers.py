@@ -98,7 +98,8 @@ def until_shows(head: np.void, entries: Records, times: Ints, parameters: Parame
     0 when it does already, infinity when it never will. `head` is one HEAD record, `entries` and `times` have one value
     a network.
     """
-    shift = _shift(head, entries, times, parameters.half_life_ms, parameters.strengths)
+    moving = np.ones(len(entries), np.bool_)
+    shift = _shift(head, entries, times, moving, parameters.half_life_ms, parameters.strengths)
     return float(math.ceil(max(shift, 0.0))) if shift < _SHIFT_MS_MAX else math.inf
 
 
