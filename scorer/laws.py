@@ -1,21 +1,24 @@
 """The laws that every batch must keep before it is published.
 
 Computed apart from the folds, from the states before and after and the batch's rows, so that a fault there is seen
-here. Tolerance is relative, 1e-9. Every law answers with the users (indices in the batch) that break it.
+here: decay, strength and the bounds of published scores are worked out again, by other formulas, and nothing that the
+folds call is called. Tolerance is relative, 1e-9. Every law answers with the users (indices in the batch) that break
+it. One pass over the users looks at each state once: reading them costs more than the arithmetic.
 """
 
+import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from scorer.actors import Grants
 from scorer.compiled import Bools, Floats, Ints, Records, column, kernel, shared
-from scorer.decay import decay
 from scorer.model import Parameters
-from scorer.scale import SCORE_MAX, SCORE_MIN, combined, lowest_of_whole
+from scorer.scale import SCORE_MAX, SCORE_MIN
 from scorer.targets import Published, Scored
-from scorer.timers import NO_CLOCK
 
 TOLERANCE: Final = 1e-9
 NOTHING: Final = 1e-100
@@ -24,6 +27,25 @@ ROUNDING: Final = 1e-6
 """In tenths: a score that lies between two may be rounded either way."""
 ALMOST_NOTHING: Final = 1e-12
 """Where a score begins to differ from 1 its strength has no more exact digits than these."""
+TENTHS_MAX: Final = 1000
+_BROUGHT: Final = np.dtype(
+    [
+        ("named", "?"),
+        ("gone", "?"),
+        ("events", "<i8"),
+        ("latest", "<i8"),
+        ("reach", "<f8"),
+        ("amplification", "<f8"),
+        ("network", "<f8"),
+        ("taken_reach", "<f8"),
+        ("taken_amplification", "<f8"),
+        ("taken_network", "<f8"),
+    ],
+    align=True,
+)
+"""What the rows of a batch bring to a user's part: whether they name it, and as many events are taken back as there
+were; events and the latest one after them; what they grant and take back, as it is worth then."""
+LN_2: Final = math.log(2.0)
 
 LAWS: Final = {
     1: "score_in_range",
@@ -76,118 +98,88 @@ class Violation:
 
 def audit(batch: Batch, parameters: Parameters) -> list[Violation]:
     """Hold a batch against all laws; an empty list lets it pass."""
-    broken = _of_users(batch, parameters)
-    found = {
-        1: np.flatnonzero(broken[0]),
-        2: np.flatnonzero(broken[1]),
-        3: np.flatnonzero(broken[2]),
-        4: sums_rise_by_grants(batch, parameters),
-        5: np.flatnonzero(broken[3]),
-        6: sequence_and_previous_chain(batch),
-        8: emitted_only_with_state(batch),
-    }
+    broken = np.zeros((6, len(batch.heads_after)), np.bool_)
+    known = np.zeros(len(batch.heads_after), np.bool_)
+    events = _of_users(batch, parameters, broken, known)
+    _chain(batch, broken[5])
     violations = [
         Violation(law=law, name=LAWS[law], users=users, detail=f"{len(users)} of {len(batch.heads_after)} users")
-        for law, users in found.items()
+        for law, users in [
+            *((number + 1, np.flatnonzero(of_law)) for number, of_law in enumerate(broken)),
+            (8, emitted_only_with_state(batch, known)),
+        ]
         if len(users)
     ]
-    lost = rows_conserved(batch)
+    lost = rows_conserved(batch, events)
     if lost:
         violations.append(Violation(law=7, name=LAWS[7], users=np.empty(0, np.int64), detail=lost))
     return violations
 
 
-def _of_users(batch: Batch, parameters: Parameters) -> Bools:
-    """Which users break the laws that look at one user at a time, [4, n] for laws 1, 2, 3 and 5.
+def _of_users(batch: Batch, parameters: Parameters, broken: Bools, known: Bools) -> int:
+    """Mark which users break laws 1 to 5, and who has events; return by how many events all states differ.
 
     1. Every score is finite and within 1…100.
-    2. S_new ≥ S_old·2^(-Δ/h), Δ being the largest shift of any of the user's evaluation times, unless something is
-       taken back from the user; and no part is taken later than its clock or its last event.
+    2. S_new ≥ S_old·2^(-Δ/h), each part by its own shift Δ of the evaluation time, unless something is taken back from
+       the user. No part is taken later than its clock or its last event, and those of a user whom a row names exactly
+       then.
     3. After decay, no interaction lowers R, A or N of anyone.
+    4. After decay, R, A, N rise by exactly what the batch's rows grant, and refer to the latest event. What a row takes
+       back lowers them as exactly: to 1e-9 of all that is added up, and never below zero. Nothing is left where as many
+       events were taken back as there were.
     5. R, A, N up ⇒ S up. What is published is what the sums say at the times that they were taken, so no score falls
        when none of them does: the score in tenths, sub-scores and network scores as integers.
     """
-    taken = np.zeros(len(batch.heads_after), np.bool_)
-    taken[batch.users[batch.takes_back]] = True
-    broken = np.zeros((4, len(batch.heads_after)), np.bool_)
     scored = batch.scored
-    _judge(
-        batch.entries_before,
-        batch.heads_after,
-        batch.entries_after,
-        column(batch.clocks_before, np.int64),
-        column(batch.clocks_after, np.int64),
-        scored.times,
-        scored.score,
-        scored.reach,
-        scored.amplification,
-        scored.network,
-        scored.networks,
-        taken,
-        parameters.half_life_ms,
-        parameters.strengths,
-        broken,
+    return int(
+        _judge(
+            batch.entries_before,
+            batch.heads_after,
+            batch.entries_after,
+            column(batch.clocks_after, np.int64),
+            column(batch.users, np.int64),
+            column(batch.networks, np.int64),
+            column(batch.times, np.int64),
+            column(batch.grants.reach, np.float64),
+            column(batch.grants.amplification, np.float64),
+            column(batch.grants.network, np.float64),
+            column(batch.takes_back, np.bool_),
+            scored.times,
+            scored.score,
+            scored.reach,
+            scored.amplification,
+            scored.network,
+            scored.networks,
+            parameters.half_life_ms,
+            bounds(parameters.score_scale),
+            np.zeros(batch.entries_after.shape[1], _BROUGHT),
+            broken,
+            known,
+        )
     )
-    return broken
 
 
-def sums_rise_by_grants(batch: Batch, parameters: Parameters) -> Ints:
-    """Law 4: after decay, R, A, N rise by exactly what the batch's rows grant, and refer to the latest event.
-
-    What a row takes back lowers them as exactly: to 1e-9 of all that is added up, and never below zero. Nothing is left
-    where as many events were taken back as there were.
-    """
-    shape = batch.entries_after.shape
-    expected = np.zeros((*shape, 3))
-    taken = np.zeros((*shape, 3))
-    events = batch.entries_before["events"].astype(np.int64)
-    times = np.where(batch.entries_before["events"] > 0, batch.entries_before["time"], NO_CLOCK)
-    broken = np.zeros(len(batch.heads_after), np.bool_)
-    _grants_missed(
-        batch.entries_before,
-        batch.entries_after,
-        column(batch.users, np.int64),
-        column(batch.networks, np.int64),
-        column(batch.times, np.int64),
-        column(batch.grants.reach, np.float64),
-        column(batch.grants.amplification, np.float64),
-        column(batch.grants.network, np.float64),
-        column(batch.takes_back, np.bool_),
-        parameters.half_life_ms,
-        expected,
-        taken,
-        events,
-        np.zeros(shape, np.bool_),
-        times,
-        broken,
-    )
-    return np.flatnonzero(broken)
-
-
-def sequence_and_previous_chain(batch: Batch) -> Ints:
+def _chain(batch: Batch, broken: Bools) -> None:
     """Law 6: a change has the next sequence and the score before; who has no change keeps both."""
     published = batch.published
-    before, after = batch.heads_before, batch.heads_after
-    step = np.bincount(published.index, minlength=len(after)).astype(np.uint64)
-    broken = (step > 1) | (after["sequence"] != before["sequence"] + step)
-    broken |= (step == 0) & (after["score_tenths"] != before["score_tenths"])
-    index = published.index
-    chained = (
-        (published.sequence == after["sequence"][index])
-        & (published.previous_tenths == before["score_tenths"][index])
-        & ((published.previous_tenths == 0) | (published.sequence > 1))
-        & (np.rint(np.nan_to_num(published.score) * 10.0) == after["score_tenths"][index])
-        & (np.isnan(published.score) == (after["score_tenths"][index] == 0))
-        & (published.as_of >= np.where(before["sequence"] > 0, before["as_of"], NO_CLOCK)[index])
+    _unchained(
+        batch.heads_before,
+        batch.heads_after,
+        column(published.index, np.int64),
+        column(published.sequence, np.uint64),
+        column(published.previous_tenths, np.uint16),
+        column(published.score, np.float64),
+        column(published.as_of, np.int64),
+        broken,
     )
-    broken[index[~chained]] = True
-    return np.flatnonzero(broken)
 
 
-def rows_conserved(batch: Batch) -> str:
-    """Law 7: rows in = rows applied + duplicates + skipped; what is wrong, or nothing."""
-    taken = int(np.count_nonzero(batch.takes_back))
-    applied = int(batch.entries_after["events"].sum()) - int(batch.entries_before["events"].sum()) + 2 * taken
+def rows_conserved(batch: Batch, events: int) -> str:
+    """Law 7: rows in = rows applied + duplicates + skipped; what is wrong, or nothing.
+
+    `events` is how many more there are in all states than before.
+    """
+    applied = events + 2 * int(np.count_nonzero(batch.takes_back))
     if applied == len(batch.users) and batch.rows_in == applied + batch.duplicates + batch.skipped:
         return ""
     return (
@@ -196,16 +188,41 @@ def rows_conserved(batch: Batch) -> str:
     )
 
 
-def emitted_only_with_state(batch: Batch) -> Ints:
+def emitted_only_with_state(batch: Batch, known: Bools) -> Ints:
     """Law 8: nothing but the loss of a score is emitted for a user without state."""
     index = batch.published.index
-    without = ~np.any(batch.entries_after["events"][index] > 0, axis=1)
-    return np.unique(index[without & ~np.isnan(batch.published.score)])
+    return np.unique(index[~known[index] & ~np.isnan(batch.published.score)])
+
+
+@lru_cache(maxsize=8)
+def bounds(score_scale: float) -> Floats:
+    """By published tenths: the least and the greatest strength, and the fourth powers of both, [4, 1001].
+
+    From S = (1+C)^((score-1)/99) - 1, with room for rounding.
+
+    >>> least, greatest, _, _ = bounds(1e6)
+    >>> bool(least[505] < 1000.0 < greatest[505]), float(least[10]), float(greatest[1000])
+    (True, 0.0, inf)
+    """
+    edge = np.arange(TENTHS_MAX + 2) / 10.0 - 0.05
+    strength = np.power(1.0 + score_scale, (edge - SCORE_MIN) / (SCORE_MAX - SCORE_MIN)) - 1.0
+    strength[edge < SCORE_MIN] = 0.0
+    strength[edge > SCORE_MAX] = np.inf
+    least = np.maximum(strength[:-1] * (1.0 - TOLERANCE) - NOTHING, 0.0)
+    greatest = strength[1:] * (1.0 + TOLERANCE) + ALMOST_NOTHING
+    return np.array([least, greatest, least**4, greatest**4])
 
 
 @shared
 def _left(elapsed_ms: np.int64, half_life_ms: float) -> float:
-    return decay(elapsed_ms, half_life_ms) if elapsed_ms else 1.0
+    """What is left of 1 after a time, by the natural exponential function."""
+    return math.exp(-elapsed_ms * LN_2 / half_life_ms) if elapsed_ms else 1.0
+
+
+@shared
+def _fourth(reach: float, amplification: float, network: float) -> float:
+    """S^4, which takes no roots: R·A·N²."""
+    return reach * amplification * (network * network)
 
 
 @shared
@@ -214,110 +231,19 @@ def _in_range(score: float) -> bool:
 
 
 @shared
-def _published_as(
-    strength: float, lowest_tenths: int | np.int64, highest_tenths: int | np.int64, strengths: Floats
-) -> bool:
-    """Whether a strength is published as something between these tenths."""
-    if not 0 <= lowest_tenths <= highest_tenths < len(strengths) - 1:
-        return False
-    least = strengths[lowest_tenths] * (1.0 - TOLERANCE) - NOTHING
-    return bool(least <= strength <= strengths[highest_tenths + 1] * (1.0 + TOLERANCE) + ALMOST_NOTHING)
+def _between(value: float, least: Floats, greatest: Floats, score_tenths: np.int64) -> bool:
+    """Whether a strength is published as these tenths."""
+    return bool(0 <= score_tenths <= TENTHS_MAX and least[score_tenths] <= value <= greatest[score_tenths])
 
 
 @shared
-def _shown(strength: float, score_tenths: int | np.int64, strengths: Floats) -> bool:
+def _shown(value: float, least: Floats, greatest: Floats, score_tenths: np.int64) -> bool:
     """Whether a strength is what a published score stands for, which is only renewed when its integer changes."""
-    least = lowest_of_whole(score_tenths)
-    return _published_as(strength, max(least, 0), min(least + 9, len(strengths) - 2), strengths)
-
-
-@kernel
-def _judge(
-    entries_before: Records,
-    heads_after: Records,
-    entries_after: Records,
-    clocks_before: Ints,
-    clocks_after: Ints,
-    times: Ints,
-    score: Floats,
-    reach: Floats,
-    amplification: Floats,
-    network: Floats,
-    networks: Floats,
-    taken: Bools,
-    half_life_ms: float,
-    strengths: Floats,
-    broken: Bools,
-) -> None:
-    for user in range(len(heads_after)):
-        known = False
-        in_range = within_clocks = kept = shown = True
-        shift = np.int64(0)
-        r_before = a_before = n_before = r_after = a_after = n_after = r = a = n = 0.0
-        for code in range(entries_after.shape[1]):
-            old = entries_before[user, code]
-            new = entries_after[user, code]
-            if old["events"] == 0 and new["events"] == 0:
-                continue
-            was = max(clocks_before[code], old["time"])
-            if old["events"]:
-                left = _left(was - old["time"], half_life_ms)
-                r_before += old["reach"] * left
-                a_before += old["amplification"] * left
-                n_before += old["network"] * left
-                shift = max(shift, max(clocks_after[code], new["time"]) - was)
-                left = _left(new["time"] - old["time"], half_life_ms) * (1.0 - TOLERANCE)
-                kept = (
-                    kept
-                    and new["reach"] >= old["reach"] * left - NOTHING
-                    and new["amplification"] >= old["amplification"] * left - NOTHING
-                    and new["network"] >= old["network"] * left - NOTHING
-                )
-            else:
-                kept = kept and new["reach"] >= 0.0 and new["amplification"] >= 0.0 and new["network"] >= 0.0
-            if new["events"] == 0:
-                continue
-            known = True
-            now = max(clocks_after[code], new["time"])
-            at = times[user, code]
-            within_clocks = within_clocks and new["time"] <= at <= now
-            left = _left(now - new["time"], half_life_ms)
-            r_after += new["reach"] * left
-            a_after += new["amplification"] * left
-            n_after += new["network"] * left
-            if at != now:
-                left = _left(at - new["time"], half_life_ms)
-            r_own = new["reach"] * left
-            a_own = new["amplification"] * left
-            n_own = new["network"] * left
-            r += r_own
-            a += a_own
-            n += n_own
-            in_range = in_range and _in_range(networks[user, code])
-            shown = shown and _shown(combined(r_own, a_own, n_own), np.int64(new["score_tenths"]), strengths)
-        least = combined(r_before, a_before, n_before) * _left(shift, half_life_ms)
-        after = combined(r_after, a_after, n_after)
-        broken[1, user] = not within_clocks or not (taken[user] or after >= least * (1.0 - TOLERANCE) - NOTHING)
-        broken[2, user] = not (kept or taken[user])
-        if not known:
-            continue
-        broken[0, user] = not (
-            in_range
-            and _in_range(score[user])
-            and _in_range(reach[user])
-            and _in_range(amplification[user])
-            and _in_range(network[user])
-        )
-        head = heads_after[user]
-        score_tenths = np.int64(head["score_tenths"])
-        broken[3, user] = not (
-            shown
-            and abs(score[user] * 10.0 - score_tenths) <= 0.5 + ROUNDING
-            and _published_as(combined(r, a, n), score_tenths, score_tenths, strengths)
-            and _shown(r, np.int64(head["reach_tenths"]), strengths)
-            and _shown(a, np.int64(head["amplification_tenths"]), strengths)
-            and _shown(n, np.int64(head["network_tenths"]), strengths)
-        )
+    if not 0 <= score_tenths <= TENTHS_MAX:
+        return False
+    lowest = (score_tenths + 5) // 10 * 10 - 5
+    highest = lowest + 9
+    return bool(least[max(lowest, np.int64(0))] <= value <= greatest[min(highest, np.int64(TENTHS_MAX))])
 
 
 @shared
@@ -325,59 +251,219 @@ def _adds_up(found: float, granted: float, taken: float) -> bool:
     return bool(abs(found - max(0.0, granted - taken)) <= TOLERANCE * abs(granted) + NOTHING)
 
 
+@shared
+def _kept(old: np.void, new: np.void, left: float) -> bool:
+    """Whether no sum is lower than what is left of it."""
+    least = left * (1.0 - TOLERANCE)
+    return bool(
+        new["reach"] >= old["reach"] * least - NOTHING
+        and new["amplification"] >= old["amplification"] * least - NOTHING
+        and new["network"] >= old["network"] * least - NOTHING
+    )
+
+
+@shared
+def _by_user(users: Ints, count: int) -> tuple[Ints, Ints]:
+    """Row numbers ordered by user, and where each user's begin, [count + 1]."""
+    first = np.zeros(count + 2, np.int64)
+    for row in range(len(users)):
+        first[users[row] + 2] += 1
+    for user in range(2, count + 2):
+        first[user] += first[user - 1]
+    order = np.empty(len(users), np.int64)
+    for row in range(len(users)):
+        at = first[users[row] + 1]
+        order[at] = row
+        first[users[row] + 1] = at + 1
+    return order, first
+
+
+@shared
+def _bring(
+    brought: np.void,
+    known: np.void,
+    time: np.int64,
+    takes_back: np.bool_,
+    grant: tuple[float, float, float],
+    left: float,
+) -> None:
+    """Add what a row brings to a part of its user; `known` is the part before the batch."""
+    if not brought["named"]:
+        brought["named"] = True
+        brought["gone"] = False
+        brought["events"] = np.int64(known["events"])
+        brought["latest"] = known["time"]
+        _nothing_yet(brought)
+    if takes_back:
+        brought["events"] -= 1
+        brought["taken_reach"] += grant[0] * left
+        brought["taken_amplification"] += grant[1] * left
+        brought["taken_network"] += grant[2] * left
+        if brought["events"] == 0:
+            brought["gone"] = True
+            _nothing_yet(brought)
+        return
+    brought["latest"] = max(brought["latest"], time) if brought["events"] else time
+    brought["events"] += 1
+    brought["reach"] += grant[0] * left
+    brought["amplification"] += grant[1] * left
+    brought["network"] += grant[2] * left
+
+
+@shared
+def _nothing_yet(brought: np.void) -> None:
+    brought["reach"] = brought["amplification"] = brought["network"] = 0.0
+    brought["taken_reach"] = brought["taken_amplification"] = brought["taken_network"] = 0.0
+
+
+@shared
+def _exact(old: np.void, new: np.void, brought: np.void, left: float) -> bool:
+    """Whether a part is what is left of it and what rows brought."""
+    if not brought["named"]:
+        return bool(
+            new["time"] == old["time"]
+            and new["events"] == old["events"]
+            and _adds_up(new["reach"], old["reach"], 0.0)
+            and _adds_up(new["amplification"], old["amplification"], 0.0)
+            and _adds_up(new["network"], old["network"], 0.0)
+        )
+    if brought["gone"]:
+        left = 0.0
+    return bool(
+        new["time"] == brought["latest"]
+        and np.int64(new["events"]) == brought["events"]
+        and _adds_up(new["reach"], old["reach"] * left + brought["reach"], brought["taken_reach"])
+        and _adds_up(
+            new["amplification"],
+            old["amplification"] * left + brought["amplification"],
+            brought["taken_amplification"],
+        )
+        and _adds_up(new["network"], old["network"] * left + brought["network"], brought["taken_network"])
+    )
+
+
+@shared
+def _published_rightly(head: np.void, score: float, r: float, a: float, n: float, bounds: Floats) -> bool:
+    """Whether what is published of a user is what the sums say."""
+    score_tenths = np.int64(head["score_tenths"])
+    return bool(
+        abs(score * 10.0 - score_tenths) <= 0.5 + ROUNDING
+        and _between(_fourth(r, a, n), bounds[2], bounds[3], score_tenths)
+        and _shown(r, bounds[0], bounds[1], np.int64(head["reach_tenths"]))
+        and _shown(a, bounds[0], bounds[1], np.int64(head["amplification_tenths"]))
+        and _shown(n, bounds[0], bounds[1], np.int64(head["network_tenths"]))
+    )
+
+
 @kernel
-def _grants_missed(
+def _judge(
     before: Records,
+    heads: Records,
     after: Records,
+    clocks: Ints,
     users: Ints,
-    networks: Ints,
+    networks_of: Ints,
+    times_of: Ints,
+    reach_of: Floats,
+    amplification_of: Floats,
+    network_of: Floats,
+    takes_back: Bools,
     times: Ints,
+    score: Floats,
     reach: Floats,
     amplification: Floats,
     network: Floats,
-    takes_back: Bools,
+    networks: Floats,
     half_life_ms: float,
-    expected: Floats,
-    taken: Floats,
-    events: Ints,
-    gone: Bools,
-    latest: Ints,
+    bounds: Floats,
+    brought: Records,
     broken: Bools,
-) -> None:
-    for row in range(len(users)):
-        user = users[row]
-        code = networks[row]
-        left = _left(after[user, code]["time"] - times[row], half_life_ms)
-        if takes_back[row]:
-            events[user, code] -= 1
-            taken[user, code, 0] += reach[row] * left
-            taken[user, code, 1] += amplification[row] * left
-            taken[user, code, 2] += network[row] * left
-            if events[user, code] == 0:
-                gone[user, code] = True
-                expected[user, code] = 0.0
-                taken[user, code] = 0.0
-            continue
-        if events[user, code] == 0:
-            latest[user, code] = times[row]
-        events[user, code] += 1
-        expected[user, code, 0] += reach[row] * left
-        expected[user, code, 1] += amplification[row] * left
-        expected[user, code, 2] += network[row] * left
-        latest[user, code] = max(latest[user, code], times[row])
-    for user in range(len(before)):
-        for code in range(before.shape[1]):
+    known: Bools,
+) -> np.int64:
+    order, first = _by_user(users, len(heads))
+    difference = np.int64(0)
+    for user in range(len(heads)):
+        loses = np.bool_(False)
+        for at in range(first[user], first[user + 1]):
+            row = order[at]
+            code = networks_of[row]
+            left = _left(after[user, code]["time"] - times_of[row], half_life_ms)
+            grant = (reach_of[row], amplification_of[row], network_of[row])
+            _bring(brought[code], before[user, code], times_of[row], takes_back[row], grant, left)
+            loses = loses or takes_back[row]
+        credited = first[user] < first[user + 1]
+        in_range = on_time = kept = exact = shown = True
+        r_before = a_before = n_before = r_after = a_after = n_after = r = a = n = 0.0
+        for code in range(after.shape[1]):
             old = before[user, code]
             new = after[user, code]
-            kept = old["events"] > 0 and not gone[user, code]
-            left = _left(new["time"] - old["time"], half_life_ms) if kept else 0.0
-            exact = (
-                new["time"] == latest[user, code]
-                and _adds_up(new["reach"], old["reach"] * left + expected[user, code, 0], taken[user, code, 0])
-                and _adds_up(
-                    new["amplification"], old["amplification"] * left + expected[user, code, 1], taken[user, code, 1]
-                )
-                and _adds_up(new["network"], old["network"] * left + expected[user, code, 2], taken[user, code, 2])
-            )
-            nobody = latest[user, code] == NO_CLOCK and new["events"] == 0
-            broken[user] = broken[user] or not (nobody or exact)
+            if old["events"] == 0 and new["events"] == 0 and not brought[code]["named"]:
+                continue
+            difference += np.int64(new["events"]) - np.int64(old["events"])
+            left = _left(new["time"] - old["time"], half_life_ms) if old["events"] else 0.0
+            kept = kept and _kept(old, new, left)
+            exact = exact and _exact(old, new, brought[code], left)
+            brought[code]["named"] = False
+            now = max(clocks[code], new["time"])
+            left_now = _left(now - new["time"], half_life_ms)
+            r_before += old["reach"] * left * left_now
+            a_before += old["amplification"] * left * left_now
+            n_before += old["network"] * left * left_now
+            if new["events"] == 0:
+                continue
+            known[user] = True
+            r_after += new["reach"] * left_now
+            a_after += new["amplification"] * left_now
+            n_after += new["network"] * left_now
+            at_ms = times[user, code]
+            on_time = on_time and new["time"] <= at_ms <= now and (at_ms == now or not credited)
+            left_now = left_now if at_ms == now else _left(at_ms - new["time"], half_life_ms)
+            r_own = new["reach"] * left_now
+            a_own = new["amplification"] * left_now
+            n_own = new["network"] * left_now
+            r, a, n = r + r_own, a + a_own, n + n_own
+            in_range = in_range and _in_range(networks[user, code])
+            shown = shown and _shown(_fourth(r_own, a_own, n_own), bounds[2], bounds[3], np.int64(new["score_tenths"]))
+        least = _fourth(r_before, a_before, n_before) * (1.0 - 4.0 * TOLERANCE) - NOTHING
+        broken[1, user] = not (on_time and (loses or _fourth(r_after, a_after, n_after) >= least))
+        broken[2, user] = not (kept or loses)
+        broken[3, user] = not exact
+        if not known[user]:
+            continue
+        in_range = in_range and _in_range(score[user]) and _in_range(reach[user])
+        broken[0, user] = not (in_range and _in_range(amplification[user]) and _in_range(network[user]))
+        broken[4, user] = not (shown and _published_rightly(heads[user], score[user], r, a, n, bounds))
+    return difference
+
+
+@kernel
+def _unchained(
+    before: Records,
+    after: Records,
+    index: Ints,
+    sequence: npt.NDArray[np.uint64],
+    previous: npt.NDArray[np.uint16],
+    score: Floats,
+    as_of: Ints,
+    broken: Bools,
+) -> None:
+    changes = np.zeros(len(after), np.int64)
+    for at in range(len(index)):
+        user = index[at]
+        changes[user] += 1
+        old, new = before[user], after[user]
+        emitted = 0 if np.isnan(score[at]) else round(score[at] * 10.0)
+        if not (
+            changes[user] == 1
+            and sequence[at] == new["sequence"]
+            and previous[at] == old["score_tenths"]
+            and (previous[at] == 0 or sequence[at] > 1)
+            and emitted == new["score_tenths"]
+            and (old["sequence"] == 0 or as_of[at] >= old["as_of"])
+        ):
+            broken[user] = True
+    for user in range(len(after)):
+        old, new = before[user], after[user]
+        silent = changes[user] == 0 and new["score_tenths"] != old["score_tenths"]
+        if silent or np.int64(new["sequence"]) - np.int64(old["sequence"]) != changes[user]:
+            broken[user] = True
