@@ -44,6 +44,7 @@ Reason = Literal[
     "record_too_large",
     "not_understood",
     "not_a_packed_record",
+    "quarantined",
 ]
 
 REASONS: Final[dict[Reason, str]] = {
@@ -64,6 +65,7 @@ REASONS: Final[dict[Reason, str]] = {
     "record_too_large": f"The record has more than {RECORD_BYTES_MAX} bytes.",
     "not_understood": "The record is well formed but its format gives it no meaning here.",
     "not_a_packed_record": "A record of a lane is damaged, or of a format that the worker does not know.",
+    "quarantined": "An operator set the record of a lane aside, so that its partition goes on.",
 }
 """Every reason that a dead letter can have, and what it means."""
 

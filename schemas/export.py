@@ -3,7 +3,7 @@
 from typing import Annotated, Final
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from schemas.change import Score, Subscores
 from schemas.interaction import TimeText, UserId
@@ -29,6 +29,10 @@ class UserState(Struct, frozen=True):
     as_of: TimeText
     subscores: Annotated[Subscores | None, Meta(description="Null when there is no score.")]
     networks: dict[str, NetworkState]
+    stale: Annotated[
+        bool | UnsetType,
+        Meta(description="True while the user's partition stands still: the score is the last good one."),
+    ] = UNSET
 
 
 encode_user: Final = msgspec.json.Encoder().encode

@@ -12,10 +12,13 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from schemas.change import Score
 from schemas.interaction import TimeText, UserId
 
-IncidentKind = Literal["law_violation"]
+IncidentKind = Literal["law_violation", "lane_gap", "partition_stopped"]
 
 INCIDENT_KINDS: Final[dict[IncidentKind, str]] = {
     "law_violation": "A batch broke a law of the score: nothing of it was published, its partition stands still.",
+    "lane_gap": "A record of a lane is missing, or came twice: nothing from there on was taken in, its partition "
+    "stands still.",
+    "partition_stopped": "A batch could not be worked off: nothing of it was published, its partition stands still.",
 }
 """Every kind of incident, and what it means."""
 

@@ -110,6 +110,9 @@ def audit(batch: Batch, parameters: Parameters) -> list[Violation]:
         ]
         if len(users)
     ]
+    if np.any(batch.clocks_after < batch.clocks_before):
+        nobody = np.empty(0, np.int64)
+        violations.append(Violation(law=2, name=LAWS[2], users=nobody, detail="the clock of a network went back"))
     lost = rows_conserved(batch, events)
     if lost:
         violations.append(Violation(law=7, name=LAWS[7], users=np.empty(0, np.int64), detail=lost))

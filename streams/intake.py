@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Final
 
+from schemas.incident import Span
 from schemas.packed import COMMANDS, PackedError, Stamp, decode_key, peek
 from streams.task_state import ACTORS, LANES, TARGETS, TaskState, task_of
 
@@ -50,6 +51,8 @@ class Intake:
     rows: dict[str, int] = field(default_factory=lambda: dict.fromkeys(LANES, 0))
     gap: str = ""
     """Which sequence was missing or came twice; the task stops."""
+    gap_at: Span | None = None
+    """The record at which that was seen."""
     _generation: int = _CLOSED
     _offsets: dict[str, int] = field(default_factory=dict)
     _seen: dict[str, dict[str, int]] = field(default_factory=dict)
@@ -94,6 +97,7 @@ class Intake:
                     f"{lane} lane, offset {offset}: record {sequence} of {source} follows record {last}; "
                     f"{'records are missing' if sequence > last else 'a record came twice'}"
                 )
+                self.gap_at = Span(lane=lane, first=offset, last=offset)  # type: ignore[arg-type]
                 self.close()
                 return Verdict.GAP
             self._seen[lane][source] = sequence

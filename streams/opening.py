@@ -24,6 +24,7 @@ from streams.forgotten import Forgotten
 from streams.ledger import Ledger
 from streams.metrics import WorkerMetrics
 from streams.names import Names
+from streams.notices import Notices
 from streams.settings import KafkaSettings, NetworkSettings, WorkerSettings
 from streams.store import Local, Store
 from streams.task_state import ACTORS, TARGETS, TaskState, TaskStateError, decode
@@ -74,6 +75,7 @@ class Opened:
     forgotten: Forgotten
     timers: Timers
     names: KnownNames
+    notices: Notices
     changelog_topic_id: str
     changelog_end: int
     restored_records: int
@@ -125,11 +127,14 @@ def _open(
         forgotten = _forgotten(shared, partition, state, store)
         for lane, topic in ((ACTORS, shared.names.actors_lane), (TARGETS, shared.names.targets_lane)):
             _check_lane(shared, partition, state, lane, topic, topics.topic_id(admin, topic))
+        notices = Notices(shared.kafka, shared.names, partition, shared.connect)
     except BaseException:
         store.close()
         raise
     timers = Timers(store.timers_between)
-    return Opened(producer, store, state, ledger, forgotten, timers, KnownNames(), topic_id, facts.end, restored)
+    return Opened(
+        producer, store, state, ledger, forgotten, timers, KnownNames(), notices, topic_id, facts.end, restored
+    )
 
 
 def _fenced_producer(shared: Shared, partition: int) -> Producer:

@@ -8,9 +8,10 @@ goes on; it is dropped only when the partition goes.
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from typing import Any, Final
 
 import structlog
@@ -41,6 +42,8 @@ _BEHIND_SECONDS: Final = 2.0
 _TICK_SECONDS: Final = 0.01
 """A task that waits for its interval looks this often whether a full batch has come meanwhile; one that was idle waits
 so long for what comes with the first record."""
+_LOOK_FOR_ORDERS_SECONDS: Final = 2.0
+"""A task that stands still looks this often whether an operator has set a record aside."""
 _IDLE_SECONDS: Final = 1.0
 """A task without records looks this often whether it is still ours."""
 
@@ -137,8 +140,11 @@ class Partitions:
         self._threads.shutdown(wait=False, cancel_futures=True)
         _log.info("left", partitions=left)
 
-    def stop(self, task: Task, error: Exception) -> None:
-        """Stand still with the last good scores; a restarted worker resumes from the same record."""
+    def stop(self, task: Task, error: Exception, batch: Sequence[Accepted] = ()) -> None:
+        """Stand still with the last good scores, and say so; a restarted worker resumes from the same record.
+
+        `batch` holds the records that could not be committed.
+        """
         task.stopped = str(error)
         task.intake.close()
         self._flow.stop(task.partition)
@@ -150,6 +156,7 @@ class Partitions:
             reason=str(error),
             exc_info=None if isinstance(error, CloutError) else error,
         )
+        self._spawn(self._stand(task, error, batch))
 
     def wake(self, partition: int) -> None:
         """Tell a partition's task that a record has come."""
@@ -290,7 +297,7 @@ class Partitions:
         except Exception as error:  # noqa: BLE001  whatever a fold raises must stop this partition, not the worker
             trouble = trouble_of(error)
             if trouble is None:
-                self.stop(task, error)
+                self.stop(task, error, batch)
             else:
                 # The results may be in Kafka already and not in the files: only a restore tells.
                 await self._lose(task, f"local state is {trouble.value}: {error}", trouble)
@@ -306,13 +313,44 @@ class Partitions:
         positions = task.state.positions
         _log.warning("task lost, will begin again", partition=task.partition, positions=positions, reason=reason)
         self.shared.metrics.lost.inc()
+        await self._let_go(task, damaged=trouble is Trouble.DAMAGED)
+
+    async def _let_go(self, task: Task, *, damaged: bool = False) -> None:
+        """Close a task and open its partition again after a while."""
         self.tasks.pop(task.partition, None)
         task.intake.close()
         self._flow.stop(task.partition)
-        if trouble is Trouble.DAMAGED and task.store is not None:
+        if damaged and task.store is not None:
             await self._in_thread(task.store.destroy)
         await self._in_thread(task.close)
         self._reopen_later(task.partition)
+
+    async def _stand(self, task: Task, error: Exception, batch: Sequence[Accepted]) -> None:
+        """Open an incident, then wait for an order that sets a record aside, with which the task begins again."""
+        partition = task.partition
+        ask: Callable[[], bool] = partial(self._report, task, error, batch)
+        while True:
+            async with self._busy[partition]:
+                if self.tasks.get(partition) is not task or self._leaving:
+                    return
+                try:
+                    ordered = await self._in_thread(ask)
+                except (KafkaException, CloutError) as problem:
+                    _log.warning("orders cannot be read now", partition=partition, reason=str(problem))
+                    ordered = False
+                if ordered and self.tasks.get(partition) is task:
+                    _log.warning("partition begins again, a record is set aside", partition=partition)
+                    await self._let_go(task)
+                    return
+            ask = task.look_for_orders
+            self._arrived[partition].clear()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._arrived[partition].wait(), _LOOK_FOR_ORDERS_SECONDS)
+
+    @staticmethod
+    def _report(task: Task, error: Exception, batch: Sequence[Accepted]) -> bool:
+        task.report(error, batch)
+        return False
 
     # Odds ----------------------------------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from streams.feed_position import CONTROL, FeedPosition, source_of
 from streams.status import TaskStatus
+from streams.task_state import QUARANTINED
 
 RUNNING = "running"
 
@@ -178,7 +179,8 @@ def _conservation_of(reading: Reading, network: str) -> Conservation:
         read=of_ingest("read"),
         applied=of_tasks("applied"),
         self_=of_tasks("self"),
-        dead_lettered=of_ingest("dead_lettered"),
+        # With what an operator set aside in either lane.
+        dead_lettered=of_ingest("dead_lettered") + of_tasks(QUARANTINED),
         heartbeat=of_ingest("heartbeat"),
         duplicate=of_tasks("duplicate"),
         retracting=of_ingest("retracting"),

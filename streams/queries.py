@@ -5,6 +5,7 @@ from itertools import count
 from typing import Final
 
 import numpy as np
+from msgspec import UNSET
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
@@ -27,8 +28,13 @@ from streams.task_state import TaskState
 _PIECE_ROWS: Final = 2_000
 
 
-def user_states(rows: Sequence[tuple[bytes, bytes]], state: TaskState, parameters: Parameters) -> Iterator[UserState]:
-    """Yield what stored rows say of their users as of the clocks; no score where every credit was taken back."""
+def user_states(
+    rows: Sequence[tuple[bytes, bytes]], state: TaskState, parameters: Parameters, *, stale: bool = False
+) -> Iterator[UserState]:
+    """Yield what stored rows say of their users as of the clocks; no score where every credit was taken back.
+
+    They are `stale` while their partition stands still.
+    """
     networks = list(state.networks)
     clocks = np.array([state.clocks.get(name, NO_CLOCK) for name in networks], np.int64)
     heads, entries, _ = decode_targets([row for _, row in rows], len(networks))
@@ -53,6 +59,7 @@ def user_states(rows: Sequence[tuple[bytes, bytes]], state: TaskState, parameter
             format_ms(int(scored.as_of[at])),
             Subscores(*(_rounded(float(part[at])) for part in scored[1:4])) if parts else None,
             parts,
+            stale or UNSET,
         )
 
 
@@ -99,7 +106,7 @@ def routes(tasks: Mapping[int, Task], partitions: int) -> list[Route]:
 
 
 def _state(task: Task, _: Store, user: bytes, row: bytes) -> bytes:
-    return encode_user(next(user_states([(user, row)], task.state, task.parameters)))
+    return encode_user(next(user_states([(user, row)], task.state, task.parameters, stale=bool(task.stopped))))
 
 
 def _explanation(task: Task, store: Store, user: bytes, row: bytes) -> bytes:
@@ -125,7 +132,8 @@ def _lines(task: Task) -> Iterator[bytes]:
         rows = store.scan_targets(after, _PIECE_ROWS)
         if not rows:
             return
-        yield b"".join(encode_user(state) + b"\n" for state in user_states(rows, task.state, task.parameters))
+        states = user_states(rows, task.state, task.parameters, stale=bool(task.stopped))
+        yield b"".join(encode_user(state) + b"\n" for state in states)
         after = rows[-1][0]
 
 

@@ -10,14 +10,15 @@ import numpy as np
 import structlog
 from confluent_kafka import KafkaException, Producer
 
-from schemas.change import Headers
+from schemas.incident import Incident, encode_incident
 from schemas.packed import CLOCKS, COMMANDS, PackedError, Record, Stamp, decode, decode_key, encode_key
-from scorer.laws import audit
 from scorer.target_state import published_scores
-from streams.errors import CloutError
+from streams import quarantine
+from streams.audit import LawBrokenError, broken_laws
 from streams.forgotten import Forgotten
 from streams.intake import Accepted, Intake
 from streams.ledger import Entered, LedgerLimits, LedgerState
+from streams.notices import Order
 from streams.opening import Opened, Shared, open_partition
 from streams.packing import cut, groups_of
 from streams.population import Pace, next_population
@@ -26,15 +27,15 @@ from streams.reasons import reasons_of
 from streams.stages import actors as actors_stage
 from streams.stages import clocks, commands
 from streams.stages import targets as targets_stage
+from streams.stopping import finding_of, try_alone
 from streams.store import META_KEY, Local, Row, Rows, Store
 from streams.task_state import ACTORS, LANES, TARGETS, TaskState, encode, source_of_task, task_of
 from streams.ticks import clocks_value
 from streams.timers import NOTHING_DUE, Found, moved_rows
+from streams.transaction import commit_transaction, letter_headers
 
 _log = structlog.get_logger(__name__)
 
-_COMMIT_SECONDS: Final = 20.0
-_COMMIT_RETRIES_MAX: Final = 5
 _RECORD_ROWS_MAX: Final = 4_000
 _NONE: Final = np.empty(0, np.int64)
 
@@ -58,7 +59,7 @@ class Proposal:
     outcome: targets_stage.TargetsOutcome | None
     entered: Entered | None
     """What the ledger takes in."""
-    credits_in: int
+    credits: list[Record]
     """Credits and adjustments that came on the targets lane."""
     newest_arrival_ms: int | None
     """When the last of the events came to Kafka."""
@@ -72,6 +73,14 @@ class Proposal:
     """Those of them that commands wrote."""
     population: bytes | None = None
     """The users in numbers, where it is time to tell them."""
+    set_aside: list[tuple[Accepted, str, str]] = field(default_factory=list)
+    """Records that an operator set aside, the command that says so, and what they take with them."""
+    ended: list[Incident] = field(default_factory=list)
+    """Incidents that the batch resolves."""
+
+    def orders(self) -> list[Order]:
+        """Return the places of the records set aside, and the commands."""
+        return [(accepted.lane, accepted.offset, command) for accepted, command, _ in self.set_aside]
 
 
 class Task:
@@ -168,7 +177,13 @@ class Task:
         if not batch and proposal.population is None and (proposal.due is None or not proposal.due.keys):
             opened.timers.committed(NOTHING_DUE, None, {})
             return
-        self._audit(proposal)
+        try:
+            self._audit(proposal)
+        except LawBrokenError as error:
+            for law in error.laws:
+                metrics.law_violations.labels(law).inc()
+            raise
+        proposal.ended = opened.notices.ending(proposal.state.positions, proposal.orders(), self._now_ms())
         begun = time.perf_counter()
         self._write_transaction(proposal, opened.producer)
         metrics.commit_seconds.observe(time.perf_counter() - begun)
@@ -180,6 +195,7 @@ class Task:
         moved = proposal.outcome.moved if proposal.outcome is not None else None
         opened.timers.committed(proposal.due, moved, _by_code(proposal.state))
         opened.names.written(proposal.rows.names)
+        opened.notices.committed(proposal.orders(), proposal.ended)
         if proposal.entered is not None:
             opened.ledger.apply(proposal.entered)
         if proposal.erased:
@@ -193,9 +209,11 @@ class Task:
         sources: dict[str, list[str]] = {lane: [] for lane in LANES}
         heard: list[Record] = []
         told: list[tuple[int, Record]] = []
-        proposal = Proposal(state, [], NO_CHANGES, [], Rows(), None, None, 0, None)
+        proposal = Proposal(state, [], NO_CHANGES, [], Rows(), None, None, [], None)
         for accepted in batch:
             state.positions[accepted.lane] = accepted.offset
+            if self._is_set_aside(accepted, opened, proposal):
+                continue
             try:
                 source, sequence = decode_key(accepted.key)
                 state.seen[accepted.lane][source] = sequence
@@ -230,6 +248,51 @@ class Task:
             proposal.population = next_population(state, self.partition, self.shared)
         return proposal
 
+    # When it stops ------------------------------------------------------------------------------------------------
+
+    def report(self, error: Exception, batch: Sequence[Accepted]) -> None:
+        """Open an incident about a stop, with the record that is to blame, if one alone is. Runs in a thread."""
+        opened = self._opened
+        if opened is None:
+            return
+        trial = try_alone(batch, lambda records: self._fails(records, opened))
+        finding = finding_of(error, batch, trial, self.intake.gap_at)
+        opened.notices.found(finding, self.state, self._now_ms())
+        opened.notices.write(opened.producer)
+
+    def look_for_orders(self) -> bool:
+        """Return whether a record was ordered to be set aside that lies ahead. Runs in a thread, while it stands."""
+        opened = self._opened
+        if opened is None:
+            return False
+        opened.notices.write(opened.producer)
+        return any(offset > self.state.positions[lane] for lane, offset in opened.notices.look())
+
+    def _fails(self, records: Sequence[Accepted], opened: Opened) -> bool:
+        """Return whether these records cannot be committed; nothing comes of trying."""
+        try:
+            self._audit(self._propose(records, opened))
+        except Exception:  # noqa: BLE001  whatever a fold raises is what is looked for
+            return True
+        return False
+
+    def _now_ms(self) -> int:
+        return int(self.shared.clock() * 1000)
+
+    # The parts of a batch -----------------------------------------------------------------------------------------
+
+    def _is_set_aside(self, accepted: Accepted, opened: Opened, proposal: Proposal) -> bool:
+        """Return whether an operator set a record aside, which then takes its place and nothing else."""
+        command = opened.notices.orders.get((accepted.lane, accepted.offset))
+        if command is None or not quarantine.may_be_set_aside(accepted):
+            return False
+        if accepted.stamp is not None:
+            proposal.state.seen[accepted.lane][accepted.stamp.source] = accepted.stamp.sequence
+        rows = quarantine.rows_of(accepted.value)
+        quarantine.count(rows, proposal.state)
+        proposal.set_aside.append((accepted, command, quarantine.detail_of(rows, accepted)))
+        return True
+
     def _hear(self, heard: Sequence[Record], state: TaskState) -> dict[str, int]:
         return clocks.hear(heard, state, self.shared.networks)
 
@@ -259,7 +322,7 @@ class Task:
             clocks_before=self.state.clocks,
             due=due.users,
         )
-        proposal.credits_in = sum(record.rows for record in records)
+        proposal.credits = records
         proposal.outcome = outcome
         proposal.rows = Rows(targets=outcome.rows, names=opened.names.new_rows(outcome.names))
         proposal.timers = moved_rows(outcome.moved, outcome.users, due)
@@ -315,19 +378,19 @@ class Task:
         proposal.rows = before._replace(actors=outcome.states, ledger=blocks)
 
     def _audit(self, proposal: Proposal) -> None:
-        outcome = proposal.outcome
-        if outcome is None:
+        """Raise `LawBrokenError` when a law is broken."""
+        if proposal.outcome is None:
             return
-        violations = audit(outcome.batch(proposal.credits_in), self.parameters)
-        for violation in violations:
-            self.shared.metrics.law_violations.labels(violation.name).inc()
+        violations = broken_laws(
+            proposal.outcome,
+            proposal.credits,
+            before=self.state,
+            after=proposal.state,
+            tasks=self.shared.partitions,
+            parameters=self.parameters,
+        )
         if violations:
-            raise CloutError(
-                f"partition {self.partition} stopped: a batch breaks the law {violations[0].name}",
-                detail="; ".join(f"{violation.name}: {violation.detail}" for violation in violations)
-                + f"; lane positions {self.state.positions} to {proposal.state.positions}",
-                hint="nothing of the batch was published; mend the fold and start the worker again",
-            )
+            raise LawBrokenError(self.partition, violations, proposal.outcome, proposal.state.networks)
 
     def _write_transaction(self, proposal: Proposal, producer: Producer) -> None:
         names, partition = self.shared.names, self.partition
@@ -342,47 +405,24 @@ class Task:
             for user, change, headers in zip(*proposal.changes, strict=True):
                 produce(topic, change, user, partition=partition, headers=headers)
             for dead, why in proposal.dead:
-                producer.produce(names.lane_dead_letters, dead.value, dead.key, headers=self._letter(dead, why))
+                headers = letter_headers(names, partition, dead, "not_a_packed_record", why)
+                producer.produce(names.lane_dead_letters, dead.value, dead.key, headers=headers)
+            for dead, command, why in proposal.set_aside:
+                headers = letter_headers(names, partition, dead, "quarantined", why, command)
+                producer.produce(names.lane_dead_letters, dead.value, dead.key, headers=headers)
+            for incident in proposal.ended:
+                producer.produce(names.incidents, encode_incident(incident), incident.id.encode())
             if proposal.population is not None:
                 producer.produce(names.population, proposal.population, str(partition).encode())
             rows = [{"key": key, "value": value} for key, value in proposal.rows.all()]
             if rows and producer.produce_batch(names.state, rows, partition=partition) != len(rows):
                 raise TaskLostError("the producer's queue did not take the whole changelog batch")
             producer.produce(names.state, encode(proposal.state), META_KEY, partition=partition)
-            self._commit_transaction(producer)
+            commit_transaction(producer, partition, self.state.positions)
         except (KafkaException, BufferError) as error:
             raise TaskLostError(str(error)) from error
         # This task alone writes here: its rows, its record and the transaction's control record.
         self._changelog_end += len(rows) + 2
-
-    def _commit_transaction(self, producer: Producer) -> None:
-        for attempt in range(_COMMIT_RETRIES_MAX + 1):
-            try:
-                producer.commit_transaction(_COMMIT_SECONDS)
-            except KafkaException as error:
-                if not error.args[0].retriable() or attempt == _COMMIT_RETRIES_MAX:
-                    raise
-                reason = error.args[0].str()
-                _log.warning(
-                    "commit will be retried",
-                    partition=self.partition,
-                    positions=self.state.positions,
-                    attempt=attempt + 1,
-                    reason=reason,
-                )
-            else:
-                return
-
-    def _letter(self, dead: Accepted, why: str) -> Headers:
-        names = self.shared.names
-        topic = names.actors_lane if dead.lane == ACTORS else names.targets_lane
-        return [
-            ("reason", b"not_a_packed_record"),
-            ("detail", why.encode()),
-            ("source_topic", topic.encode()),
-            ("source_partition", str(self.partition).encode()),
-            ("source_offset", str(dead.offset).encode()),
-        ]
 
     def _count(self, before: TaskState, proposal: Proposal) -> None:
         metrics, outcome = self.shared.metrics, proposal.outcome

@@ -38,7 +38,9 @@ ACTORS_COUNTERS: Final = (
 taken back before they left the stage, mostly because their retraction came first."""
 TARGETS_COUNTERS: Final = ("applied", "adjusted", "dropped", "dropped_adjustments")
 """Credits folded in and taken back, and those of both kinds that named somebody who was forgotten."""
-COUNTERS: Final = (*ACTORS_COUNTERS, *TARGETS_COUNTERS)
+QUARANTINED: Final = "quarantined"
+"""Events in lane records that an operator set aside, in either stage."""
+COUNTERS: Final = (*ACTORS_COUNTERS, *TARGETS_COUNTERS, QUARANTINED)
 
 
 _TASK_SOURCE: Final = "actors/"

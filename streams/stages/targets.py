@@ -72,16 +72,21 @@ class TargetsOutcome(NamedTuple):
     """Of the actors, 0 for those who must not be named; one more, 0, is nobody's."""
     actor: NDArray[np.uint32]
     """Each row's actor, as a number among them."""
+    counted: Bools | None
+    """Which of the rows that came in are among those above; None: all."""
 
-    def batch(self, rows_in: int) -> Batch:
-        """Return what the audit looks at; `rows_in` counts all rows that came, dropped ones too."""
+    def batch(self, rows_in: int, clocks_before: Ints, clocks_after: Ints) -> Batch:
+        """Return what the audit looks at; `rows_in` counts all rows that came, dropped ones too.
+
+        The clocks (ms, by the networks' codes) are those that the task has, whatever the fold went by.
+        """
         return Batch(
             heads_before=self.before.heads,
             entries_before=self.before.entries,
-            clocks_before=self.before.clocks,
+            clocks_before=clocks_before,
             heads_after=self.after.heads,
             entries_after=self.after.entries,
-            clocks_after=self.after.clocks,
+            clocks_after=clocks_after,
             users=self.user,
             networks=self.network,
             times=self.time,
@@ -176,6 +181,7 @@ def fold(
         batch.actors,
         batch.actor_hashes,
         batch.actor,
+        batch.counted,
     )
 
 
@@ -198,6 +204,8 @@ class _Batch(NamedTuple):
     actor: NDArray[np.uint32]
     """Number of who acted, among the actors and one more: nobody."""
     dropped: int
+    counted: Bools | None = None
+    """Which rows count; None: all."""
 
 
 def _joined(
@@ -271,6 +279,7 @@ def _without_forgotten(
         cause=batch.cause[counts],
         actor=batch.actor[counts],
         dropped=int(np.count_nonzero(~counts)),
+        counted=counts,
     )
 
 

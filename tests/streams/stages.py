@@ -12,10 +12,10 @@ from schemas.interaction import RETRACT_CODE
 from schemas.kinds import KIND_CODES
 from schemas.packed import INTERACTIONS, Record, decode
 from schemas.users import user_hashes
-from scorer.laws import audit
 from scorer.model import Model
 from scorer.reference import Event
 from scorer.target_state import decode_targets, published_scores
+from streams.audit import broken_laws
 from streams.forgotten import Forgotten
 from streams.ledger import Ledger, LedgerLimits
 from streams.packing import cut
@@ -104,8 +104,10 @@ class Stages:
             forgotten=self.forgotten,
             clocks_before=self.state.clocks,
         )
-        batch = outcome.batch(sum(record.rows for record in records))
-        assert audit(batch, self.model.parameters) == []
+        broken = broken_laws(
+            outcome, records, before=self.state, after=self.state, tasks=1, parameters=self.model.parameters
+        )
+        assert broken == []
         self.targets.update(outcome.rows)
         return outcome
 

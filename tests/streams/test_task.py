@@ -20,6 +20,7 @@ from streams.stages import targets as targets_stage
 from streams.store import Rows, Store
 from streams.task import Task, TaskLostError
 from streams.task_state import ACTORS, COUNTERS, TARGETS, TaskState
+from streams.transaction import commit_transaction
 from tests.checks import broken_chains, changes_of, committed, users_of, wrong_sums
 from tests.streams.tasks import Lanes, some_events
 
@@ -134,13 +135,14 @@ def test_a_crash_before_the_commit_leaves_nothing_and_the_next_owner_aborts_it(
         lanes.offer(task)
         batch = task.intake.take(task.state, task.source, rows_max=50_000, own_in_flight_max=256)
 
-        def crash_with_all_written(producer: Producer) -> NoReturn:
+        def crash_with_all_written(producer: Producer, *_: Any) -> NoReturn:
             producer.flush()
             raise CrashError
 
-        monkeypatch.setattr(task, "_commit_transaction", crash_with_all_written)
+        monkeypatch.setattr("streams.task.commit_transaction", crash_with_all_written)
         with pytest.raises(CrashError):
             task.commit(batch)
+        monkeypatch.undo()
         before = changelog.watermarks(lanes.kafka, lanes.names.state, 0)
         with lanes.task(tmp_path / "b") as owner:
             assert before == (0, 0)
@@ -202,18 +204,18 @@ class Committing:
             raise KafkaException(self.left.pop(0))
 
 
-def test_a_commit_that_may_be_retried_is_retried(lanes: Lanes, tmp_path: Path) -> None:
+def test_a_commit_that_may_be_retried_is_retried() -> None:
     producer: Any = Committing(*[KafkaError(KafkaError._TIMED_OUT, retriable=True)] * 3)
-    Task(0, lanes.shared(tmp_path))._commit_transaction(producer)
+    commit_transaction(producer, 0, {})
     assert producer.left == []
 
 
 @pytest.mark.parametrize("retriable", [True, False])
-def test_a_commit_that_fails_for_good_is_given_up(lanes: Lanes, tmp_path: Path, retriable: bool) -> None:
+def test_a_commit_that_fails_for_good_is_given_up(retriable: bool) -> None:
     errors = [KafkaError(KafkaError._FENCED, retriable=retriable)] * 20
     producer: Any = Committing(*errors)
     with pytest.raises(KafkaException):
-        Task(0, lanes.shared(tmp_path))._commit_transaction(producer)
+        commit_transaction(producer, 0, {})
     assert (len(producer.left) == len(errors) - 1) is not retriable
 
 
