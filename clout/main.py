@@ -23,6 +23,7 @@ from clout.commands import (
     export,
     forget,
     ingest,
+    quarantine,
     replay,
     score,
     show,
@@ -45,7 +46,7 @@ app = typer.Typer(
 )
 for module in (
     *(demo, up, broker, topics, ingest, score, replay, wait, status, clock, tail, show, explain, export),
-    *(dlq, forget, control, config),
+    *(dlq, forget, quarantine, control, config),
 ):
     module.register(app)
 

@@ -49,9 +49,17 @@ def start_together(*roles: "Role") -> None:
 class Role:
     """One role as a process."""
 
-    def __init__(self, name: str, arguments: Sequence[str], environment: Mapping[str, str], directory: Path) -> None:
-        """Prepare `clout ARGUMENTS`; nothing runs yet."""
+    def __init__(
+        self,
+        name: str,
+        arguments: Sequence[str],
+        environment: Mapping[str, str],
+        directory: Path,
+        program: Sequence[str] = CLOUT,
+    ) -> None:
+        """Prepare `clout ARGUMENTS`, or another program that takes them; nothing runs yet."""
         self.name = name
+        self._program = program
         self._arguments = arguments
         self._environment = environment
         self._run_file = directory / f"{name}.json"
@@ -64,7 +72,7 @@ class Role:
         self._run_file.unlink(missing_ok=True)
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-I", "-S", str(TIED), str(os.getpid()), *CLOUT, *self._arguments],
+                [sys.executable, "-I", "-S", str(TIED), str(os.getpid()), *self._program, *self._arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -170,11 +178,11 @@ class Installation:
         """Prepare an ingest process."""
         return self._role(f"ingest-{slot}", ["ingest", "--slot", str(slot)], self.settings)
 
-    def worker(self, slot: int = 0, **changes: object) -> Role:
+    def worker(self, slot: int = 0, *, program: Sequence[str] = CLOUT, **changes: object) -> Role:
         """Prepare a worker; `changes` to its settings are its own."""
         worker = replace(self.settings.worker, **changes)  # type: ignore[arg-type]
         settings = self.settings.model_copy(update={"worker": worker})
-        return self._role(f"score-{slot}", ["score", "--slot", str(slot)], settings)
+        return self._role(f"score-{slot}", ["score", "--slot", str(slot)], settings, program)
 
     def run(self, *arguments: str, seconds: float = 60.0) -> subprocess.CompletedProcess[str]:
         """Run a command of this installation to its end."""
@@ -220,8 +228,8 @@ class Installation:
         """Return every user's changes."""
         return changes_of(self.settings.kafka, self.names.changes)
 
-    def _role(self, name: str, arguments: Sequence[str], settings: Settings) -> Role:
-        role = Role(name, arguments, environment_of(settings), self.directory)
+    def _role(self, name: str, arguments: Sequence[str], settings: Settings, program: Sequence[str] = CLOUT) -> Role:
+        role = Role(name, arguments, environment_of(settings), self.directory, program)
         self.roles.append(role)
         return role
 

@@ -49,6 +49,8 @@ def panel(state: UserState) -> Panel:
     """Make the panel of one user."""
     parts = state.subscores
     summary = Text.assemble((_score(state.score), "bold"), f"   change {state.sequence:,} · as of {state.as_of}")
+    if state.stale is True:
+        summary.append("\nstale: this user's partition stands still, and this is the last good score", "bold red")
     scores = Table(box=None, pad_edge=False, header_style="dim")
     for heading in ("", "score", "reach", "amplification", "network", "events", "last event"):
         scores.add_column(heading, justify="left" if heading in {"", "last event"} else "right")

@@ -110,10 +110,12 @@ def _standing_lines(workers: Sequence[WorkerStatus]) -> list[str]:
     >>> from streams.status import TaskStatus
     >>> task = TaskStatus(partition=3, state="stopped", reason="a law is broken")
     >>> _standing_lines([WorkerStatus(role="score", pid=1, address="", partitions=[task])])
-    ['partition 3 stands still: a law is broken']
+    ['partition 3 stands still, its scores are stale: a law is broken']
     """
     tasks = [task for worker in workers for task in worker.partitions]
-    return [f"partition {task.partition} stands still: {task.reason}" for task in tasks if task.reason]
+    return [
+        f"partition {task.partition} stands still, its scores are stale: {task.reason}" for task in tasks if task.reason
+    ]
 
 
 def _ledger_lines(ledgers: Sequence[LedgerStatus]) -> list[str]:

@@ -1,0 +1,142 @@
+"""A fault in a worker's fold, through whole roles: one partition stands still and says so, and goes on when mended."""
+
+import json
+import sys
+import time
+from typing import Any, Final
+
+import pytest
+
+from schemas.incident import Incident, decode_incident
+from schemas.users import partition_of
+from streams.progress import conservation
+from streams.settings import LaneSettings, NetworkSettings, WorkerSettings
+from tests.checks import broken_chains, committed
+from tests.engine.conftest import Install
+from tests.roles import Installation, Role, eventually, start_together
+
+PARTITIONS: Final = 2
+START_MS: Final = int(time.time() * 1000) - 3_600_000
+POISON_MS: Final = START_MS + 777
+HIT, SPARED = next(
+    (one, other)
+    for one in (f"t:{number}" for number in range(50))
+    for other in (f"t:{number}" for number in range(50))
+    if partition_of(one.encode(), PARTITIONS) < partition_of(other.encode(), PARTITIONS)
+)
+"""Users of the two partitions."""
+
+FAULTY: Final = f"""
+import sys
+
+from clout.main import main
+from scorer.targets import fold_targets
+from streams.stages import targets
+
+
+def wrong(entries, *, users, times, **columns):
+    entered = fold_targets(entries, users=users, times=times, **columns)
+    entries["reach"][users[times == {POISON_MS}], 0] *= 2
+    return entered
+
+
+targets.fold_targets = wrong
+main(sys.argv[1:])
+"""
+"""A worker whose fold doubles what events of one moment made of their users."""
+
+
+def values(first: int, count: int, target: str, time_ms: int = START_MS) -> list[bytes]:
+    event: dict[str, Any] = {"kind": "share", "target": target, "time": time_ms}
+    return [json.dumps(event | {"id": f"e{n}", "actor": f"a:{n}"}).encode() for n in range(first, first + count)]
+
+
+def incidents_of(installation: Installation) -> list[Incident]:
+    records = committed(installation.settings.kafka, installation.names.incidents)
+    return [decode_incident(value or b"") for _, value in records]
+
+
+@pytest.fixture(scope="module")
+def installation(install: Install) -> Installation:
+    return install(
+        lanes=LaneSettings(partitions=PARTITIONS),
+        networks={"twitter": NetworkSettings(raw_partitions=1)},
+        worker=WorkerSettings(heartbeat_interval_seconds=1),
+    )
+
+
+@pytest.fixture(scope="module")
+def faulty(installation: Installation) -> Role:
+    ingest, worker = installation.ingest(), installation.worker(program=(sys.executable, "-c", FAULTY))
+    start_together(ingest, worker)
+    installation.send([*values(0, 20, HIT), *values(20, 20, SPARED)])
+    installation.wait()
+    return worker
+
+
+def stop(installation: Installation, worker: Role, first: int) -> Incident:
+    """Send what the fault turns wrong; return the incident when the partition stands still."""
+    stands = partition_of(HIT.encode(), PARTITIONS)
+    known = len(incidents_of(installation))
+    installation.send([*values(first, 1, HIT, POISON_MS), *values(first + 1, 5, SPARED)])
+    eventually(lambda: stands in worker.partitions("stopped"), otherwise=worker.log)
+    eventually(lambda: len(incidents_of(installation)) > known, otherwise=worker.log)
+    return incidents_of(installation)[-1]
+
+
+def test_a_faulty_worker_stops_one_partition_which_says_so_and_goes_on_after_a_quarantine(
+    installation: Installation, faulty: Role
+) -> None:
+    stands = partition_of(HIT.encode(), PARTITIONS)
+    before = installation.changes()[HIT]
+    incident = stop(installation, faulty, 100)
+    assert (incident.kind, incident.slice.partition, incident.users) == ("law_violation", stands, [HIT])
+    assert "sums_rise_by_grants" in incident.evidence[0].finding
+    assert 'clout_law_violations_total{law="sums_rise_by_grants"} 1.0' in faulty.get("/metrics").text
+
+    # The others go on; what stands is marked, one by one and all together.
+    assert faulty.get(f"/v1/users/{HIT}").json()["stale"] is True
+    installation.send(values(200, 5, SPARED))
+    eventually(lambda: faulty.get(f"/v1/users/{SPARED}").json()["networks"]["twitter"]["events"] == 30)
+    assert "stale" not in faulty.get(f"/v1/users/{SPARED}").json()
+    lines = [json.loads(line) for line in faulty.get(f"/v1/users?partition={stands}").text.splitlines()]
+    assert lines
+    assert all(line["stale"] is True for line in lines)
+    assert "last good score" in installation.run("show", HIT).stdout
+    assert "its scores are stale" in installation.run("status").stdout
+    assert installation.changes()[HIT] == before
+
+    suspect = incident.evidence[0].suspect
+    assert suspect is not None
+    place = ("--partition", str(stands), "--offset", str(suspect.first))
+    nowhere = installation.run("quarantine", "--partition", str(stands), "--offset", "99999", "--reason", "a test")
+    assert "there is no record at" in nowhere.stderr
+    done = installation.run("quarantine", *place, "--reason", "a test")
+    assert done.returncode == 0, done.stderr
+    assert "was set aside: a record of credits with 1 rows, of which events: 1 of twitter" in done.stdout
+    assert f"partition {stands} runs" in done.stdout
+    command = done.stderr.split("accepted: command ")[1].split(",")[0]
+    last = incidents_of(installation)[-1]
+    assert (last.id, last.status, last.reference) == (incident.id, "resolved", command)
+    assert "stale" not in faulty.get(f"/v1/users/{HIT}").json()
+    [sums] = conservation(installation.wait())
+    assert (sums.missing, sums.dead_lettered) == (0, 1)
+    again = installation.run("quarantine", *place, "--reason", "a test")
+    assert again.returncode == 1
+    assert "was passed already" in again.stderr
+
+
+def test_a_worker_without_the_fault_goes_on_from_the_same_record_and_resolves_the_incident(
+    installation: Installation, faulty: Role
+) -> None:
+    incident = stop(installation, faulty, 300)
+    events = installation.users()[HIT].networks["twitter"].events
+    assert faulty.stop() == 0
+    installation.worker(slot=1).start()
+    [sums] = conservation(installation.wait())
+    assert sums.missing == 0
+    assert installation.users()[HIT].networks["twitter"].events == events + 1
+    last = incidents_of(installation)[-1]
+    assert (last.id, last.status, last.reference) == (incident.id, "resolved", None)
+    assert last.opened == incident.opened
+    assert broken_chains(installation.changes()) == []
