@@ -3,6 +3,7 @@
 import json
 import sys
 import time
+from itertools import count
 from typing import Any, Final
 
 import pytest
@@ -18,11 +19,10 @@ from tests.roles import Installation, Role, eventually, start_together
 PARTITIONS: Final = 2
 START_MS: Final = int(time.time() * 1000) - 3_600_000
 POISON_MS: Final = START_MS + 777
-HIT, SPARED = next(
-    (one, other)
-    for one in (f"t:{number}" for number in range(50))
-    for other in (f"t:{number}" for number in range(50))
-    if partition_of(one.encode(), PARTITIONS) < partition_of(other.encode(), PARTITIONS)
+STANDS, GOES_ON = 0, 1
+HIT, SPARED = (
+    next(user for user in map("t:{}".format, count()) if partition_of(user.encode(), PARTITIONS) == partition)
+    for partition in (STANDS, GOES_ON)
 )
 """Users of the two partitions."""
 
@@ -46,9 +46,15 @@ main(sys.argv[1:])
 """A worker whose fold doubles what events of one moment made of their users."""
 
 
-def values(first: int, count: int, target: str, time_ms: int = START_MS) -> list[bytes]:
+def values(first: int, number: int, target: str, time_ms: int = START_MS) -> list[bytes]:
     event: dict[str, Any] = {"kind": "share", "target": target, "time": time_ms}
-    return [json.dumps(event | {"id": f"e{n}", "actor": f"a:{n}"}).encode() for n in range(first, first + count)]
+    return [json.dumps(event | {"id": f"e{n}", "actor": actor(n)}).encode() for n in range(first, first + number)]
+
+
+def actor(number: int) -> str:
+    """Return somebody whose actions are weighed in the partition that goes on."""
+    names = (f"a:{number}.{suffix}" for suffix in count())
+    return next(name for name in names if partition_of(name.encode(), PARTITIONS) == GOES_ON)
 
 
 def incidents_of(installation: Installation) -> list[Incident]:
@@ -76,10 +82,9 @@ def faulty(installation: Installation) -> Role:
 
 def stop(installation: Installation, worker: Role, first: int) -> Incident:
     """Send what the fault turns wrong; return the incident when the partition stands still."""
-    stands = partition_of(HIT.encode(), PARTITIONS)
     known = len(incidents_of(installation))
     installation.send([*values(first, 1, HIT, POISON_MS), *values(first + 1, 5, SPARED)])
-    eventually(lambda: stands in worker.partitions("stopped"), otherwise=worker.log)
+    eventually(lambda: STANDS in worker.partitions("stopped"), otherwise=worker.log)
     eventually(lambda: len(incidents_of(installation)) > known, otherwise=worker.log)
     return incidents_of(installation)[-1]
 
@@ -87,10 +92,9 @@ def stop(installation: Installation, worker: Role, first: int) -> Incident:
 def test_a_faulty_worker_stops_one_partition_which_says_so_and_goes_on_after_a_quarantine(
     installation: Installation, faulty: Role
 ) -> None:
-    stands = partition_of(HIT.encode(), PARTITIONS)
     before = installation.changes()[HIT]
     incident = stop(installation, faulty, 100)
-    assert (incident.kind, incident.slice.partition, incident.users) == ("law_violation", stands, [HIT])
+    assert (incident.kind, incident.slice.partition, incident.users) == ("law_violation", STANDS, [HIT])
     assert "sums_rise_by_grants" in incident.evidence[0].finding
     assert 'clout_law_violations_total{law="sums_rise_by_grants"} 1.0' in faulty.get("/metrics").text
 
@@ -99,7 +103,7 @@ def test_a_faulty_worker_stops_one_partition_which_says_so_and_goes_on_after_a_q
     installation.send(values(200, 5, SPARED))
     eventually(lambda: faulty.get(f"/v1/users/{SPARED}").json()["networks"]["twitter"]["events"] == 30)
     assert "stale" not in faulty.get(f"/v1/users/{SPARED}").json()
-    lines = [json.loads(line) for line in faulty.get(f"/v1/users?partition={stands}").text.splitlines()]
+    lines = [json.loads(line) for line in faulty.get(f"/v1/users?partition={STANDS}").text.splitlines()]
     assert lines
     assert all(line["stale"] is True for line in lines)
     assert "last good score" in installation.run("show", HIT).stdout
@@ -108,13 +112,13 @@ def test_a_faulty_worker_stops_one_partition_which_says_so_and_goes_on_after_a_q
 
     suspect = incident.evidence[0].suspect
     assert suspect is not None
-    place = ("--partition", str(stands), "--offset", str(suspect.first))
-    nowhere = installation.run("quarantine", "--partition", str(stands), "--offset", "99999", "--reason", "a test")
+    place = ("--partition", str(STANDS), "--offset", str(suspect.first))
+    nowhere = installation.run("quarantine", "--partition", str(STANDS), "--offset", "99999", "--reason", "a test")
     assert "there is no record at" in nowhere.stderr
     done = installation.run("quarantine", *place, "--reason", "a test")
     assert done.returncode == 0, done.stderr
     assert "was set aside: a record of credits with 1 rows, of which events: 1 of twitter" in done.stdout
-    assert f"partition {stands} runs" in done.stdout
+    assert f"partition {STANDS} runs" in done.stdout
     command = done.stderr.split("accepted: command ")[1].split(",")[0]
     last = incidents_of(installation)[-1]
     assert (last.id, last.status, last.reference) == (incident.id, "resolved", command)
