@@ -10,10 +10,12 @@ import pytest
 from confluent_kafka import TopicPartition
 
 from schemas.dead_letter import DeadLetter, decode_headers
+from schemas.incident import decode_incident
 from schemas.packed import Stamp, encode_key
 from streams import clients
 from streams.progress import Conservation, conservation
 from streams.settings import KafkaSettings, LaneSettings, NetworkSettings
+from tests.checks import committed
 from tests.engine.conftest import Install
 from tests.roles import Installation, Role, eventually, start_together
 
@@ -170,6 +172,12 @@ def test_a_gap_in_a_lane_stops_that_partition_alone_and_says_so(fed: Fed) -> Non
     assert "hint:" in reason
     assert worker.partitions().keys() == {OTHER_PARTITION}
     assert worker.get("/readyz").status_code == 503
+    eventually(lambda: committed(installation.settings.kafka, installation.names.incidents), otherwise=worker.log)
+    [(_, value)] = committed(installation.settings.kafka, installation.names.incidents)
+    incident = decode_incident(value or b"")
+    assert (incident.kind, incident.slice.partition) == ("lane_gap", BROKEN_PARTITION)
+    assert "record 1000 of twitter/0" in incident.evidence[0].detail
+    assert [span.lane for span in incident.evidence[0].positions] == ["actors"]
 
     before = worker.partitions()[OTHER_PARTITION]["counters"]["twitter"]["applied"]
     installation.send([text(event(number, target=f"t:{number}")) for number in range(100, 140)])

@@ -7,10 +7,12 @@ import pytest
 from confluent_kafka import TopicPartition
 
 from schemas.control import CommandRecord, Lane, encode_record
+from schemas.incident import Span
 from schemas.packed import FORGET
 from scorer.targets import fold_targets
 from streams import clients, quarantine
 from streams.settings import KafkaSettings
+from streams.stages import actors as actors_stage
 from streams.stages import targets as stage
 from streams.task_state import ACTORS, TARGETS
 from tests.checks import broken_chains, changes_of, committed
@@ -143,3 +145,33 @@ def test_commands_are_obeyed_whatever_was_ordered(lanes: Lanes, tmp_path: Path) 
         assert task.state.positions[TARGETS] > 0
     assert lanes.last_change("t:1").cause == "forget"
     assert letters_of(lanes) == []
+
+
+def test_a_record_at_which_the_fold_breaks_down_is_named_and_can_be_set_aside(
+    lanes: Lanes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = actors_stage.fold
+
+    def wrong(records: Any, *args: Any, **options: Any) -> Any:
+        if any(POISON_MS in record.columns["time"].tolist() for record in records):
+            raise ZeroDivisionError("a bug")
+        return right(records, *args, **options)
+
+    monkeypatch.setattr(actors_stage, "fold", wrong)
+    lanes.send(EVENTS, rows_max=10)
+    with lanes.task(tmp_path) as task:
+        assert isinstance(stopped(lanes, task), ZeroDivisionError)
+        [incident] = incidents_of(lanes)
+        [evidence] = incident.evidence
+        assert (incident.kind, evidence.finding, evidence.users) == ("partition_stopped", "ZeroDivisionError", [])
+        assert (evidence.suspect, evidence.positions) == (
+            Span(lane="actors", first=2, last=2),
+            [Span(lane="actors", first=0, last=5)],
+        )
+        # What was tried left nothing behind.
+        assert (task.state.positions[ACTORS], len(task.state.counters)) == (-1, 0)
+    command = order(lanes, "actors", 2)
+    with lanes.task(tmp_path) as task:
+        lanes.work(task)
+        assert task.state.counters["twitter"]["applied"] == 50
+    assert (incidents_of(lanes)[-1].status, incidents_of(lanes)[-1].reference) == ("resolved", command)
