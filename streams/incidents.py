@@ -4,7 +4,7 @@ Pure. An incident's name comes from what it is about and where the partition sto
 same fault writes the same one. It is resolved when the partition has passed the records that it names.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -87,9 +87,21 @@ def opened(
     )
 
 
-def resolved(incident: Incident, reference: str | None, now_ms: int) -> Incident:
-    """Return the record of its end."""
-    return msgspec.structs.replace(incident, status=RESOLVED, updated=format_ms(now_ms), reference=reference)
+def resolved(
+    incident: Incident, reference: str | None, now_ms: int, is_forgotten: Callable[[str], bool] = lambda _: False
+) -> Incident:
+    """Return the record of its end; who was forgotten since is not named again."""
+    return msgspec.structs.replace(
+        incident,
+        status=RESOLVED,
+        updated=format_ms(now_ms),
+        reference=reference,
+        users=[user for user in incident.users if not is_forgotten(user)],
+        evidence=[
+            msgspec.structs.replace(of, users=[values for values in of.users if not is_forgotten(values.user)])
+            for of in incident.evidence
+        ],
+    )
 
 
 def is_passed(incident: Incident, positions: Mapping[str, int]) -> bool:

@@ -14,6 +14,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 from schemas.incident import Incident, encode_incident
 from streams import incidents, quarantine
 from streams.clients import Connect
+from streams.forgotten import Forgotten
 from streams.names import Names
 from streams.quarantine import Place
 from streams.settings import KafkaSettings
@@ -83,11 +84,17 @@ class Notices:
         self._open |= self._unwritten
         self._unwritten = {}
 
-    def ending(self, positions: Mapping[str, int], set_aside: Sequence[Order], now_ms: int) -> list[Incident]:
+    def ending(
+        self, positions: Mapping[str, int], set_aside: Sequence[Order], now_ms: int, forgotten: Forgotten
+    ) -> list[Incident]:
         """Return the ends of the incidents that a batch resolves which reaches these positions."""
+
+        def is_forgotten(user: str) -> bool:
+            return user.encode() in forgotten
+
         orders = [*self._set_aside, *set_aside]
         return [
-            incidents.resolved(incident, incidents.reference_of(incident, orders), now_ms)
+            incidents.resolved(incident, incidents.reference_of(incident, orders), now_ms, is_forgotten)
             for incident in self._open.values()
             if incidents.is_passed(incident, positions)
         ]

@@ -183,7 +183,8 @@ class Task:
             for law in error.laws:
                 metrics.law_violations.labels(law).inc()
             raise
-        proposal.ended = opened.notices.ending(proposal.state.positions, proposal.orders(), self._now_ms())
+        reached, now_ms = proposal.state.positions, self._now_ms()
+        proposal.ended = opened.notices.ending(reached, proposal.orders(), now_ms, opened.forgotten)
         begun = time.perf_counter()
         self._write_transaction(proposal, opened.producer)
         metrics.commit_seconds.observe(time.perf_counter() - begun)

@@ -8,6 +8,7 @@ from schemas.interaction import Interaction, encode
 from schemas.packed import COLUMNS, INTERACTIONS, Record, decode
 from scorer.model import Model
 from scorer.target_state import published_scores
+from streams.audit import broken_laws
 from streams.decoders import Decoder
 from streams.forgotten import Forgotten
 from streams.ingest_batch import Raw, prepare
@@ -46,8 +47,9 @@ def load_stages(model: Model) -> None:
     )
     ledger.apply(ledger.enter(credited.entered, credited.newest_arrival, state.ledger, LedgerLimits(1, 1)))
     ((_, value),) = cut(credited.credits, groups_of(credited.credit_partitions, 1), 1)
+    credit = decode(value)
     outcome = targets.fold(
-        [decode(value)],
+        [credit],
         ["actors/0"],
         state,
         read=lambda users: [None] * len(users),
@@ -55,6 +57,7 @@ def load_stages(model: Model) -> None:
         forgotten=forgotten,
         clocks_before={},
     )
+    broken_laws(outcome, [credit], before=state, after=state, tasks=1, parameters=model.parameters)
     causes = outcome.causes
     changes(
         outcome.published,
