@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import structlog
@@ -81,6 +81,19 @@ class Proposal:
     def orders(self) -> list[Order]:
         """Return the places of the records set aside, and the commands."""
         return [(accepted.lane, accepted.offset, command) for accepted, command, _ in self.set_aside]
+
+
+class _Sorted(NamedTuple):
+    """The records of a batch by what they are."""
+
+    records: dict[str, list[Record]]
+    """By lane: what is folded."""
+    sources: dict[str, list[str]]
+    """Who wrote each of these."""
+    heard: list[Record]
+    """Ticks and releases."""
+    told: list[tuple[int, Record]]
+    """Clocks, and whose they are."""
 
 
 class Task:
@@ -206,30 +219,8 @@ class Task:
     def _propose(self, batch: Sequence[Accepted], opened: Opened) -> Proposal:
         """Read and fold; the task's own state stays as it is, but for `opened.forgotten`, which goes with the task."""
         state = self.state.copy()
-        records: dict[str, list[Record]] = {lane: [] for lane in LANES}
-        sources: dict[str, list[str]] = {lane: [] for lane in LANES}
-        heard: list[Record] = []
-        told: list[tuple[int, Record]] = []
         proposal = Proposal(state, [], NO_CHANGES, [], Rows(), None, None, [], None)
-        for accepted in batch:
-            state.positions[accepted.lane] = accepted.offset
-            if self._is_set_aside(accepted, opened, proposal):
-                continue
-            try:
-                source, sequence = decode_key(accepted.key)
-                state.seen[accepted.lane][source] = sequence
-                record = decode(accepted.value)
-                if record.kind == CLOCKS:
-                    told.append((task_of(source), record))
-                    continue
-            except PackedError as error:
-                proposal.dead.append((accepted, error.reason))
-                continue
-            if record.kind in clocks.HEARD:
-                heard.append(record)
-            else:
-                records[accepted.lane].append(record)
-                sources[accepted.lane].append(source)
+        records, sources, heard, told = self._sorted(batch, opened, proposal)
         last = [lane[-1].columns.get("arrival", _NONE)[-1:] for lane in records.values() if lane]
         proposal.newest_arrival_ms = max((int(arrival[0]) for arrival in last if len(arrival)), default=None)
         clocks.take_clocks(told, state, self.shared.partitions)
@@ -248,6 +239,31 @@ class Task:
         if self._pace.is_due(changed=_population_changed(self.state, state), heard=bool(batch)):
             proposal.population = next_population(state, self.partition, self.shared)
         return proposal
+
+    def _sorted(self, batch: Sequence[Accepted], opened: Opened, proposal: Proposal) -> "_Sorted":
+        """Take note of every record, put those aside that are not folded, and return the others by what they are."""
+        came = _Sorted({lane: [] for lane in LANES}, {lane: [] for lane in LANES}, [], [])
+        state = proposal.state
+        for accepted in batch:
+            state.positions[accepted.lane] = accepted.offset
+            if self._is_set_aside(accepted, opened, proposal):
+                continue
+            try:
+                source, sequence = decode_key(accepted.key)
+                state.seen[accepted.lane][source] = sequence
+                record = decode(accepted.value)
+                if record.kind == CLOCKS:
+                    came.told.append((task_of(source), record))
+                    continue
+            except PackedError as error:
+                proposal.dead.append((accepted, error.reason))
+                continue
+            if record.kind in clocks.HEARD:
+                came.heard.append(record)
+            else:
+                came.records[accepted.lane].append(record)
+                came.sources[accepted.lane].append(source)
+        return came
 
     # When it stops ------------------------------------------------------------------------------------------------
 
