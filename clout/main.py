@@ -13,6 +13,7 @@ import typer
 
 from clout import VERSION
 from clout.commands import (
+    audit,
     broker,
     clock,
     config,
@@ -46,7 +47,7 @@ app = typer.Typer(
 )
 for module in (
     *(demo, up, broker, topics, ingest, score, replay, wait, status, clock, tail, show, explain, export),
-    *(dlq, forget, quarantine, control, config),
+    *(audit, dlq, forget, quarantine, control, config),
 ):
     module.register(app)
 

@@ -67,18 +67,26 @@ class Owners:
 
     def users(self, partition: int) -> Iterator[bytes]:
         """Yield what is known about all users of a partition, in pieces of whole lines of JSON."""
+        left = b""
+        for piece in self._stream("/v1/users", partition):
+            whole, newline, left = (left + piece).rpartition(b"\n")
+            if newline:
+                yield whole + newline
+
+    def look(self, partition: int) -> Iterator[bytes]:
+        """Yield all users of a partition as of one moment, as they are stored: bytes for `schemas.look.decode_look`."""
+        return self._stream("/v1/look", partition)
+
+    def _stream(self, path: str, partition: int) -> Iterator[bytes]:
+        """Yield the owner's answer as it comes; raises `CloutError` when it breaks off."""
 
         def ask(address: str) -> httpx.Response:
-            request = self._http.build_request("GET", f"http://{address}/v1/users", params={"partition": partition})
+            request = self._http.build_request("GET", f"http://{address}{path}", params={"partition": partition})
             return self._http.send(request, stream=True)
 
         answer = self._ask(partition, ask)
-        left = b""
         try:
-            for piece in answer.iter_raw():
-                whole, newline, left = (left + piece).rpartition(b"\n")
-                if newline:
-                    yield whole + newline
+            yield from answer.iter_raw()
         except httpx.HTTPError as error:
             raise CloutError(
                 f"partition {partition} broke off",

@@ -22,7 +22,7 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path
-from typing import Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple, cast
 
 import msgspec
 import structlog
@@ -42,6 +42,7 @@ from rocksdict import (
 from streams.actor_names import NAME_KEY, name_key
 from streams.damage import DamagedError, check_lists_of_tables
 from streams.errors import CloutError
+from streams.frozen import Frozen, FrozenError, FrozenSet
 from streams.timers import restored_rows
 
 _log = structlog.get_logger(__name__)
@@ -62,6 +63,9 @@ _KEYS_READ_AT_ONCE: Final = 1_024
 _MANIFEST_BYTES_MAX: Final = 1
 """A new list of tables is begun with each change of it: one that grows names the first and last key of every table
 that ever was, and tables change seldom."""
+_FIRST_USER: Final = b" "
+"""User ids hold no control characters; keys of other kinds begin with one."""
+_FREEZE_TRIES_MAX: Final = 100
 _ERASED_RANGES_MAX: Final = 16
 """Keys of a table that are erased one by one."""
 
@@ -202,6 +206,7 @@ class Store:
         self._tables: dict[str, Rdict] = {name: self._db.get_column_family(name) for name in families}
         self._handles = {name: self._db.get_column_family_handle(name) for name in families}
         self._recent_actors, self._recent_targets = RecentRows(recent_rows_max), RecentRows(recent_rows_max)
+        self._frozen = FrozenSet()
 
     def meta(self) -> bytes | None:
         """Return the task's record."""
@@ -325,12 +330,36 @@ class Store:
         """
         return list(islice(_rows_from(self._tables["targets"], after + b"\0"), rows_max))
 
+    def freeze(self) -> Frozen:
+        """Return all users and the task's record as of the last commit; `thaw` it soon. Raise `FrozenError`."""
+        return self._frozen.add(self._freeze)
+
+    def thaw(self, frozen: Frozen) -> None:
+        """Drop what `freeze` returned."""
+        self._frozen.remove(frozen)
+
+    def _freeze(self) -> Frozen:
+        """Take a snapshot of two tables, again if a commit came between."""
+        try:
+            for _ in range(_FREEZE_TRIES_MAX):
+                tasks, users = self._db.snapshot(), self._tables["targets"].snapshot()
+                told, meta = _frozen_value(users, _LOCAL_KEY), _frozen_value(tasks, META_KEY)
+                if told is not None and meta is not None and told == _frozen_value(tasks, _LOCAL_KEY):
+                    end = self._read_local(told).changelog_end
+                    # Entries are never taken away, so none now is none as of the snapshot.
+                    forgotten = next(_rows_from(self._tables["forgotten"], b""), None) is not None
+                    return Frozen(users, meta, changelog_end=end, anyone_forgotten=forgotten, first=_FIRST_USER)
+        except DbClosedError as error:
+            raise FrozenError("the partition was closed") from error
+        raise FrozenError("the partition has no record of its own yet", hint="try again when something was processed")
+
     def erase(self, rows: Rows, timers: Sequence[Row] = ()) -> None:
         """Make RocksDB rewrite the files that former versions of these rows lie in, so that no file has them any more.
 
         A row deleted or written anew stays in the files until they are merged some day. Costs a flush, and about one
         file a level for each key; many keys of a table are taken together, with all that lies between them.
         """
+        self._frozen.clear()
         for name, theirs in (*zip(Rows._fields, rows, strict=True), ("timers", timers)):
             keys = sorted(key for key, _ in theirs)
             ranges = [(key, key) for key in keys] if len(keys) <= _ERASED_RANGES_MAX else [(keys[0], keys[-1])]
@@ -370,7 +399,8 @@ class Store:
 
     def _release(self) -> list[str]:
         """Close all families, each of which is flushed by that; return what went wrong."""
-        # A handle keeps the database, and so its lock, alive after close().
+        # A handle or a snapshot keeps the database, and so its lock, alive after close().
+        self._frozen.clear(for_good=True)
         self._handles.clear()
         problems = []
         for family in (*self._tables.values(), self._db):
@@ -393,6 +423,14 @@ def _rows_from(table: Rdict, key: bytes) -> Iterator[tuple[bytes, bytes]]:
             yield found, rows.value()
         rows.next()
     rows.status()
+
+
+def _frozen_value(snapshot: Any, key: bytes) -> bytes | None:
+    try:
+        value: bytes = snapshot[key]
+    except KeyError:
+        return None
+    return value
 
 
 def _reader(table: Rdict) -> Callable[[list[bytes]], list[bytes | None]]:

@@ -135,14 +135,14 @@ class Timers:
         if seen is None:
             self.pending = True
             return
-        self.pending = len(seen.keys) >= DUE_MAX
+        pending = len(seen.keys) >= DUE_MAX
         self._from.update(seen.last)
-        if moved is None:
-            return
-        for network in np.unique(moved.network).tolist():
+        for network in [] if moved is None else np.unique(moved.network).tolist():
             later = moved.after[(moved.network == network) & (moved.after > 0)]
             first_ms = int(later.min(initial=NEVER))
             first = timer_key(Due(network, first_ms, b""))
             if first < self._from.get(network, b""):
                 self._from[network] = first
-            self.pending = self.pending or first_ms <= clocks_ms.get(network, -1)
+            pending = pending or first_ms <= clocks_ms.get(network, -1)
+        # At once: others read it.
+        self.pending = pending

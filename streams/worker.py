@@ -20,6 +20,7 @@ from streams.faust_options import faust_broker_options
 from streams.flow import Flow
 from streams.http import RoleServer
 from streams.intake import Verdict
+from streams.looks import look_routes
 from streams.metrics import WorkerMetrics
 from streams.names import Names
 from streams.opening import Shared
@@ -132,7 +133,10 @@ class Worker:
             self.shared.metrics.registry,
             status.document,
             status.missing,
-            routes(self._partitions.tasks, self.shared.partitions),
+            [
+                *routes(self._partitions.tasks, self.shared.partitions),
+                *look_routes(self._partitions.tasks, self.shared.partitions),
+            ],
         )
         try:
             Process(self._app).execute_from_commandline()

@@ -1,0 +1,124 @@
+"""`clout audit`: is all that is stored and published right? A verdict a law."""
+
+import time
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from clout.audit.counts import judge_conservation
+from clout.audit.findings import BROKEN, HOLDS, Findings, Verdict
+from clout.audit.partition import PartitionAudit
+from clout.commands.common import connected_to_lanes
+from clout.commands.dlq import printable
+from clout.commands.durations import seconds_of
+from clout.commands.wait import reader_of
+from clout.config import Settings
+from clout.owners import Owners
+from clout.whole_topic import reading
+from streams.errors import CloutError
+
+_GROUP = "clout-audit"
+_OF_USERS = (1, 2, 3, 4, 5, 6, 7, 8)
+_STYLES = {HOLDS: "green", BROKEN: "red"}
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(name="audit")(command)
+
+
+def command(
+    context: typer.Context,
+    between: Annotated[
+        str, typer.Option("--seconds", metavar="DURATION", help="Time between the two looks at each partition.")
+    ] = "5",
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Hold all users and all published changes against the laws of the score, and print a verdict a law.
+
+    It reads every user twice, and the whole topic of changes, while the system runs; it computes by the plain formulas,
+    and changes nothing. Exit code 0 if all laws hold; 1 if one is broken, or could not be judged everywhere.
+
+    Example: clout audit --seconds 10 --json
+    """
+    seconds = seconds_of(between)
+    settings = connected_to_lanes(context)
+    console = Console(stderr=True)
+    begun = time.monotonic()
+    with console.status("looking") as status:
+
+        def say(line: str) -> None:
+            if console.is_terminal:
+                status.update(line)
+
+        findings, standing = _audit(settings, seconds, say)
+    taken = time.monotonic() - begun
+    if as_json:
+        typer.echo(msgspec.json.encode(_document(findings, standing, settings.lanes.partitions, taken)))
+    else:
+        out = Console(soft_wrap=True, highlight=False)
+        out.print(_table(findings.verdicts))
+        for line in _lines(findings.verdicts, standing):
+            out.print(printable(line), markup=False)
+        out.print(f"{settings.lanes.partitions} partitions in {taken:.1f} s")
+    if not findings.all_hold:
+        raise typer.Exit(1)
+
+
+def _audit(settings: Settings, seconds: float, say: Any) -> tuple[Findings, dict[int, str]]:
+    """Return what was found, and which partitions stand still, with why."""
+    findings = Findings()
+    standing: dict[int, str] = {}
+    partitions = settings.lanes.partitions
+    judge_conservation(reader_of(settings), partitions, findings, say)
+    with Owners(settings) as owners, reading(settings.kafka, _GROUP) as reader:
+        audit = PartitionAudit(owners, reader, settings.names, settings.model, findings, say)
+        for partition in range(partitions):
+            try:
+                why = audit.run(partition, seconds)
+            except CloutError as error:
+                findings.leave_open(_OF_USERS, f"{error.error}: {error.detail}" if error.detail else error.error)
+            else:
+                if why:
+                    standing[partition] = why
+    return findings, standing
+
+
+def _table(verdicts: Sequence[Verdict]) -> Table:
+    table = Table("law", "verdict", box=None, pad_edge=False)
+    for heading in ("users", "changes", "broken"):
+        table.add_column(heading, justify="right")
+    for of in verdicts:
+        table.add_row(
+            of.law,
+            f"[{_STYLES.get(of.verdict, 'yellow')}]{of.verdict}[/]",
+            f"{of.users:,}" if of.users else "-",
+            f"{of.changes:,}" if of.changes else "-",
+            f"{of.broken:,}",
+        )
+    return table
+
+
+def _lines(verdicts: Sequence[Verdict], standing: dict[int, str]) -> list[str]:
+    lines = []
+    for of in verdicts:
+        lines += [f"{of.law}: {offence.who}: {offence.what}" for offence in of.offences]
+        if of.broken > len(of.offences):
+            lines.append(f"{of.law}: and {of.broken - len(of.offences):,} more")
+        lines += [f"{of.law}: could not be judged: {why}" for why in of.unjudged]
+        lines += [f"{of.law}: {number:,} {what}" for what, number in of.counted.items()]
+    return lines + [f"partition {partition} stands still: {why}" for partition, why in standing.items()]
+
+
+def _document(findings: Findings, standing: dict[int, str], partitions: int, seconds: float) -> dict[str, Any]:
+    return {
+        "all_hold": findings.all_hold,
+        "partitions": partitions,
+        "seconds": round(seconds, 3),
+        "standing": [{"partition": partition, "why": why} for partition, why in standing.items()],
+        "laws": [of.as_dict() for of in findings.verdicts],
+    }
