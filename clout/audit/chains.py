@@ -225,8 +225,9 @@ class Chains:
         self._offend(2, rows, broken, "the score of sequence {sequence} fell by more than decay")
 
     def _fell(self, tenths: Ints, stood: Ints, left: Floats) -> Bools:
-        floor = score_of(least_strength(stood, self._model) * left, self._model)
-        fell: Bools = tenths + self.slack_tenths < floor * 10.0 - 0.5 - ROUNDING
+        floor = score_of(least_strength(stood, self._model) * left, self._model) * 10.0 - 0.5 - ROUNDING
+        # In no time nothing falls, not even over the border between two tenths.
+        fell: Bools = tenths + self.slack_tenths < np.where(left == 1.0, stood, floor)
         return fell
 
     def _meet(self, rows: Records, own: npt.NDArray[np.int32]) -> None:

@@ -16,6 +16,7 @@ from clout.audit.formulas import (
     strength,
 )
 from clout.audit.look import SUMS, Look
+from schemas.kinds import KINDS
 from scorer.compiled import Bools, Floats
 from scorer.model import Model
 
@@ -67,15 +68,25 @@ def _sums_within_grants(look: Look, model: Model, findings: Findings) -> None:
         left = entries[f"granted_{name}"] - entries[f"taken_{name}"]
         within = (entries[name] >= 0.0) & (entries[name] <= left + slack[name])
         _offend(look, ~within, findings, f"{name} is more than was granted and not taken back, or less than nothing")
-    heaviest = max(getattr(model.weights, kind) for kind in model.weights.__slots__)
-    within = entries["reach"] <= events + slack["reach"]
-    within &= entries["amplification"] <= heaviest * events + slack["amplification"]
+    within = np.ones(len(entries), np.bool_)
+    for name, most in most_granted(model).items():
+        within &= entries[name] <= most * events + slack[name]
     _offend(look, ~within, findings, "there is more than so few events can grant")
     for of in ("", "granted_"):
         amplification, network = entries[f"{of}amplification"], entries[f"{of}network"]
         within = network <= amplification + slack["amplification"]
         within &= network >= model.influence_floor * amplification - slack["amplification"]
         _offend(look, ~within, findings, "network is not what anybody's influence makes of amplification")
+
+
+def most_granted(model: Model) -> dict[str, float]:
+    """The most that one event grants of each sum.
+
+    >>> most_granted(Model())
+    {'reach': 1.0, 'amplification': 1.0, 'network': 1.0}
+    """
+    heaviest = max(getattr(model.weights, kind) for kind in KINDS)
+    return {"reach": 1.0, "amplification": heaviest, "network": heaviest}
 
 
 def _scores_follow_sums(look: Look, scores: Floats, own: Floats, findings: Findings) -> None:

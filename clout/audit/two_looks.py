@@ -14,6 +14,7 @@ import numpy as np
 from clout.audit.findings import Findings
 from clout.audit.formulas import NOTHING, TOLERANCE, left_after, strength
 from clout.audit.look import SUMS, Look
+from clout.audit.one_look import most_granted
 from scorer.compiled import Bools, Ints
 from scorer.model import Model
 from scorer.timers import NO_CLOCK
@@ -122,8 +123,11 @@ def _sums_move_by_grants(
     before, after = pairs.before[judged], pairs.after[judged]
     old, new = first.entries[before], second.entries[after]
     left = left_after(new["time"] - old["time"], model)
-    untouched = (new["events"] == old["events"]) & (adjusted[first.code[before]] == 0)
+    some_taken = adjusted[first.code[before]] > 0
+    untouched = ~some_taken & (new["events"] == old["events"])
     moved = untouched & (new["time"] != old["time"])
+    more = new["events"].astype(np.float64) - old["events"]
+    most = most_granted(model)
     fell, rose = new["events"] < old["events"], np.zeros(len(before), np.bool_)
     for name in SUMS:
         floor = old[name] * left
@@ -131,8 +135,9 @@ def _sums_move_by_grants(
         slack = TOLERANCE * new[f"granted_{name}"] + NOTHING
         fell |= ~(new[name] >= floor * (1.0 - TOLERANCE) - NOTHING)
         rose |= ~(new[name] <= floor + granted + slack) | ~(granted >= 0.0)
+        rose |= ~some_taken & ~(granted <= most[name] * more + slack)
         moved |= untouched & ((granted != 0.0) | (new[name] != old[name]))
-        moved |= (adjusted[first.code[before]] == 0) & (new[f"taken_{name}"] != old[f"taken_{name}"])
+        moved |= ~some_taken & (new[f"taken_{name}"] != old[f"taken_{name}"])
     for law, broken, what in (
         (3, fell, "a sum fell by more than decay"),
         (4, rose, "a sum rose by more than was granted"),
