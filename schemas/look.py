@@ -41,6 +41,14 @@ class LookHead(Struct, frozen=True, kw_only=True):
     """Whether anybody ever was: then less may be there than was counted."""
     due_left: bool
     """Whether, just before the look, there may have been users whose time had come and who had not been looked at."""
+    histograms: list[list[int]]
+    """Users by published score as the partition counts them, as in `schemas.population`: over all, then by network."""
+    hour: int
+    """Of event time, since 1970: the one that shifts are counted in."""
+    shift: list[int]
+    """Users below their anchor by each of `STEPS_POINTS`, above it, and gone (`scorer.population`)."""
+    changes: int
+    """Changes that the partition has counted."""
     standing: str
     """Why the partition stands still, if it does."""
 

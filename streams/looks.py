@@ -67,6 +67,10 @@ def _head(task: Task, state: TaskState, frozen: Frozen, *, due_left: bool) -> Lo
         changelog_end=frozen.changelog_end,
         anyone_forgotten=frozen.anyone_forgotten,
         due_left=due_left,
+        histograms=state.population.histogram_rows(len(state.networks)).tolist(),
+        hour=state.population.shift.hour,
+        shift=list(state.population.shift.counts),
+        changes=sum(state.population.changes.values()),
         standing=task.stopped,
     )
 

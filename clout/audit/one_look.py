@@ -17,7 +17,8 @@ from clout.audit.formulas import (
 )
 from clout.audit.look import SUMS, Look
 from schemas.kinds import KINDS
-from scorer.compiled import Bools, Floats
+from schemas.population import BINS, STEPS_POINTS
+from scorer.compiled import Bools, Floats, Ints
 from scorer.model import Model
 
 SUBSCORES = SUMS
@@ -33,6 +34,7 @@ def judge_look(look: Look, model: Model, findings: Findings) -> None:
     _sums_within_grants(look, model, findings)
     _scores_follow_sums(look, scores, own, findings)
     _events_counted(look, findings)
+    _users_counted(look, findings)
     _rows_complete(look, findings)
 
 
@@ -129,6 +131,39 @@ def _events_counted(look: Look, findings: Findings) -> None:
                 f"partition {look.head.partition}, {network}",
                 f"its users hold {int(held[code]):,} events, {counted:,} were applied and not taken back",
             )
+
+
+def _users_counted(look: Look, findings: Findings) -> None:
+    """Law 7: the partition's own numbers of its users are what a look at all of them gives."""
+    score = look.published[:, 0]
+    counted = look.head.histograms
+    found = [_histogram(score)]
+    for code in range(len(look.head.networks)):
+        theirs = look.code == code
+        tenths = look.entries["score_tenths"][theirs].astype(np.int64)
+        found.append(_histogram(tenths[score[look.user[theirs]] > 0]))
+    for name, have, told in zip(["all networks", *look.head.networks], found, counted, strict=True):
+        wrong = np.flatnonzero(have != np.array(told))
+        if len(wrong):
+            where = f"partition {look.head.partition}, {name}"
+            there, was = int(have[wrong[0]]), told[wrong[0]]
+            findings.offend(7, where, f"{there:,} users have a score of {wrong[0] + 1}, and {was:,} were counted")
+    anchor = look.heads["anchor_tenths"].astype(np.int64)
+    anchored = (anchor > 0) & (look.heads["anchor_hour"] == look.head.hour)
+    fall = (anchor - score)[anchored & (score > 0)]
+    shift = [int(np.sum(sign * fall >= 10 * points)) for sign in (1, -1) for points in STEPS_POINTS]
+    shift.append(int(np.sum(anchored & (score == 0))))
+    if shift != look.head.shift:
+        where = f"partition {look.head.partition}"
+        findings.offend(
+            7, where, f"its users moved {shift} within the hour (below, above, gone), not {look.head.shift}"
+        )
+
+
+def _histogram(tenths: Ints) -> Ints:
+    known = tenths[tenths > 0]
+    found: Ints = np.bincount(np.clip(known // 10 - 1, 0, BINS - 1), minlength=BINS)
+    return found
 
 
 def _rows_complete(look: Look, findings: Findings) -> None:

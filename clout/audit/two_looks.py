@@ -1,9 +1,9 @@
 """What must hold of all users of a partition between two looks at them, whatever came in between.
 
-Only what was taken back, or a forgotten user's new life, may lower a sum. Rows show most of it: taken sums rise, or all
-that was granted begins anew. One thing they do not: that all events were taken back and others have come since. So a
-part is also left out where so many events were taken back on its network, in the whole partition, that all of its own
-may be among them. While nothing is taken back nobody is left out.
+Only what was taken back, or a forgotten user's new life, may lower a sum. Rows show how much was taken, but for one
+case: where all events were taken back, what comes then begins anew. So a part is left out where so many events were
+taken back on its network, in the whole partition, that all of its own may be among them. While nothing is taken back
+nobody is left out.
 """
 
 from collections.abc import Collection
@@ -26,8 +26,10 @@ class _Pairs(NamedTuple):
     before: Ints
     """Indices of parts."""
     after: Ints
-    exempt: Bools
-    """Which of them anything may have been taken from."""
+    anew: Bools
+    """Which of them may have begun anew."""
+    taken: Bools
+    """Which of them anything was taken from."""
 
 
 def judge_looks(first: Look, second: Look, reborn: Collection[bytes], model: Model, findings: Findings) -> None:
@@ -40,9 +42,10 @@ def judge_looks(first: Look, second: Look, reborn: Collection[bytes], model: Mod
     lives_on = np.array([name not in reborn for name in first.users], np.bool_) & (user >= 0)
     pairs, lost = _same_parts(first, second, user, adjusted, lives_on)
     _nobody_lost(first, lost & lives_on[first.user], findings)
-    _only_decay_lowers_strength(first, second, user, pairs, lost, model, findings)
+    _only_decay_lowers_strength(first, second, user, pairs, model, findings)
     _sums_move_by_grants(first, second, pairs, adjusted, model, findings)
     _nobody_overlooked(first, second, findings)
+    _changes_counted(first, second, findings)
 
 
 def _same_users(first: Look, second: Look) -> Ints:
@@ -75,13 +78,10 @@ def _same_parts(first: Look, second: Look, user: Ints, adjusted: Ints, lives_on:
     there = known & (keys[at] == wanted) if len(keys) else np.zeros(len(wanted), np.bool_)
     before, after = np.flatnonzero(there), at[there]
     old, new = first.entries[before], second.entries[after]
-    taken_back = adjusted[first.code[before]]
-    shown = new["events"] < old["events"]
-    for name in SUMS:
-        shown |= (new[f"taken_{name}"] != old[f"taken_{name}"]) | (new[f"granted_{name}"] < old[f"granted_{name}"])
-    exempt = (taken_back > 0) & (shown | (taken_back >= old["events"].astype(np.int64)))
+    anew = adjusted[first.code[before]] >= old["events"].astype(np.int64)
+    taken = np.any([new[f"taken_{name}"] != old[f"taken_{name}"] for name in SUMS], axis=0)
     gone = known & ~there & (adjusted[first.code] < first.entries["events"].astype(np.int64))
-    return _Pairs(before, after, exempt), gone
+    return _Pairs(before, after, anew, taken), gone
 
 
 def _nobody_lost(first: Look, lost: Bools, findings: Findings) -> None:
@@ -92,16 +92,15 @@ def _nobody_lost(first: Look, lost: Bools, findings: Findings) -> None:
 
 
 def _only_decay_lowers_strength(
-    first: Look, second: Look, user: Ints, pairs: _Pairs, lost: Bools, model: Model, findings: Findings
+    first: Look, second: Look, user: Ints, pairs: _Pairs, model: Model, findings: Findings
 ) -> None:
     """Law 2: S is at least what decay left of it, by the largest shift of any of the times it was taken at."""
     judged = np.zeros(len(first.users), np.bool_)
     judged[first.user[pairs.before]] = True
-    judged[first.user[pairs.before[pairs.exempt]]] = False
+    judged[first.user[pairs.before[pairs.anew | pairs.taken]]] = False
     whole = np.bincount(first.user[pairs.before], minlength=len(first.users))
     # Who has lost a part altogether, with or without reason, is not judged by the rest.
     judged &= whole == np.bincount(first.user, minlength=len(first.users))
-    judged[first.user[lost]] = False
     shift = np.zeros(len(first.users), np.int64)
     moved = second.taken_at[pairs.after] - first.taken_at[pairs.before]
     np.maximum.at(shift, first.user[pairs.before], moved)
@@ -111,33 +110,37 @@ def _only_decay_lowers_strength(
     fell = judged & ~(after >= least * (1.0 - TOLERANCE) - NOTHING)
     findings.offend_all(2, fell, first.users, "the strength fell by more than decay")
     findings.count(
-        2, "users not judged, since events of theirs may have been taken back", int(np.sum(first.has_parts & ~judged))
+        2, "users not judged, of whom events were taken back or may have been", int(np.sum(first.has_parts & ~judged))
     )
 
 
 def _sums_move_by_grants(
     first: Look, second: Look, pairs: _Pairs, adjusted: Ints, model: Model, findings: Findings
 ) -> None:
-    """Laws 3 and 4: after decay no sum falls, none rises by more than was granted, and none moves without an event."""
-    judged = ~pairs.exempt
+    """Laws 3 and 4: after decay no sum falls, none rises by more than was granted, and none moves without an event.
+
+    What was taken back lowers a sum by what it was worth then, which has faded since.
+    """
+    judged = ~pairs.anew
     before, after = pairs.before[judged], pairs.after[judged]
     old, new = first.entries[before], second.entries[after]
     left = left_after(new["time"] - old["time"], model)
-    some_taken = adjusted[first.code[before]] > 0
-    untouched = ~some_taken & (new["events"] == old["events"])
-    moved = untouched & (new["time"] != old["time"])
-    more = new["events"].astype(np.float64) - old["events"]
+    taken_back = adjusted[first.code[before]]
+    still = (taken_back == 0) & (new["events"] == old["events"])
+    moved = still & (new["time"] != old["time"])
+    credits_max = new["events"].astype(np.float64) - old["events"] + taken_back
     most = most_granted(model)
-    fell, rose = new["events"] < old["events"], np.zeros(len(before), np.bool_)
+    fell, rose = credits_max < 0.0, np.zeros(len(before), np.bool_)
     for name in SUMS:
         floor = old[name] * left
         granted = new[f"granted_{name}"] - old[f"granted_{name}"]
+        taken = new[f"taken_{name}"] - old[f"taken_{name}"]
         slack = TOLERANCE * new[f"granted_{name}"] + NOTHING
-        fell |= ~(new[name] >= floor * (1.0 - TOLERANCE) - NOTHING)
-        rose |= ~(new[name] <= floor + granted + slack) | ~(granted >= 0.0)
-        rose |= ~some_taken & ~(granted <= most[name] * more + slack)
-        moved |= untouched & ((granted != 0.0) | (new[name] != old[name]))
-        moved |= ~some_taken & (new[f"taken_{name}"] != old[f"taken_{name}"])
+        fell |= ~(new[name] >= floor * (1.0 - TOLERANCE) - NOTHING - np.where(taken > 0.0, taken + slack, 0.0))
+        rose |= ~(new[name] <= floor + granted - taken * left + slack)
+        rose |= ~((granted >= 0.0) & (granted <= most[name] * credits_max + slack))
+        moved |= still & ((granted != 0.0) | (new[name] != old[name]))
+        moved |= np.where(taken_back > 0, taken < 0.0, taken != 0.0)
     for law, broken, what in (
         (3, fell, "a sum fell by more than decay"),
         (4, rose, "a sum rose by more than was granted"),
@@ -164,3 +167,14 @@ def _nobody_overlooked(first: Look, second: Look, findings: Findings) -> None:
         )
     else:
         findings.offend_all(5, waiting, second.users, "their time had come long before, and nobody looked")
+
+
+def _changes_counted(first: Look, second: Look, findings: Findings) -> None:
+    """Law 7: sequences rose by as many changes as the partition counted; of forgotten users no row says so."""
+    if second.head.anyone_forgotten:
+        return
+    rose = int(second.heads["sequence"].sum()) - int(first.heads["sequence"].sum())
+    counted = second.head.changes - first.head.changes
+    if rose != counted:
+        where = f"partition {second.head.partition}"
+        findings.offend(7, where, f"sequences rose by {rose:,}, and {counted:,} changes were counted")

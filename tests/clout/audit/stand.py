@@ -48,6 +48,7 @@ class Stand(Stages):
         """Let the clocks of all networks come so far, and fold whose time has come until nobody is left."""
         before = dict(self.state.clocks)
         self.state.clocks = dict.fromkeys(self.state.networks, time_ms)
+        self.state.population.move_to(self.state.clocks)
         while due := self.due():
             outcome = targets.fold(
                 [],
@@ -65,7 +66,9 @@ class Stand(Stages):
     def forget(self, user: str) -> int:
         """Delete somebody and say so, as the command does; the number of records until then."""
         entry = self.forgotten.get(user.encode())
-        head = decode_targets([self.targets.pop(user.encode())], len(self.state.networks)).heads[0]
+        heads, entries, _ = decode_targets([self.targets.pop(user.encode())], len(self.state.networks))
+        self.state.population.follow(len(self.state.networks), (heads, entries), None)
+        head = heads[0]
         entry.sequence, entry.epoch = int(head["sequence"]) + 1, 0
         entry.undone["actors/0"] = 1
         self.forgotten.apply([self.forgotten.row(user.encode(), entry)])

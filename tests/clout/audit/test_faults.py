@@ -96,6 +96,22 @@ def taken(look: Look) -> Look:
     return with_entries(look, WHO, taken_reach=0.01)
 
 
+def counted_elsewhere(look: Look) -> Look:
+    over_all, *others = look.head.histograms
+    at = next(place for place, users in enumerate(over_all) if users)
+    moved = [*over_all[:at], over_all[at] - 1, over_all[at + 1] + 1, *over_all[at + 2 :]]
+    return replace(look, head=msgspec.structs.replace(look.head, histograms=[moved, *others]))
+
+
+def shift_lost(look: Look) -> Look:
+    below, *others = look.head.shift
+    return replace(look, head=msgspec.structs.replace(look.head, shift=[below + 1, *others]))
+
+
+def change_lost(look: Look) -> Look:
+    return replace(look, head=msgspec.structs.replace(look.head, changes=look.head.changes - 1))
+
+
 def told_more(look: Look) -> Look:
     told = look.told.copy()
     told[look.users.index(WHO.encode()), 0] += 1
@@ -131,6 +147,9 @@ IN_ROWS = [
     ("as of another moment", head(as_of=START_MS), "sequence_and_previous_chain"),
     ("an event more than were applied", plus("events", 1), "rows_conserved"),
     ("an event fewer than were applied", plus("events", -1), "rows_conserved"),
+    ("a user counted where they are not", counted_elsewhere, "rows_conserved"),
+    ("a fall within the hour that was not counted", shift_lost, "rows_conserved"),
+    ("a change that was not counted", change_lost, "rows_conserved"),
     ("a row that is gone", without_rows, "emitted_only_with_state"),
     ("a row without a score", head(score_tenths=0), "emitted_only_with_state"),
     ("a row of whom nothing was published", head(sequence=0), "emitted_only_with_state"),
