@@ -36,6 +36,10 @@ class ProgressReader:
         self._lane_partitions = lane_partitions
         self._http = httpx.Client(timeout=HTTP_TIMEOUT_SECONDS)
 
+    def close(self) -> None:
+        """Close the connections to the roles."""
+        self._http.close()
+
     def read(self, *, timeout_seconds: float = REBALANCE_TIMEOUT_SECONDS) -> Reading:
         """Take a reading. Raises `CloutError` if no worker runs or Kafka does not answer."""
         feeds = self.feeds()

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, is_dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -208,11 +209,8 @@ class Installation:
 
     def wait(self, seconds: float = 60.0) -> Reading:
         """Return when everything read in has been processed."""
-        reader = reader_of(self.settings)
-        try:
+        with closing(reader_of(self.settings)) as reader:
             return wait_until_processed(reader, seconds, lambda _line: None)
-        finally:
-            reader._http.close()
 
     def export(self) -> list[bytes]:
         """Return what `clout export` prints, line by line."""

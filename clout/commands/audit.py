@@ -1,7 +1,8 @@
 """`clout audit`: is all that is stored and published right? A verdict a law."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from typing import Annotated, Any
 
 import msgspec
@@ -55,7 +56,7 @@ def command(
             if console.is_terminal:
                 status.update(line)
 
-        findings, standing = _audit(settings, seconds, say)
+        findings, standing = audit_all(settings, seconds, say)
     taken = time.monotonic() - begun
     if as_json:
         typer.echo(msgspec.json.encode(_document(findings, standing, settings.lanes.partitions, taken)))
@@ -69,12 +70,13 @@ def command(
         raise typer.Exit(1)
 
 
-def _audit(settings: Settings, seconds: float, say: Any) -> tuple[Findings, dict[int, str]]:
-    """Return what was found, and which partitions stand still, with why."""
+def audit_all(settings: Settings, seconds: float, say: Callable[[str], None]) -> tuple[Findings, dict[int, str]]:
+    """Audit all partitions, one after the other; return what was found, and which of them stand still, with why."""
     findings = Findings()
     standing: dict[int, str] = {}
     partitions = settings.lanes.partitions
-    judge_conservation(reader_of(settings), partitions, findings, say)
+    with closing(reader_of(settings)) as progress:
+        judge_conservation(progress, partitions, findings, say)
     with Owners(settings) as owners, reading(settings.kafka, _GROUP) as reader:
         audit = PartitionAudit(owners, reader, settings.names, settings.model, findings, say)
         for partition in range(partitions):
