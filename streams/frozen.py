@@ -1,63 +1,65 @@
 """A partition's users as of one commit, however long it takes to read them all.
 
-It is a snapshot of RocksDB: the worker goes on committing, and what it overwrites is kept in the files until the
-snapshot is dropped. So there are few of them, none for long, and the store drops them when it closes (else its
-directory stays locked) and before it erases what was forgotten (else a file would keep it). Then reading breaks off.
+It is an open iterator of RocksDB, which sees the table as it was when it began: the worker goes on committing, and what
+it overwrites or compacts away stays in files until the iterator is dropped. So there are few of them, none for long,
+and the store drops them when it closes, else its directory stays locked, and before it erases what was forgotten, else
+a file would keep it. Then reading breaks off. (A snapshot would do too, but `rocksdict` 0.3.29 lets iterators over one
+see later writes.)
 """
 
 import time
 from collections.abc import Callable
 from threading import Lock
-from typing import Any, Final
+from typing import Final
+
+from rocksdict import RdictIter
 
 from streams.errors import CloutError
 
 FROZEN_MAX: Final = 4
-"""Snapshots of a partition at a time."""
+"""Readers of a partition at a time."""
 FROZEN_SECONDS_MAX: Final = 120.0
-"""After which a snapshot makes room for another: who reads a partition needs a few seconds."""
+"""After which a reader makes room for another: to read a partition takes a few seconds."""
 
 
 class FrozenError(CloutError):
-    """The snapshot was dropped: the store closed, erased somebody, or needed the room."""
+    """It was dropped: the store closed, erased somebody, or needed the room."""
 
 
 class Frozen:
-    """The users of a partition and its task's record as of the same commit; any thread may read."""
+    """The users of a partition and its task's record as of the same commit."""
 
-    def __init__(self, targets: Any, meta: bytes, *, changelog_end: int, anyone_forgotten: bool, first: bytes) -> None:
-        """Take a snapshot of the users' table; no key of theirs is below `first`."""
+    def __init__(self, users: RdictIter, meta: bytes, *, changelog_end: int, anyone_forgotten: bool) -> None:
+        """Take an iterator that stands at the first user."""
         self.meta = meta
         self.changelog_end = changelog_end
         """Offset after the last changelog record that is in it."""
         self.anyone_forgotten = anyone_forgotten
         self.begun_seconds = time.monotonic()
-        self._targets = targets
-        self._first = first
+        self._users: RdictIter | None = users
         self._lock = Lock()
 
-    def rows(self, after: bytes, rows_max: int) -> list[tuple[bytes, bytes]]:
-        """Return up to `rows_max` users and rows that follow the key `after`, in key order; raise `FrozenError`."""
+    def next_rows(self, rows_max: int) -> list[tuple[bytes, bytes]]:
+        """Return up to `rows_max` users and rows, in key order, where it left off; raise `FrozenError`."""
         with self._lock:
-            if self._targets is None:
-                raise FrozenError("the snapshot was dropped", hint="read the partition again from its beginning")
+            users = self._users
+            if users is None:
+                raise FrozenError("the reading was broken off", hint="read the partition again from its beginning")
             found: list[tuple[bytes, bytes]] = []
-            rows = self._targets.iter()
-            rows.seek(max(after + b"\0", self._first))
-            while len(found) < rows_max and rows.valid():
-                found.append((rows.key(), rows.value()))
-                rows.next()
-            rows.status()
+            while len(found) < rows_max and users.valid():
+                found.append((users.key(), users.value()))
+                users.next()
+            users.status()
             return found
 
     def close(self) -> None:
-        """Drop the snapshot; waits for a piece that is being read."""
+        """Drop it; waits for a piece that is being read."""
         with self._lock:
-            self._targets = None
+            self._users = None
 
 
 class FrozenSet:
-    """The snapshots of one store."""
+    """The readers of one store."""
 
     def __init__(self) -> None:
         """Begin with none."""

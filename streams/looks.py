@@ -32,7 +32,7 @@ def look_routes(tasks: Mapping[int, Task], partitions: int) -> list[Route]:
         store = task.store if task is not None else None
         if task is None or store is None:
             return JSONResponse({"error": f"partition {text} is not restored on this worker"}, 421)
-        due_left = task.has_due  # Before the snapshot: what it says is true of the snapshot too.
+        due_left = task.has_due  # Before the look: what it says is true of it too.
         try:
             frozen = store.freeze()
         except FrozenError as error:
@@ -47,10 +47,8 @@ def _frames(task: Task, store: Store, frozen: Frozen, *, due_left: bool) -> Iter
     try:
         state = decode(frozen.meta)
         yield encode_frame(_head(task, state, frozen, due_left=due_left))
-        after = b""
-        while rows := frozen.rows(after, _PIECE_ROWS):
+        while rows := frozen.next_rows(_PIECE_ROWS):
             yield encode_frame(_piece(rows, state, task.parameters))
-            after = rows[-1][0]
         yield encode_frame(LookPiece([], [], b""))
     finally:
         store.thaw(frozen)

@@ -22,7 +22,7 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, Final, NamedTuple, cast
+from typing import Final, NamedTuple, cast
 
 import msgspec
 import structlog
@@ -35,6 +35,7 @@ from rocksdict import (
     DBCompressionType,
     Options,
     Rdict,
+    RdictIter,
     WriteBatch,
     WriteOptions,
 )
@@ -339,16 +340,17 @@ class Store:
         self._frozen.remove(frozen)
 
     def _freeze(self) -> Frozen:
-        """Take a snapshot of two tables, again if a commit came between."""
+        """Begin to read two tables, again if a commit came between."""
         try:
             for _ in range(_FREEZE_TRIES_MAX):
-                tasks, users = self._db.snapshot(), self._tables["targets"].snapshot()
-                told, meta = _frozen_value(users, _LOCAL_KEY), _frozen_value(tasks, META_KEY)
-                if told is not None and meta is not None and told == _frozen_value(tasks, _LOCAL_KEY):
+                tasks, users = self._db.iter(), self._tables["targets"].iter()
+                told, meta = _value_at(users, _LOCAL_KEY), _value_at(tasks, META_KEY)
+                if told is not None and meta is not None and told == _value_at(tasks, _LOCAL_KEY):
                     end = self._read_local(told).changelog_end
-                    # Entries are never taken away, so none now is none as of the snapshot.
+                    # Entries are never taken away, so none now is none as of then.
                     forgotten = next(_rows_from(self._tables["forgotten"], b""), None) is not None
-                    return Frozen(users, meta, changelog_end=end, anyone_forgotten=forgotten, first=_FIRST_USER)
+                    users.seek(_FIRST_USER)
+                    return Frozen(users, meta, changelog_end=end, anyone_forgotten=forgotten)
         except DbClosedError as error:
             raise FrozenError("the partition was closed") from error
         raise FrozenError("the partition has no record of its own yet", hint="try again when something was processed")
@@ -399,7 +401,7 @@ class Store:
 
     def _release(self) -> list[str]:
         """Close all families, each of which is flushed by that; return what went wrong."""
-        # A handle or a snapshot keeps the database, and so its lock, alive after close().
+        # A handle or an iterator keeps the database, and so its lock, alive after close().
         self._frozen.clear(for_good=True)
         self._handles.clear()
         problems = []
@@ -425,12 +427,11 @@ def _rows_from(table: Rdict, key: bytes) -> Iterator[tuple[bytes, bytes]]:
     rows.status()
 
 
-def _frozen_value(snapshot: Any, key: bytes) -> bytes | None:
-    try:
-        value: bytes = snapshot[key]
-    except KeyError:
-        return None
-    return value
+def _value_at(rows: RdictIter, key: bytes) -> bytes | None:
+    rows.seek(key)
+    found: bytes | None = rows.value() if rows.valid() and rows.key() == key else None
+    rows.status()
+    return found
 
 
 def _reader(table: Rdict) -> Callable[[list[bytes]], list[bytes | None]]:
