@@ -88,23 +88,34 @@ def _watermarks(asker: Consumer, place: TopicPartition) -> tuple[int, int]:
 
 def records(reader: Consumer, extent: Extent) -> Iterator[Message]:
     """Yield the committed records of a partition."""
+    for batch in record_batches(reader, extent):
+        yield from batch
+
+
+def record_batches(reader: Consumer, extent: Extent, batch_records: int = BATCH_RECORDS) -> Iterator[list[Message]]:
+    """Yield the same a batch at a time."""
     if extent.begin >= extent.end:
         return
     reader.assign([TopicPartition(extent.topic, extent.partition, extent.begin)])
     deadline = time.monotonic() + STALLED_SECONDS_MAX
     while True:
-        for message in reader.consume(BATCH_RECORDS, POLL_SECONDS):
+        found: list[Message] = []
+        done = False
+        for message in reader.consume(batch_records, POLL_SECONDS):
             error = message.error()
             offset: Any = message.offset()
             if error is not None and error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001 - its public name
                 raise KafkaException(error)
-            if offset >= extent.end:
-                return
-            if error is None:
-                deadline = time.monotonic() + STALLED_SECONDS_MAX
-                yield message
-                if offset + 1 >= extent.end:
-                    return
+            if error is None and offset < extent.end:
+                found.append(message)
+            if offset + (error is None) >= extent.end:
+                done = True
+                break
+        if found:
+            deadline = time.monotonic() + STALLED_SECONDS_MAX
+            yield found
+        if done:
+            return
         if time.monotonic() > deadline:
             raise CloutError(
                 f"{extent.topic}/{extent.partition} cannot be read to its end",

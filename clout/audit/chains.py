@@ -101,15 +101,15 @@ class Chains:
             self._null[self._users.names[rows["user"][at]]] = int(rows["sequence"][at])
         self._meet(rows, own)
         for user in tombstones:
-            last = self._last[self._users.numbers[user]] if user in self._users.numbers else None
-            if last is not None and last["score"] != NO_SCORE:
+            number = self._users.find(user)
+            if number >= 0 and self._last[number]["score"] != NO_SCORE:
                 self._findings.offend(8, user.decode(errors="replace"), "deleted, though they were not forgotten")
 
     def expect(self, look: Look) -> None:
         """Take a look at the rows: each must agree with the change of its sequence, here or further on."""
         self._look = look
         self._met = np.zeros(len(look.users), np.bool_)
-        numbers = np.fromiter((self._users.numbers.get(user, -1) for user in look.users), np.int64, len(look.users))
+        numbers = np.fromiter((self._users.find(user) for user in look.users), np.int64, len(look.users))
         self._wanted = np.full(len(self._users.names), -1, np.int64)
         self._wanted[numbers[numbers >= 0]] = np.flatnonzero(numbers >= 0)
         places = np.flatnonzero(numbers >= 0)
@@ -264,7 +264,7 @@ class Chains:
 
     def _stored_own(self, look: Look, places: Ints, networks: int) -> npt.NDArray[np.int64]:
         """Return each network's score as stored [places, networks], by the codes that changes are read with."""
-        codes = np.array([self._networks.number(name.encode()) for name in look.head.networks], np.int64)
+        codes = np.array(self._networks.numbers([name.encode() for name in look.head.networks]), np.int64)
         row = np.full(len(look.users), -1, np.int64)
         row[places] = np.arange(len(places))
         at = row[look.user]

@@ -4,7 +4,6 @@ They are read without the limits of `schemas.change`, so that a score of 150 is 
 that cannot be read.
 """
 
-import re
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
@@ -22,8 +21,6 @@ ODD: Final = -1
 """Stands for a score that is not in tenths, or none that fits."""
 ODD_TENTHS_MAX: Final = 30_000
 SEQUENCE_MAX: Final = (1 << 62) - 1
-TIME: Final = re.compile(r"\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])T([01]\d|2[0-3])(:[0-5]\d){2}\.\d{3}Z")
-"""As `schemas.times.format_ms` writes it."""
 
 CHANGE: Final = np.dtype(
     [
@@ -83,19 +80,29 @@ class Batch(NamedTuple):
 
 
 class Names:
-    """Numbers for names, given out at first sight; or codes that are given."""
+    """Numbers for names, given out at first sight."""
 
     def __init__(self) -> None:
         """Begin without any."""
-        self.numbers: dict[bytes, int] = {}
+        self._numbers: dict[bytes, int] = {}
         self.names: list[bytes] = []
 
-    def number(self, name: bytes) -> int:
-        """Return a name's number."""
-        number = self.numbers.setdefault(name, len(self.names))
-        if number == len(self.names):
-            self.names.append(name)
-        return number
+    def find(self, name: bytes) -> int:
+        """Return a name's number, -1 if it has none."""
+        return self._numbers.get(name, -1)
+
+    def numbers(self, names: Sequence[bytes]) -> list[int]:
+        """Return the numbers of names.
+
+        >>> Names().numbers([b"ann", b"bob", b"ann"])
+        [0, 1, 0]
+        """
+        numbers = self._numbers
+        for name in dict.fromkeys(names):
+            if name not in numbers:
+                numbers[name] = len(self.names)
+                self.names.append(name)
+        return [numbers[name] for name in names]
 
 
 _decode: Final = msgspec.json.Decoder(_Change).decode
@@ -105,40 +112,46 @@ _CAUSES: Final[dict[str, int]] = {cause: place for place, cause in enumerate(CAU
 
 def read_changes(records: Sequence[Raw], users: Names, networks: Names) -> tuple[Batch, list[tuple[Raw, str]]]:
     """Return the changes of records, and the records that are none, with why; numbers users and networks."""
-    changes: list[_Change] = []
-    kept: list[Raw] = []
     unreadable: list[tuple[Raw, str]] = []
-    for record in records:
-        try:
-            change = _decode(record.value)
-        except (ValueError, RecursionError) as error:
-            unreadable.append((record, str(error)))
-            continue
-        why = _why_not(change, record.key)
-        if why:
-            unreadable.append((record, why))
-        else:
-            changes.append(change)
-            kept.append(record)
+    try:
+        changes, moments = _all(records)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        # One by one, to find those that are none.
+        unreadable = [(record, why) for record in records if (why := _why_not(record))]
+        bad = {record.offset for record, _ in unreadable}
+        records = [record for record in records if record.offset not in bad]
+        changes, moments = _all(records)
     rows = np.zeros(len(changes), CHANGE)
     if changes:
-        _fill(rows, changes, kept, users)
+        _fill(rows, changes, records, users)
+        rows["as_of"] = moments
     return Batch(rows, _own(rows, changes, networks)), unreadable
 
 
-def _why_not(change: _Change, key: bytes) -> str:
-    if change.user.encode() != key:
-        return f"it speaks of {change.user!r} under another's key"
-    if not 0 <= change.sequence <= SEQUENCE_MAX:
-        return f"its sequence is {change.sequence}"
-    return "" if TIME.fullmatch(change.as_of) else f"its moment is {change.as_of!r}"
+def _all(records: Sequence[Raw]) -> tuple[list[_Change], Ints]:
+    """Return the changes of records, and their moments in ms; raise an error if any is none."""
+    changes = [_decode(record.value) for record in records]
+    # Ids hold no control characters, so two lists that are the same text are the same lists.
+    if "\0".join([change.user for change in changes]).encode() != b"\0".join([record.key for record in records]):
+        raise ValueError("a change speaks of another user than its key")
+    if changes and not 0 <= min(of.sequence for of in changes) <= max(of.sequence for of in changes) <= SEQUENCE_MAX:
+        raise ValueError("a sequence is none")
+    return changes, parse_many_ms([change.as_of for change in changes])
+
+
+def _why_not(record: Raw) -> str:
+    """Say why a record is no change, if it is none."""
+    try:
+        _all([record])
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        return str(error)
+    return ""
 
 
 def _fill(rows: Records, changes: Sequence[_Change], records: Sequence[Raw], users: Names) -> None:
     subscores = [change.subscores or _NO_SUBSCORES for change in changes]
-    rows["user"] = [users.number(record.key) for record in records]
+    rows["user"] = users.numbers([record.key for record in records])
     rows["sequence"] = [change.sequence for change in changes]
-    rows["as_of"] = parse_many_ms([change.as_of for change in changes])
     rows["written"] = [record.written_ms for record in records]
     rows["score"] = _tenths([change.score for change in changes])
     rows["previous"] = _tenths([change.previous for change in changes])
@@ -152,17 +165,18 @@ def _fill(rows: Records, changes: Sequence[_Change], records: Sequence[Raw], use
 
 def _tenths(scores: Sequence[float | None]) -> Ints:
     """Scores in tenths; one that is not in tenths is `ODD`."""
-    values = np.array([np.nan if score is None else score for score in scores], np.float64) * 10.0
+    # JSON has no NaN, so that is who has no score.
+    values = np.array(scores, np.float64) * 10.0
     tenths = np.rint(values)
     odd = ~(np.abs(values - tenths) < 1e-6) | (np.abs(tenths) > ODD_TENTHS_MAX) | (tenths == NO_SCORE)
-    none = np.array([score is None for score in scores], np.bool_)
-    found: Ints = np.where(none, NO_SCORE, np.where(odd, ODD, np.nan_to_num(tenths))).astype(np.int64)
+    found: Ints = np.where(np.isnan(values), NO_SCORE, np.where(odd, ODD, np.nan_to_num(tenths))).astype(np.int64)
     return found
 
 
 def _own(rows: Records, changes: Sequence[_Change], networks: Names) -> npt.NDArray[np.int32]:
     counts = np.array([len(change.networks) for change in changes], np.int64)
-    codes = np.array([networks.number(name.encode()) for change in changes for name in change.networks], np.int64)
+    names = [name.encode() for change in changes for name in change.networks]
+    codes = np.array(networks.numbers(names), np.int64)
     own = np.zeros((len(changes), len(networks.names)), np.int32)
     at = np.repeat(np.arange(len(changes)), counts)
     own[at, codes] = _tenths([score for change in changes for score in change.networks.values()])

@@ -13,7 +13,7 @@ from clout.audit.look import Look, read_look
 from clout.audit.one_look import judge_look
 from clout.audit.two_looks import judge_looks
 from clout.owners import Owners
-from clout.whole_topic import Extent, records
+from clout.whole_topic import Extent, record_batches
 from scorer.model import Model
 from streams.errors import CloutError
 from streams.names import Names
@@ -121,18 +121,16 @@ class PartitionAudit:
         return self._reader.get_watermark_offsets(TopicPartition(topic, partition), timeout=WATERMARK_SECONDS)
 
     def _read(self, chains: Chains, extent: Extent) -> None:
-        batch: list[Raw] = []
-        for message in records(self._reader, extent):
-            key, value = message.key() or b"", message.value()
-            if value is None:
-                chains.feed(batch, [key])
-                batch = []
-                continue
-            batch.append(Raw(key, value, message.timestamp()[1], message.offset() or 0))
-            if len(batch) >= BATCH_CHANGES:
-                chains.feed(batch)
-                batch = []
-        chains.feed(batch)
+        for messages in record_batches(self._reader, extent, BATCH_CHANGES):
+            batch: list[Raw] = []
+            for message in messages:
+                key, value = message.key() or b"", message.value()
+                if value is None:
+                    chains.feed(batch, [key])
+                    batch = []
+                else:
+                    batch.append(Raw(key, value, message.timestamp()[1], message.offset() or 0))
+            chains.feed(batch)
 
 
 def _slack(look: Look) -> int:
