@@ -88,7 +88,7 @@ def test_topics_are_created_and_checked(kafka_settings: KafkaSettings, capsys: p
     assert "clout topics create" in capsys.readouterr().err
 
 
-LANE_READERS = [["status"], ["wait"], ["export"], ["show", "twitter:1"], ["tail", "--limit", "1"]]
+LANE_READERS = [["status"], ["wait"], ["export"], ["audit"], ["show", "twitter:1"], ["tail", "--limit", "1"]]
 
 
 def test_commands_refuse_a_partition_count_that_the_topics_do_not_have(
@@ -138,7 +138,7 @@ def test_a_second_model_beside_the_first_gets_its_own_topics(
 
 COMMANDS = ["broker up", "broker down", "broker status", "topics create", "topics check", "config show"]
 COMMANDS += ["demo", "up", "ingest", "score", "replay", "wait", "status", "tail", "show", "export", "dlq list"]
-COMMANDS += ["dlq show", "dlq replay", "forget", "control log"]
+COMMANDS += ["dlq show", "dlq replay", "forget", "control log", "audit"]
 
 
 @pytest.mark.parametrize("group", ["broker", "topics", "dlq", "control", "config"])

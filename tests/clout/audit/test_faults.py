@@ -163,6 +163,20 @@ def test_a_fault_in_the_rows_breaks_its_law(case: Case, fault: str, plant: Calla
     assert {who for offenders in found.values() for who in offenders if not who.startswith("partition 0")} <= {WHO}
 
 
+@pytest.mark.parametrize(("factor", "law"), [(0.5, "no_interaction_lowers_a_sum"), (1.5, "sums_rise_by_grants")])
+def test_a_sum_is_judged_while_events_are_taken_back_from_it_too(factor: float, law: str) -> None:
+    stand = Stand()
+    for acts in in_batches(list(some_acts(5, 400, days=20, retracting=0.1)), 50):
+        stand.apply(acts)
+    first, seen = stand.look(), len(stand.topic)
+    taken = float(entry(first, WHO)["taken_reach"])
+    stand.apply(list(some_acts(6, 50, days=20, retracting=0.2)))
+    second = stand.look()
+    assert float(entry(second, WHO)["taken_reach"]) > taken
+    assert broken(audited(first, second, stand.topic, seen=seen)) == {}
+    assert broken(audited(first, times("reach", factor)(second), stand.topic, seen=seen))[law] == [WHO]
+
+
 def test_a_clock_that_went_back_is_named(case: Case) -> None:
     assert case.with_second(clock_back(case.second))["only_decay_lowers_strength"] == ["partition 0"]
 
