@@ -165,12 +165,12 @@ def test_a_fault_in_the_rows_breaks_its_law(case: Case, fault: str, plant: Calla
 
 @pytest.mark.parametrize(("factor", "law"), [(0.5, "no_interaction_lowers_a_sum"), (1.5, "sums_rise_by_grants")])
 def test_a_sum_is_judged_while_events_are_taken_back_from_it_too(factor: float, law: str) -> None:
-    stand = Stand()
-    for acts in in_batches(list(some_acts(5, 400, days=20, retracting=0.1)), 50):
-        stand.apply(acts)
+    stand, acts = Stand(), list(some_acts(10, 450, days=20, retracting=0.15))
+    for batch in in_batches(acts[:400], 50):
+        stand.apply(batch)
     first, seen = stand.look(), len(stand.topic)
     taken = float(entry(first, WHO)["taken_reach"])
-    stand.apply(list(some_acts(6, 50, days=20, retracting=0.2)))
+    stand.apply(acts[400:])
     second = stand.look()
     assert float(entry(second, WHO)["taken_reach"]) > taken
     assert broken(audited(first, second, stand.topic, seen=seen)) == {}
