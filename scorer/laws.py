@@ -156,6 +156,8 @@ def _of_users(batch: Batch, parameters: Parameters, broken: Bools, known: Bools)
             parameters.half_life_ms,
             bounds(parameters.score_scale),
             np.zeros(batch.entries_after.shape[1], _BROUGHT),
+            np.empty(len(batch.users), np.int64),
+            np.zeros(len(batch.heads_after) + 2, np.int64),
             broken,
             known,
         )
@@ -173,6 +175,7 @@ def _chain(batch: Batch, broken: Bools) -> None:
         column(published.previous_tenths, np.uint16),
         column(published.score, np.float64),
         column(published.as_of, np.int64),
+        np.zeros(len(batch.heads_after), np.int64),
         broken,
     )
 
@@ -266,19 +269,16 @@ def _kept(old: np.void, new: np.void, left: float) -> bool:
 
 
 @shared
-def _by_user(users: Ints, count: int) -> tuple[Ints, Ints]:
-    """Row numbers ordered by user, and where each user's begin, [count + 1]."""
-    first = np.zeros(count + 2, np.int64)
+def _sort_by_user(users: Ints, order: Ints, first: Ints) -> None:
+    """Put row numbers in the order of their users; `first`, [n + 2] of zeros, becomes where each user's begin."""
     for row in range(len(users)):
         first[users[row] + 2] += 1
-    for user in range(2, count + 2):
+    for user in range(2, len(first)):
         first[user] += first[user - 1]
-    order = np.empty(len(users), np.int64)
     for row in range(len(users)):
         at = first[users[row] + 1]
         order[at] = row
         first[users[row] + 1] = at + 1
-    return order, first
 
 
 @shared
@@ -380,10 +380,12 @@ def _judge(
     half_life_ms: float,
     bounds: Floats,
     brought: Records,
+    order: Ints,
+    first: Ints,
     broken: Bools,
     known: Bools,
 ) -> np.int64:
-    order, first = _by_user(users, len(heads))
+    _sort_by_user(users, order, first)
     difference = np.int64(0)
     for user in range(len(heads)):
         loses = np.bool_(False)
@@ -448,9 +450,9 @@ def _unchained(
     previous: npt.NDArray[np.uint16],
     score: Floats,
     as_of: Ints,
+    changes: Ints,
     broken: Bools,
 ) -> None:
-    changes = np.zeros(len(after), np.int64)
     for at in range(len(index)):
         user = index[at]
         changes[user] += 1

@@ -71,6 +71,7 @@ def advance(heads: Records, entries: Records, times: Ints, users: Ints, clocks: 
         times,
         column(users, np.int64),
         column(clocks, np.int64),
+        np.zeros(entries.shape[1], np.bool_),
         parameters.half_life_ms,
         parameters.strengths,
     )
@@ -86,8 +87,9 @@ def reschedule(heads: Records, entries: Records, times: Ints, clocks: Ints, para
     moved = Moved(
         np.empty(size, np.int64), np.empty(size, np.int64), np.empty(size, np.int64), np.empty(size, np.int64)
     )
+    every = np.ones(entries.shape[1], np.bool_)
     count = _reschedule(
-        heads, entries, times, column(clocks, np.int64), parameters.half_life_ms, parameters.strengths, *moved
+        heads, entries, times, column(clocks, np.int64), every, parameters.half_life_ms, parameters.strengths, *moved
     )
     return Moved(*(values[:count] for values in moved))
 
@@ -219,10 +221,10 @@ def _advance(
     times: Ints,
     users: Ints,
     clocks: Ints,
+    moving: Bools,
     half_life_ms: float,
     strengths: Floats,
 ) -> None:
-    moving = np.zeros(entries.shape[1], np.bool_)
     for user in users:
         _go_back_to_last_look(heads[user], entries[user], times[user], clocks)
         for _ in range(_STEPS_MAX):
@@ -244,6 +246,7 @@ def _reschedule(
     entries: Records,
     times: Ints,
     clocks: Ints,
+    every: Bools,
     half_life_ms: float,
     strengths: Floats,
     moved_user: Ints,
@@ -252,7 +255,6 @@ def _reschedule(
     moved_after: Ints,
 ) -> int:
     moved = 0
-    every = np.ones(entries.shape[1], np.bool_)
     for user in range(len(heads)):
         furthest = np.int64(NO_CLOCK)
         for code in range(entries.shape[1]):

@@ -108,6 +108,17 @@ def restored_rows(users: Sequence[bytes], before: Sequence[bytes | None], after:
     return [*deleted, *zip(keys_of(stored_dues(after), users), repeat(b""))]
 
 
+def _earliest(moved: Moved | None) -> dict[int, int]:
+    """Return the earliest due time, in ms, that was moved to on each network."""
+    if moved is None:
+        return {}
+    later = moved.after > 0
+    return {
+        network: int(moved.after[(moved.network == network) & later].min(initial=NEVER))
+        for network in np.unique(moved.network).tolist()
+    }
+
+
 class Timers:
     """The due times of one partition, as its task reads them."""
 
@@ -137,9 +148,7 @@ class Timers:
             return
         pending = len(seen.keys) >= DUE_MAX
         self._from.update(seen.last)
-        for network in [] if moved is None else np.unique(moved.network).tolist():
-            later = moved.after[(moved.network == network) & (moved.after > 0)]
-            first_ms = int(later.min(initial=NEVER))
+        for network, first_ms in _earliest(moved).items():
             first = timer_key(Due(network, first_ms, b""))
             if first < self._from.get(network, b""):
                 self._from[network] = first

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from schemas.interaction import REQUIRED, Interaction, encode
 from schemas.limits import ARRAY_EVENTS_MAX, OBJECT_BYTES_MAX, TIME_AHEAD_MS_MAX, TIME_MS_MAX
 from schemas.times import format_ms
+from streams.decoders import plain
 from streams.decoders.columns import Columns
 from streams.decoders.native import decode
 from streams.decoders.plain import read_plain
@@ -174,10 +175,18 @@ def test_what_is_not_plain_is_left_to_the_decoder(value: Any) -> None:
     assert not is_plain(json.dumps(value).encode())
 
 
+def test_no_batch_makes_the_kernel_be_compiled_once_more() -> None:
+    check_same([b'{"kind":"heartbeat","time":1}'])
+    compiled = len(plain._read.signatures)  # type: ignore[attr-defined]
+    for values in ([], [b""], [b"", b""], [b"x"], [b"{"]):
+        check_same(values)
+    assert len(plain._read.signatures) == compiled  # type: ignore[attr-defined]
+
+
 def test_an_array_may_have_as_many_events_as_for_the_decoder() -> None:
     alive = b'{"kind":"heartbeat","time":1}'
-    for count, plain in ((ARRAY_EVENTS_MAX, True), (ARRAY_EVENTS_MAX + 1, False)):
-        assert is_plain(b"[" + b",".join([alive] * count) + b"]") == plain
+    for count, fits in ((ARRAY_EVENTS_MAX, True), (ARRAY_EVENTS_MAX + 1, False)):
+        assert is_plain(b"[" + b",".join([alive] * count) + b"]") == fits
 
 
 def test_names_are_numbered_once_however_many_there_are() -> None:

@@ -21,9 +21,9 @@ from scorer.target_state import decode_targets, stored_dues
 from streams.frozen import Frozen
 from streams.looks import _head, _piece
 from streams.publish import changes, forgetting
+from streams.reasons import no_reasons
 from streams.stages import targets
 from streams.stages.targets import TargetsOutcome
-from streams.timers import Due
 from tests.streams.stages import Act, Retraction, Stages
 
 START_MS = 1_340_000_000_000
@@ -85,12 +85,12 @@ class Stand(Stages):
         self.topic.append(Raw(user.encode(), said.values[0], START_MS, len(self.topic)))
         return len(self.topic)
 
-    def due(self) -> list[Due]:
+    def due(self) -> list[bytes]:
         rows = self._rows()
         dues = stored_dues([row for _, row in rows])
         clocks = [self.state.clocks.get(name, 0) for name in self.state.networks]
         return [
-            Due(network, time, rows[row][0])
+            rows[row][0]
             for row, network, time in zip(dues.row.tolist(), dues.network.tolist(), dues.time.tolist(), strict=True)
             if time <= clocks[network]
         ]
@@ -110,7 +110,13 @@ class Stand(Stages):
 
     def _publish(self, outcome: TargetsOutcome) -> None:
         written = changes(
-            outcome.published, outcome.users, self.state.networks, causes=outcome.causes, model="1", source=b"/test"
+            outcome.published,
+            outcome.users,
+            self.state.networks,
+            causes=outcome.causes,
+            reasons=no_reasons(len(outcome.published.index)),
+            model="1",
+            source=b"/test",
         )
         for key, value in zip(written.keys, written.values, strict=True):
             assert value is not None
