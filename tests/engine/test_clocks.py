@@ -24,7 +24,7 @@ from streams.progress_reader import ProgressReader, tasks_by_partition
 from streams.settings import IngestSettings, LaneSettings, NetworkSettings
 from tests.checks import broken_chains
 from tests.engine.conftest import Install
-from tests.roles import Installation, Role, eventually, start_together
+from tests.roles import Installation, Role, eventually
 
 PARTITIONS = 3
 HOUR_MS, DAY_MS = 3_600_000, 86_400_000
@@ -156,7 +156,7 @@ def running(install: Install) -> Iterator[Running]:
     installation.send([heartbeat("", START_MS), heartbeat("", FAR_MS)], network="late", partition=1)
     installation.send(shares("quiet", 0, START_MS), network="quiet")
     installation.send([value for star in range(STARS) for value in shares("twitter", star, START_MS)])
-    ingests, [worker] = installation.up(ingests=2)
+    ingests, [worker] = installation.up()
     worker.wait_until_ready()
     reader = reader_of(installation.settings)
     yield Running(installation, worker, ingests, reader)
@@ -217,7 +217,9 @@ def test_a_backlog_read_at_full_speed_ends_with_the_falls_of_a_day_that_was_read
     assert live == late
 
 
-def test_uneven_raw_partitions_and_one_far_behind(running: Running) -> None:
+def test_uneven_raw_partitions_and_one_far_behind_read_by_two_processes(running: Running) -> None:
+    running.ingests.append(running.installation.ingest(1).start())
+    eventually(lambda: all(ingest.status()["partitions"] for ingest in running.ingests))
     running.beat("twitter", START_MS + HOUR_MS, range(3), SOURCES)
     running.until_clock("twitter", START_MS + HOUR_MS)
     running.beat("twitter", START_MS + DAY_MS, [0, 1], SOURCES)
@@ -239,12 +241,11 @@ def test_one_of_four_collectors_dead_holds_the_clock(running: Running) -> None:
 
 
 def test_ingest_processes_that_come_and_go_neither_move_nor_lose_a_clock(running: Running) -> None:
-    third = running.installation.ingest(2)
-    start_together(third)
+    first = running.ingests[0]
+    assert first.stop() == 0
     running.beat("twitter", START_MS + 3 * DAY_MS + HOUR_MS, range(3), OTHERS)
-    eventually(lambda: third.status()["partitions"], otherwise=third.log)
-    assert running.ingests.pop(0).stop() == 0
-    running.ingests.append(third)
+    first.start()
+    eventually(lambda: first.status()["partitions"], otherwise=first.log)
     running.beat("twitter", START_MS + 3 * DAY_MS + 2 * HOUR_MS, range(3), OTHERS)
     running.until_heard("twitter", START_MS + 3 * DAY_MS + 2 * HOUR_MS)
     running.check_held("twitter", START_MS + DAY_MS, "source west")
