@@ -5,6 +5,7 @@ A clock can be held by an input that the partition waits for itself, or by anoth
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, Gauge
@@ -21,6 +22,8 @@ class ClockGauges:
     def __init__(self, registry: CollectorRegistry, partitions: int) -> None:
         """Register; nothing is shown yet."""
         self._partitions = partitions
+        self._lock = Lock()
+        """Tasks commit in threads; they are stopped and closed in another."""
         self._clock = Gauge(
             "clout_clock_seconds",
             "The moment by which scores are taken, in seconds since 1970.",
@@ -43,29 +46,35 @@ class ClockGauges:
 
     def show(self, partition: int, state: TaskState, networks: Mapping[str, NetworkSettings]) -> None:
         """Show the clocks of a partition; what is shown already costs no more than to compare it."""
-        shown = self._shown.setdefault(partition, _ShownClocks())
-        for network in dict.fromkeys([*state.inputs, *state.clocks]):
-            inputs = state.inputs.get(network, Inputs())
-            news = _Clocks(inputs, state.clocks.get(network), state.told_ms.get(network, {}))
-            if shown.clocks.get(network) != news:
-                self._show_network((network, str(partition)), news, networks.get(network, NetworkSettings()), shown)
-                # A task never changes what belongs to a state that it has committed.
-                shown.clocks[network] = news
+        with self._lock:
+            shown = self._shown.setdefault(partition, _ShownClocks())
+            if shown.stopped:
+                return  # The commit that was in hand when it stopped.
+            for network in dict.fromkeys([*state.inputs, *state.clocks]):
+                inputs = state.inputs.get(network, Inputs())
+                news = _Clocks(inputs, state.clocks.get(network), state.told_ms.get(network, {}))
+                if shown.clocks.get(network) != news:
+                    self._show_network((network, str(partition)), news, networks.get(network, NetworkSettings()), shown)
+                    # A task never changes what belongs to a state that it has committed.
+                    shown.clocks[network] = news
 
     def stop(self, partition: int) -> None:
         """Show that a partition has stopped: from now on it holds its clocks itself."""
-        shown = self._shown.get(partition, _ShownClocks())
-        for network in shown.clocks:
-            self._show_held((network, str(partition)), _partition(partition), shown)
+        with self._lock:
+            shown = self._shown.setdefault(partition, _ShownClocks())
+            shown.stopped = True
+            for network in shown.clocks:
+                self._show_held((network, str(partition)), _partition(partition), shown)
 
     def remove(self, partition: int) -> None:
         """Show nothing of a partition that is not here: where it is, its clocks go on."""
-        shown = self._shown.pop(partition, _ShownClocks())
-        for network, of in shown.clocks.items():
-            if of.clock_ms is not None:
-                self._clock.remove(network, str(partition))
-                self._behind.remove(network, str(partition))
-            self._show_held((network, str(partition)), None, shown)
+        with self._lock:
+            shown = self._shown.pop(partition, _ShownClocks())
+            for network, of in shown.clocks.items():
+                if of.clock_ms is not None:
+                    self._clock.remove(network, str(partition))
+                    self._behind.remove(network, str(partition))
+                self._show_held((network, str(partition)), None, shown)
 
     def _show_network(
         self, labels: tuple[str, str], clocks: "_Clocks", settings: NetworkSettings, shown: "_ShownClocks"
@@ -131,3 +140,4 @@ class _ShownClocks:
 
     clocks: dict[str, _Clocks] = field(default_factory=dict)
     held_by: dict[str, str] = field(default_factory=dict)
+    stopped: bool = False

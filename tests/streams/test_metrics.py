@@ -144,6 +144,9 @@ def test_a_partition_that_has_stopped_holds_its_clocks_itself() -> None:
     metrics.clocks.show(1, state_of(2_000, 9_000, 2_000, scores_ms=1_000), {})
     metrics.set_partition_state(1, "stopped")
     assert ("held", "1", "a", "partition 1") in clocks_shown(metrics)
+    # The commit that was in hand.
+    metrics.clocks.show(1, state_of(3_000, 9_000, 3_000, scores_ms=1_000), {})
+    assert [labels[3] for labels in clocks_shown(metrics) if labels[0] == "held"] == ["partition 1"]
     metrics.set_partition_state(1, None)
     assert not clocks_shown(metrics)
 
