@@ -110,6 +110,16 @@ def test_a_user_is_told_with_unrounded_sums_of_the_networks_that_saw_events(clie
     }
 
 
+def test_of_a_partition_that_stands_still_every_answer_is_marked(
+    client: httpx.Client, task: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, everyone = f"/v1/users/{quote(user_here(5), safe='')}", f"/v1/users?partition={HERE}"
+    assert b"stale" not in client.get(one).content + client.get(everyone).content
+    monkeypatch.setattr(task, "stopped", "a law is broken")
+    assert client.get(one).json()["stale"] is True
+    assert all(decode_user(line).stale is True for line in client.get(everyone).content.splitlines())
+
+
 def test_a_user_is_told_as_of_the_clocks_though_the_change_may_not_be_published_yet() -> None:
     states = [msgspec.structs.replace(STATE, clocks={"b": clock_ms}) for clock_ms in (500, 500 + 30 * DAY_MS)]
     [now], [later] = (list(user_states([(b"a:1", row(1))], state, PARAMETERS)) for state in states)
