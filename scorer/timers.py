@@ -176,8 +176,11 @@ def _shift(
 
 
 @shared
-def _go_back_to_last_look(head: np.void, entries: Records, times: Ints, clocks: Ints) -> None:
-    """Take the parts where they were taken last, or later where it is known that nothing shows until there."""
+def _go_back_to_last_look(head: np.void, entries: Records, times: Ints, clocks: Ints) -> bool:
+    """Take the parts where they were taken last, or later where it is known that nothing shows until there.
+
+    Return whether nothing shows there either; else it may.
+    """
     parts = 0
     latest_due = np.int64(0)
     for code in range(len(entries)):
@@ -190,6 +193,7 @@ def _go_back_to_last_look(head: np.void, entries: Records, times: Ints, clocks: 
         entry = entries[code]
         if entry["events"]:
             times[code] = max(entry["time"], min(clocks[code], entry["due"], furthest))
+    return parts > 1
 
 
 @shared
@@ -226,14 +230,18 @@ def _advance(
     strengths: Floats,
 ) -> None:
     for user in users:
-        _go_back_to_last_look(heads[user], entries[user], times[user], clocks)
+        nothing_shows = _go_back_to_last_look(heads[user], entries[user], times[user], clocks)
         for _ in range(_STEPS_MAX):
             until_others = _choose_moving(entries[user], times[user], clocks, moving)
             if until_others == 0:
                 break
             shift = _shift(heads[user], entries[user], times[user], moving, half_life_ms, strengths)
             if shift <= 0.0:
-                break
+                if not nothing_shows:
+                    break
+                # The score's own formula rounds otherwise than its inverse: whoever stands so near to the edge goes on.
+                shift = 1.0
+            nothing_shows = False
             step = min(np.int64(math.ceil(min(shift, _SHIFT_MS_MAX))), until_others)
             for code in range(entries.shape[1]):
                 if moving[code]:

@@ -11,12 +11,14 @@ from hypothesis import strategies as st
 
 from scorer.compiled import Ints, Records
 from scorer.model import DAY_MS, Model
+from scorer.scale import scaled, tenths
 from scorer.target_state import ENTRY, HEAD, decode_targets, encode_targets, stored_dues
 from scorer.targets import Published, publish, score_targets
 from scorer.timers import NEVER, NO_CLOCK, advance, evaluation_times, reschedule, until_shows
 from tests.scorer.partition import START_MS
 
 PARAMETERS = Model().parameters
+LOOKS_MAX = 20_000
 SHOWN = ["score_tenths", "reach_tenths", "amplification_tenths", "network_tenths", "sequence", "as_of"]
 
 
@@ -49,8 +51,8 @@ class Users:
         for user, network, before, after in zip(*(of.tolist() for of in moved), strict=True):
             self.hints.discard((user, network, before))
             self.hints |= {(user, network, after)} if 0 < after < NEVER else set()
-        tenths = np.rint(published.score * 10).astype(int)
-        self.changes += zip(published.index.tolist(), published.as_of.tolist(), tenths.tolist(), strict=True)
+        scores = np.rint(published.score * 10).astype(int)
+        self.changes += zip(published.index.tolist(), published.as_of.tolist(), scores.tolist(), strict=True)
         return published
 
     def let_pass(self, clocks: list[int]) -> None:
@@ -59,6 +61,7 @@ class Users:
         while seen := {hint for hint in self.hints if hint[2] <= clocks[hint[1]]}:
             due = np.unique([user for user, _, _ in seen])
             self.looks += len(due)
+            assert self.looks < LOOKS_MAX, "somebody is looked at again and again"
             self.hints -= seen
             rest = np.setdiff1d(np.arange(len(self.heads)), due)
             # Who is not due is not read: that changes nothing that is published of them.
@@ -73,9 +76,9 @@ class Users:
         assert self.hints == stored
 
 
-def whole(tenths: Any) -> list[int]:
+def whole(of: Any) -> list[int]:
     """Published tenths as integers."""
-    numbers: list[int] = ((np.asarray(tenths, np.int64) + 5) // 10).tolist()
+    numbers: list[int] = ((np.asarray(of, np.int64) + 5) // 10).tolist()
     return numbers
 
 
@@ -84,8 +87,8 @@ def scores_at(users: Users, clocks: list[int]) -> tuple[list[int], list[list[int
     times = evaluation_times(users.entries, np.array(clocks))
     scored = score_targets(users.heads, users.entries, times, PARAMETERS)
     parts = [scored.reach, scored.amplification, scored.network, *scored.networks.T]
-    tenths = [np.floor(part * 10 + 0.5).astype(int) for part in parts]
-    return np.floor(scored.score * 10 + 0.5).astype(int).tolist(), [whole(part) for part in tenths]
+    rounded = [np.floor(part * 10 + 0.5).astype(int) for part in parts]
+    return np.floor(scored.score * 10 + 0.5).astype(int).tolist(), [whole(part) for part in rounded]
 
 
 SUMS = st.tuples(st.floats(0.01, 1e7), st.floats(0.01, 1e7), st.floats(0.001, 1e6))
@@ -235,6 +238,22 @@ def test_sums_that_fade_to_nothing_end_at_the_lowest_score() -> None:
     assert users.heads["score_tenths"].tolist() == [10, 10, 10]
     assert set(users.entries["due"].ravel().tolist()) == {NEVER}
     assert users.hints == set()
+
+
+@pytest.mark.parametrize("networks", [1, 2])
+def test_who_stands_on_the_edge_of_a_number_is_not_looked_at_for_ever(networks: int) -> None:
+    # By the table of thresholds these have passed one, by the formula of the score not yet.
+    scale, edges = Model().score_scale, PARAMETERS.strengths
+    below = [(tenths_, float(np.nextafter(edges[tenths_], 0.0))) for tenths_ in range(15, 995, 10)]
+    reaches = [strength for tenths_, strength in below if tenths(scaled(strength, scale)) == tenths_]
+    assert len(reaches) > 5
+    users = Users([(reach / 1.25 if networks > 1 else reach, 25.0, 3.0) for reach in reaches], networks=networks)
+    if networks > 1:
+        users.entries["time"] = START_MS
+        users.entries["reach"] = np.array(reaches)[:, None] / 2
+        users.take(np.empty(0, np.int64))
+    users.let_pass([START_MS + DAY_MS] * networks)
+    assert users.heads["score_tenths"].tolist() == scores_at(users, [START_MS + DAY_MS] * networks)[0]
 
 
 def test_one_small_part_that_moves_takes_few_looks() -> None:
