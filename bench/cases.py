@@ -248,7 +248,9 @@ def idle(site: Site, sizes: Sizes) -> Iterator[Figure]:
         changes = sum(worker.metric("^clout_changes_total").values()) - sum(fired.values())
         moved = min(worker.metric("^clout_clock_seconds").values()) - min(clocks.values())
         load = f"{sizes.idle_users:,} users"
-        note = f"clocks moved {moved:.0f} s in {seconds:.0f} s, {beats.sent:,} heartbeats"
+        # Of 10,000 parts of a second each, µs are hundredths: percent.
+        kinds = by_kind(before, after, round(seconds * 10_000))
+        note = f"clocks moved {moved:.0f} s in {seconds:.0f} s, {beats.sent:,} heartbeats; {kinds}"
         share = (after.cpu_seconds - before.cpu_seconds) / seconds * 100
         yield Figure("idle worker", load, share, "% of a core", note)
         yield Figure("idle worker", load, changes / seconds, "changes by decay/s")

@@ -23,7 +23,7 @@ from streams.errors import CloutError
 from streams.flow import Flow
 from streams.intake import Accepted
 from streams.opening import Shared
-from streams.process import ended_if_stuck
+from streams.process import ended_if_stuck, give_back_memory
 from streams.task import Task, TaskLostError
 
 _log = structlog.get_logger(__name__)
@@ -187,6 +187,7 @@ class Partitions:
         async with self._busy[partition]:
             try:
                 restored = await self._in_thread(task.open)
+                await self._in_thread(give_back_memory)
             except Exception as error:  # noqa: BLE001  a partition that cannot open must not take the others down
                 if self.opening.get(partition) is task:
                     del self.opening[partition]

@@ -1,4 +1,4 @@
-"""A process that is stuck in a call that never returns ends, so that it can be started again."""
+"""A process that is stuck in a call that never returns ends, so that it can be started again; what it needs no more."""
 
 import subprocess
 import sys
@@ -29,3 +29,21 @@ def test_what_ends_in_time_leaves_no_timer_behind() -> None:
         pass
     # The process is still here after the time.
     subprocess.run(["sleep", "0.1"], check=True)
+
+
+_HOLED = """
+import psutil
+from streams.process import give_back_memory
+def resident():
+    return psutil.Process().memory_info().rss
+pieces = [bytes(2_000) for _ in range(100_000)]
+del pieces[:-1]
+before = resident()
+give_back_memory()
+print(before - resident())
+"""
+
+
+def test_memory_between_things_still_in_use_is_given_back() -> None:
+    done = subprocess.run([sys.executable, "-c", _HOLED], capture_output=True, text=True, check=True, timeout=25)
+    assert int(done.stdout) > 100_000_000
