@@ -40,7 +40,7 @@ class LookHead(Struct, frozen=True, kw_only=True):
     anyone_forgotten: bool
     """Whether anybody ever was: then less may be there than was counted."""
     due_left: bool
-    """Whether, just before the look, there may have been users whose time had come and who had not been looked at."""
+    """Whether there may have been users whose time had come and who had not been looked at."""
     histograms: list[list[int]]
     """Users by published score as the partition counts them, as in `schemas.population`: over all, then by network."""
     hour: int

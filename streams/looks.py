@@ -32,11 +32,13 @@ def look_routes(tasks: Mapping[int, Task], partitions: int) -> list[Route]:
         store = task.store if task is not None else None
         if task is None or store is None:
             return JSONResponse({"error": f"partition {text} is not restored on this worker"}, 421)
-        due_left = task.has_due  # Before the look: what it says is true of it too.
+        due_left = task.has_due
         try:
             frozen = store.freeze()
         except FrozenError as error:
             return JSONResponse({"error": f"partition {text}: {error.error}"}, 503)
+        # A commit may come between, so before and after.
+        due_left = due_left or task.has_due
         return StreamingResponse(_frames(task, store, frozen, due_left=due_left), media_type="application/octet-stream")
 
     return [Route("/v1/look", look)]

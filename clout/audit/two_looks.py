@@ -44,7 +44,7 @@ def judge_looks(first: Look, second: Look, reborn: Collection[bytes], model: Mod
     _nobody_lost(first, lost & lives_on[first.user], findings)
     _only_decay_lowers_strength(first, second, user, pairs, model, findings)
     _sums_move_by_grants(first, second, pairs, adjusted, model, findings)
-    _nobody_overlooked(first, second, findings)
+    _nobody_overlooked(first, second, pairs, findings)
     _changes_counted(first, second, findings)
 
 
@@ -152,15 +152,14 @@ def _sums_move_by_grants(
             findings.offend(law, name_.decode(errors="replace"), f"{what}, on {network}")
 
 
-def _nobody_overlooked(first: Look, second: Look, findings: Findings) -> None:
-    """Law 5: whose time had come by the first look was looked at by the second, if nobody waits there."""
-    clocks = np.full(len(second.head.networks), NO_CLOCK, np.int64)
-    clocks[: len(first.clocks)] = first.clocks
-    clock = clocks[second.code]
-    late = (second.entries["due"] <= clock) & (clock != NO_CLOCK)
-    waiting = np.bincount(second.user, weights=late, minlength=len(second.users)) > 0
-    if not waiting.any():
-        return
+def _nobody_overlooked(first: Look, second: Look, pairs: _Pairs, findings: Findings) -> None:
+    """Law 5: whose time had come at the first look was looked at before the second, if nobody waits by then."""
+    old, new = first.entries[pairs.before], second.entries[pairs.after]
+    clock = first.clock[pairs.before]
+    late = (old["due"] <= clock) & (clock != NO_CLOCK) & (new["due"] == old["due"])
+    user = second.user[pairs.after]
+    late &= first.heads["sequence"][first.user[pairs.before]] == second.heads["sequence"][user]
+    waiting = np.bincount(user, weights=late, minlength=len(second.users)) > 0
     if second.head.due_left:
         findings.count(
             5, "users whose time had come at the first look, and who still wait at the second", int(waiting.sum())

@@ -44,10 +44,12 @@ class Stand(Stages):
             self._publish(outcome)
         return outcome
 
-    def pass_time(self, time_ms: int) -> None:
-        """Let the clocks of all networks come so far, and fold whose time has come until nobody is left."""
+    def pass_time(self, time_ms: int, *, apart_ms: int = 0) -> None:
+        """Let clocks come so far, each network's so much behind the last, and fold until nobody's time has come."""
         before = dict(self.state.clocks)
-        self.state.clocks = dict.fromkeys(self.state.networks, time_ms)
+        for number, network in enumerate(self.state.networks):
+            clock = time_ms - number * apart_ms
+            self.state.clocks[network] = max(clock, before.get(network, clock))
         self.state.population.move_to(self.state.clocks)
         while due := self.due():
             outcome = targets.fold(
@@ -88,12 +90,8 @@ class Stand(Stages):
     def due(self) -> list[bytes]:
         rows = self._rows()
         dues = stored_dues([row for _, row in rows])
-        clocks = [self.state.clocks.get(name, 0) for name in self.state.networks]
-        return [
-            rows[row][0]
-            for row, network, time in zip(dues.row.tolist(), dues.network.tolist(), dues.time.tolist(), strict=True)
-            if time <= clocks[network]
-        ]
+        clocks = np.array([self.state.clocks.get(name, 0) for name in self.state.networks])
+        return [rows[row][0] for row in np.unique(dues.row[dues.time <= clocks[dues.network]]).tolist()]
 
     def look(self, *, due_left: bool = False, anyone_forgotten: bool = False, piece_rows: int = 7) -> Look:
         """What a worker would answer now."""

@@ -141,7 +141,6 @@ IN_ROWS = [
     ("a published sub-score that the sums do not give", head(reach_tenths=300), "score_follows_sums"),
     ("a network score that the sums do not give", plus("score_tenths", 20), "score_follows_sums"),
     ("the worker says another score", told_more, "score_follows_sums"),
-    ("a due time that was overlooked", lambda look: with_entries(look, WHO, due=START_MS), "score_follows_sums"),
     ("a sequence behind the topic", head(sequence=1), "sequence_and_previous_chain"),
     ("a sequence before the topic", head(sequence=10_000), "sequence_and_previous_chain"),
     ("as of another moment", head(as_of=START_MS), "sequence_and_previous_chain"),
@@ -175,6 +174,16 @@ def test_a_sum_is_judged_while_events_are_taken_back_from_it_too(factor: float, 
     assert float(entry(second, WHO)["taken_reach"]) > taken
     assert broken(audited(first, second, stand.topic, seen=seen)) == {}
     assert broken(audited(first, times("reach", factor)(second), stand.topic, seen=seen))[law] == [WHO]
+
+
+def test_somebody_whose_time_had_come_long_before_was_overlooked() -> None:
+    stand = Stand()
+    stand.apply(list(some_acts(1, 100, days=1)))
+    stand.pass_time(START_MS + 2 * DAY_MS)
+    first = with_entries(stand.look(), WHO, due=START_MS)
+    assert broken(audited(first, first, stand.topic)) == {"score_follows_sums": [WHO]}
+    waiting = replace(first, head=msgspec.structs.replace(first.head, due_left=True))
+    assert broken(audited(first, waiting, stand.topic)) == {}
 
 
 def test_a_clock_that_went_back_is_named(case: Case) -> None:

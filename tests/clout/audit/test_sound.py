@@ -14,7 +14,7 @@ def test_events_retractions_and_time_between_the_looks_break_nothing(seed: int, 
     for number, acts in enumerate(in_batches(list(some_acts(seed, 400, days=60, retracting=retracting)), 50)):
         stand.apply(acts)
         if number % 2:
-            stand.pass_time(START_MS + (number - 1) * 7 * DAY_MS)
+            stand.pass_time(START_MS + (number - 1) * 7 * DAY_MS, apart_ms=seed * DAY_MS)
         looks.append(stand.look())
         ends.append(len(stand.topic))
     for at, first in enumerate(looks):
