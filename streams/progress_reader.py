@@ -1,5 +1,6 @@
 """Takes readings of progress: asks Kafka how far ingest is, and the workers how far their stages are."""
 
+import time
 from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
@@ -23,6 +24,7 @@ Status = TypeVar("Status", WorkerStatus, IngestStatus)
 KAFKA_TIMEOUT_SECONDS = 10.0
 REBALANCE_TIMEOUT_SECONDS = 30.0
 HTTP_TIMEOUT_SECONDS = 5.0
+_NAP_SECONDS = 0.02
 
 
 class ProgressReader:
@@ -118,18 +120,13 @@ class ProgressReader:
             raise _unreachable(error) from error
 
     def _committed(self, places: list[tuple[str, int]]) -> dict[tuple[str, int], tuple[int | None, FeedPosition]]:
-        asked = ConsumerGroupTopicPartitions(self._names.ingest_group, [TopicPartition(*place) for place in places])
         try:
-            answer = self._admin.list_consumer_group_offsets(
-                [asked], require_stable=True, request_timeout=KAFKA_TIMEOUT_SECONDS
-            )
-            found = answer[self._names.ingest_group].result().topic_partitions
             return {
                 (place.topic, place.partition): (
                     place.offset if place.offset >= 0 else None,
                     decode(place.metadata, self._lane_partitions),
                 )
-                for place in found
+                for place in self._committed_places(places)
             }
         except KafkaException as error:
             raise _unreachable(error) from error
@@ -139,6 +136,22 @@ class ProgressReader:
                 detail=str(error),
                 hint="check lanes.partitions and the prefix: clout topics check",
             ) from error
+
+    def _committed_places(self, places: list[tuple[str, int]]) -> list[TopicPartition]:
+        """Return what is committed, once no transaction holds it back: such a place says nothing, not even its last."""
+        asked = ConsumerGroupTopicPartitions(self._names.ingest_group, [TopicPartition(*place) for place in places])
+        deadline = time.monotonic() + KAFKA_TIMEOUT_SECONDS
+        while True:
+            answer = self._admin.list_consumer_group_offsets(
+                [asked], require_stable=True, request_timeout=KAFKA_TIMEOUT_SECONDS
+            )
+            found: list[TopicPartition] = answer[self._names.ingest_group].result().topic_partitions
+            problem = next((place.error for place in found if place.error is not None), None)
+            if problem is None:
+                return found
+            if time.monotonic() > deadline:
+                raise KafkaException(problem)
+            time.sleep(_NAP_SECONDS)
 
 
 def tasks_by_partition(statuses: Iterable[WorkerStatus]) -> Mapping[int, TaskStatus]:
