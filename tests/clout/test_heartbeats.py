@@ -71,7 +71,7 @@ def test_where_times_have_gone_back_only_the_end_is_told_with_the_latest() -> No
 
 @pytest.mark.parametrize(
     "refused",
-    [-1, TIME_MS_MAX, int(time.time() * 1000) + 2 * TIME_AHEAD_MS_MAX],
+    [-1, TIME_MS_MAX, int(time.time() * 1000) + 20 * TIME_AHEAD_MS_MAX],
     ids=["before 1970", "after 2099", "ahead"],
 )
 def test_the_time_of_an_event_that_ingest_refuses_is_not_told_and_spoils_no_order(refused: int) -> None:
