@@ -10,7 +10,7 @@ BIN := .venv/bin
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
 
-setup: .venv/.ready .kafka/.ready ## install what is missing: Python environment, Kafka's jars (and Java, Maven where it may)
+setup: .venv/.ready .kafka/.ready .venv/.kernels ## install what is missing: Python environment, Kafka's jars (and Java, Maven where it may)
 
 demo: setup ## run everything on a synthetic population, for a minute (SECONDS=30: for half of one)
 	@$(BIN)/clout demo $(if $(SECONDS),--seconds $(SECONDS))
@@ -45,6 +45,11 @@ lock: .venv/.ready ## pin all dependencies anew, with hashes
 
 .venv/.ready: requirements.lock pyproject.toml scripts/setup.sh
 	@scripts/setup.sh python && touch $@
+
+# Once for all processes: each would compile them for itself at its first start.
+.venv/.kernels: .venv/.ready $(wildcard scorer/*.py streams/*.py streams/*/*.py)
+	@echo "Compiling kernels"
+	@$(BIN)/python -m streams.warm_up && touch $@
 
 .kafka/.ready: deploy/kafka/pom.xml scripts/setup.sh
 	@scripts/setup.sh kafka && touch $@

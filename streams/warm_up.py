@@ -1,4 +1,7 @@
-"""Load every kernel before the first record comes, so that it does not wait for seconds."""
+"""Load every kernel before the first record comes, so that it does not wait for seconds.
+
+`python -m streams.warm_up` compiles them for all processes to come (`make setup` does), which takes half a minute.
+"""
 
 from collections.abc import Iterable
 
@@ -9,7 +12,7 @@ from schemas.packed import COLUMNS, INTERACTIONS, Record, decode
 from scorer.model import Model
 from scorer.target_state import published_scores
 from streams.audit import broken_laws
-from streams.decoders import Decoder
+from streams.decoders import Decoder, decoder, decoder_names
 from streams.forgotten import Forgotten
 from streams.ingest_batch import Raw, prepare
 from streams.ledger import Ledger, LedgerLimits, LedgerState
@@ -68,3 +71,8 @@ def load_stages(model: Model) -> None:
         model=model.name,
         source=b"",
     )
+
+
+if __name__ == "__main__":
+    load_decoders(map(decoder, decoder_names()))
+    load_stages(Model())
