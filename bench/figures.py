@@ -63,8 +63,18 @@ TARGETS: Final = {
     ("end to end", f"single, {_ZIPF}", "events/s"): Target(150_000, at_most=False),
     ("end to end", f"arrays, {_ZIPF}", "events/s"): Target(300_000, at_most=False),
     ("arrival to change, p99", f"single, {_ZIPF}", "s"): Target(1.0),
+    ("timer fired", "500,000 users", "CPU µs/timer"): Target(2.0),
+    ("idle worker", "5,000,000 users", "% of a core"): Target(5.0),
+    ("idle worker", "5,000,000 users", "MB resident"): Target(1074.0),
 }
-_DECIMALS: Final = {"CPU µs/event": 2, "CPU µs/record": 2, "s": 3, "changes/event": 3}
+_DECIMALS: Final = {
+    "CPU µs/event": 2,
+    "CPU µs/timer": 2,
+    "% of a core": 1,
+    "CPU µs/record": 2,
+    "s": 3,
+    "changes/event": 3,
+}
 
 
 def quantiles_between(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, float]:

@@ -44,6 +44,8 @@ _TICK_SECONDS: Final = 0.01
 so long for what comes with the first record."""
 _LOOK_FOR_ORDERS_SECONDS: Final = 2.0
 """A task that stands still looks this often whether an operator has set a record aside."""
+_EMPTY_TICK_SECONDS: Final = 0.05
+"""As long as nothing has come since the last commit, it looks less often."""
 _IDLE_SECONDS: Final = 1.0
 """A task without records looks this often whether it is still ours."""
 
@@ -262,7 +264,7 @@ class Partitions:
             full = max(intake.rows.values()) >= settings.batch_rows_max
             wait = 0.0 if full else last + interval - time.monotonic()
             if wait > 0:
-                await asyncio.sleep(min(wait, _TICK_SECONDS))
+                await asyncio.sleep(min(wait, _TICK_SECONDS if any(intake.rows.values()) else _EMPTY_TICK_SECONDS))
                 continue
             last = time.monotonic()
             async with self._busy[partition]:
