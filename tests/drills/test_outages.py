@@ -45,7 +45,7 @@ def test_outages_harm_nobody_and_everyone_falls_as_decay_says(
 
     assert outages.differs_from_steady(week) == []
     say("both came back: sums to 1e-9, scores and times are those of a run without outages")
-    assert outages.changes_while_nothing_comes(interrupted, 10.0) == (0, 0)
+    assert outages.changes_while_nothing_comes(interrupted, 10.0) == 0
 
     weeks = outages.fade(steady, week, WEEKS_MS, say)
     assert weeks.verdict.wrong == []

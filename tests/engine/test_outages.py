@@ -55,7 +55,7 @@ def test_what_comes_after_an_outage_brings_everyone_to_where_they_would_have_bee
 
 
 def test_while_all_feeds_stand_still_nothing_happens(week: Week) -> None:
-    assert outages.changes_while_nothing_comes(week.interrupted, 2.0) == (0, 0)
+    assert outages.changes_while_nothing_comes(week.interrupted, 2.0) == 0
 
 
 def test_each_fall_by_decay_is_published_at_its_computed_moment_and_none_is_faster_than_decay(weeks: Weeks) -> None:
