@@ -31,7 +31,7 @@ from schemas.change import decode_change
 from scorer.model import Model
 from streams import clients, topics
 from streams.progress import conservation
-from streams.settings import HttpSettings, KafkaSettings, LaneSettings, NetworkSettings
+from streams.settings import HttpSettings, KafkaSettings, LaneSettings, NetworkSettings, WorkerSettings
 
 NETWORKS: Final = ("twitter", "mastodon", "bluesky")
 DAYS: Final = 14
@@ -91,6 +91,8 @@ def _settings(own: Settings, directory: Path, kafka: KafkaSettings) -> Settings:
             "networks": {name: NetworkSettings() for name in NETWORKS},
             "model": Model(),
             "http": HttpSettings(),
+            # Its people are made up: every change may say who moved it.
+            "worker": WorkerSettings(reasons_share=1.0),
         }
     )
 
@@ -98,7 +100,8 @@ def _settings(own: Settings, directory: Path, kafka: KafkaSettings) -> Settings:
 def _supervisor(directory: Path, settings: Settings) -> Supervisor:
     """Prepare the roles, with a settings file of their own that other commands can be pointed to as well."""
     file = directory / "clout.toml"
-    tables = "".join(f"\n[networks.{name}]\n" for name in settings.networks)
+    tables = f"\n[worker]\nreasons_share = {settings.worker.reasons_share}\n"
+    tables += "".join(f"\n[networks.{name}]\n" for name in settings.networks)
     file.write_text(
         f'data_dir = "{directory}"\n\n[kafka]\nbroker = "{settings.kafka.broker}"\n{tables}', encoding="utf-8"
     )

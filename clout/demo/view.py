@@ -104,15 +104,18 @@ def one_line(moment: Moment, board: Board) -> str:
 def sentence(reason: Reason) -> str:
     """Say what changed and why.
 
-    >>> from schemas.change import ScoreChange
-    >>> change = ScoreChange("ada-1", 2, 12.5, 11.0, None, {"bluesky": 9.0}, "", "interaction", "1")
+    >>> from schemas.change import Reason as Added, ScoreChange
+    >>> added = [Added("tom-7", "bluesky", 1, 0.3)]
+    >>> change = ScoreChange("ada-1", 2, 12.5, 11.0, None, {"bluesky": 9.0}, "", "interaction", "1", reasons=added)
     >>> sentence(Reason(change, ("bluesky",)))
-    'ada-1 11.0 → 12.5 by interaction on bluesky'
+    'ada-1 11.0 → 12.5 by interaction on bluesky, most from tom-7'
     """
     change = reason.change
     where = f" on {', '.join(reason.networks)}" if reason.networks else ""
     before = "new" if change.previous is None else f"{change.previous:.1f}"
-    return f"{change.user} {before} → {change.score or 0.0:.1f} by {change.cause}{where}"
+    most = change.reasons[0].actor if change.reasons else None
+    whose = f", most from {most}" if most else ""
+    return f"{change.user} {before} → {change.score or 0.0:.1f} by {change.cause}{where}{whose}"
 
 
 def _heading(moment: Moment, board: Board) -> RenderableType:
