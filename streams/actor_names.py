@@ -8,8 +8,10 @@ from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 NAME_KEY: Final = b"\0name"
+_HASH_BYTES: Final = 8
 _KNOWN_BITS: Final = 17
 """Names lately written, as a power of two: 1 MB a partition. Who is not among them is written again."""
 
@@ -22,7 +24,7 @@ def name_key(actor_hash: int) -> bytes:
     >>> name_key(258)
     b'\x00name\x00\x00\x00\x00\x00\x00\x01\x02'
     """
-    return NAME_KEY + actor_hash.to_bytes(8, "big")
+    return NAME_KEY + actor_hash.to_bytes(_HASH_BYTES, "big")
 
 
 class KnownNames:
@@ -32,29 +34,31 @@ class KnownNames:
         """Begin with none."""
         self._hashes = np.zeros(1 << _KNOWN_BITS, np.uint64)
 
-    def new_rows(self, names: Sequence[tuple[np.uint64, bytes]]) -> list[Row]:
-        """Return rows for the names that were not written lately.
+    def new_rows(self, hashes: NDArray[np.uint64], names: Sequence[bytes]) -> list[Row]:
+        """Return rows for the names that were not written lately; `hashes` are theirs.
 
-        >>> known = KnownNames()
-        >>> rows = known.new_rows([(np.uint64(258), b"twitter:7")])
+        >>> known, hashes = KnownNames(), np.array([258], np.uint64)
+        >>> rows = known.new_rows(hashes, [b"twitter:7"])
         >>> known.written(rows)
-        >>> len(rows), known.new_rows([(np.uint64(258), b"twitter:7")])
-        (1, [])
+        >>> rows == [(name_key(258), b"twitter:7")], known.new_rows(hashes, [b"twitter:7"])
+        (True, [])
         """
-        if not names:
-            return []
-        hashes = np.array([hash_ for hash_, _ in names], np.uint64)
-        new = np.flatnonzero(self._hashes[_place(hashes)] != hashes).tolist()
-        return [(name_key(int(hashes[at])), names[at][1]) for at in new]
+        new = np.flatnonzero(self._hashes[_place(hashes)] != hashes)
+        data = hashes[new].astype(">u8").tobytes()
+        return [
+            (NAME_KEY + data[_HASH_BYTES * number : _HASH_BYTES * (number + 1)], names[at])
+            for number, at in enumerate(new.tolist())
+        ]
 
     def written(self, rows: Sequence[Row]) -> None:
         """Take note that these rows were committed; of one that was deleted, that it is not known."""
         if rows:
-            hashes = np.array([int.from_bytes(key[len(NAME_KEY) :], "big") for key, _ in rows], np.uint64)
-            self._hashes[_place(hashes)] = [
-                hash_ if value is not None else 0 for hash_, (_, value) in zip(hashes.tolist(), rows, strict=True)
-            ]
+            data = b"".join([key for key, _ in rows])
+            keys = np.frombuffer(data, np.dtype([("prefix", f"S{len(NAME_KEY)}"), ("hash", ">u8")]))
+            hashes = keys["hash"].astype(np.uint64)
+            there = np.array([value is not None for _, value in rows])
+            self._hashes[_place(hashes)] = np.where(there, hashes, np.uint64(0))
 
 
-def _place(hashes: np.ndarray[tuple[int], np.dtype[np.uint64]]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+def _place(hashes: NDArray[np.uint64]) -> NDArray[np.int64]:
     return (hashes >> np.uint64(64 - _KNOWN_BITS)).astype(np.int64)

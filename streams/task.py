@@ -341,7 +341,9 @@ class Task:
         )
         proposal.credits = records
         proposal.outcome = outcome
-        proposal.rows = Rows(targets=outcome.rows, names=opened.names.new_rows(outcome.names))
+        named = [outcome.actors[number] for number in outcome.named.tolist()]
+        names = opened.names.new_rows(outcome.actor_hashes[outcome.named], named)
+        proposal.rows = Rows(targets=outcome.rows, names=names)
         proposal.timers = moved_rows(outcome.moved, outcome.users, due)
         proposal.changes = changes(
             outcome.published,

@@ -88,7 +88,7 @@ def keys_of(dues: Dues, users: Sequence[bytes]) -> list[bytes]:
 
 
 def moved_rows(moved: Moved, users: Sequence[bytes], seen: Found = NOTHING_DUE) -> list[Row]:
-    """Return the rows that move due times, and delete those seen; each key once.
+    """Return the rows that move due times, and delete those seen; each key once, in order.
 
     >>> moved = Moved(*np.array([[0], [1], [258], [259]]))
     >>> rows = moved_rows(moved, [b"twitter:7"], Found([timer_key(Due(1, 258, b"twitter:7"))], {}))
@@ -99,7 +99,8 @@ def moved_rows(moved: Moved, users: Sequence[bytes], seen: Found = NOTHING_DUE) 
     rows: dict[bytes, bytes | None] = dict.fromkeys(seen.keys)
     rows.update(zip(keys_of(before, users), repeat(None)))
     rows.update(zip(keys_of(before._replace(time=moved.after), users), repeat(b"")))
-    return list(rows.items())
+    # RocksDB takes sorted keys faster than the sorting takes.
+    return sorted(rows.items())
 
 
 def restored_rows(users: Sequence[bytes], before: Sequence[bytes | None], after: Sequence[bytes | None]) -> list[Row]:

@@ -65,8 +65,8 @@ class TargetsOutcome(NamedTuple):
     """The users' new rows."""
     moved: Moved
     """Due times that are others than before, or have come."""
-    names: list[tuple[np.uint64, bytes]]
-    """Hash and id of actors who have come among somebody's contributors."""
+    named: NDArray[np.uint32]
+    """Actors, as numbers among these, who have come among somebody's contributors."""
     actors: list[bytes]
     actor_hashes: NDArray[np.uint64]
     """Of the actors, 0 for those who must not be named; one more, 0, is nobody's."""
@@ -160,7 +160,6 @@ def fold(
     # Who had no score and lost all credits within the batch was never there.
     there = (heads["sequence"] > 0) | np.any(entries["events"] > 0, axis=1)
     rows: list[Row] = list(zip(users, encode_targets(heads, entries, contributors), strict=True))
-    named = np.unique(batch.actor[entered])
     return TargetsOutcome(
         users,
         before,
@@ -177,7 +176,7 @@ def fold(
         causes,
         rows if there.all() else [row for row, is_there in zip(rows, there.tolist(), strict=True) if is_there],
         moved,
-        [(batch.actor_hashes[number], batch.actors[number]) for number in named.tolist()],
+        np.unique(batch.actor[entered]),
         batch.actors,
         batch.actor_hashes,
         batch.actor,

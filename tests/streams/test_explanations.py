@@ -40,7 +40,7 @@ class World:
         outcome = self.stages.apply([event])
         if outcome is None:
             return
-        self.names |= {int(hash_): name for hash_, name in outcome.names}
+        self.names |= {int(outcome.actor_hashes[number]): outcome.actors[number] for number in outcome.named.tolist()}
         self.given[event.target, event.network][event.actor].append((event, float(outcome.grants.network[0])))
 
     def take_back(self, event: Event) -> None:
