@@ -23,11 +23,13 @@ def committed(kafka: KafkaSettings, topic: str) -> list[tuple[bytes | None, byte
 
 def committed_records(kafka: KafkaSettings, topic: str) -> Iterator[tuple[int, int, bytes | None, bytes | None]]:
     """Yield partition, offset, key and value of all records that a `read_committed` reader sees, in their order."""
-    consumer = clients.consumer(kafka, {"group.id": "checks", "enable.partition.eof": True})
+    options = {"group.id": "checks", "enable.partition.eof": True, "fetch.wait.max.ms": 10}
+    consumer = clients.consumer(kafka, options)
     open_partitions = set(consumer.list_topics(topic, timeout=10).topics[topic].partitions)
     consumer.assign([TopicPartition(topic, partition, 0) for partition in open_partitions])
     while open_partitions:
-        for message in consumer.consume(10_000, 0.5):
+        # A call waits its whole time for so many: at the end of a topic that is what a look costs.
+        for message in consumer.consume(10_000, 0.05):
             partition, offset = message.partition(), message.offset()
             assert partition is not None
             assert offset is not None

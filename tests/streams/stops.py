@@ -24,7 +24,9 @@ def stopped(lanes: Lanes, task: Task, *, rows_max: int = 50_000) -> Exception:
 
 def incidents_of(lanes: Lanes) -> list[Incident]:
     """Return every record of the incidents that committed transactions wrote, in order."""
-    reader = clients.consumer(lanes.kafka, {"group.id": "incidents", "enable.partition.eof": True})
+    reader = clients.consumer(
+        lanes.kafka, {"group.id": "incidents", "enable.partition.eof": True, "fetch.wait.max.ms": 10}
+    )
     reader.assign([TopicPartition(lanes.names.incidents, 0, 0)])
     found = []
     try:

@@ -47,7 +47,9 @@ def order(lanes: Lanes, lane: Lane, offset: int, *, accepted: bool = True, parti
 
 
 def letters_of(lanes: Lanes) -> list[tuple[dict[str, str], bytes | None]]:
-    reader = clients.consumer(lanes.kafka, {"group.id": "letters", "enable.partition.eof": True})
+    reader = clients.consumer(
+        lanes.kafka, {"group.id": "letters", "enable.partition.eof": True, "fetch.wait.max.ms": 10}
+    )
     reader.assign([TopicPartition(lanes.names.lane_dead_letters, 0, 0)])
     found = []
     while (message := reader.consume(1, 10)[0]).error() is None:
