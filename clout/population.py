@@ -3,11 +3,8 @@
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-import msgspec
-
-from clout.whole_topic import Extent, extents, reading, records
+from clout.whole_topic import Extent, extents, readable, reading, records
 from schemas.population import BINS, Population, decode_population
-from streams.errors import CloutError
 from streams.names import Names
 from streams.settings import KafkaSettings
 
@@ -30,7 +27,7 @@ def newest_populations(kafka: KafkaSettings, names: Names) -> dict[int, Populati
                 found = {}
                 for message in records(reader, piece):
                     if (value := message.value()) is not None:
-                        population = _decoded(value, names.population)
+                        population = readable(decode_population, value, names.population)
                         found[population.partition] = population
                 newest = found | newest
                 if newest and len(newest) == next(iter(newest.values())).partitions:
@@ -72,14 +69,3 @@ def _backwards(whole: Extent) -> Iterable[Extent]:
         begin = max(whole.begin, end - offsets)
         yield whole._replace(begin=begin, end=end)
         end, offsets = begin, offsets * _OFFSETS_GROWTH
-
-
-def _decoded(value: bytes, topic: str) -> Population:
-    try:
-        return decode_population(value)
-    except msgspec.DecodeError as error:
-        raise CloutError(
-            f"a record of {topic} cannot be read",
-            detail=str(error),
-            hint="a worker of another version wrote it: use the same version everywhere",
-        ) from error

@@ -2,14 +2,12 @@
 
 from collections.abc import Iterator
 
-import msgspec
 from confluent_kafka import Message
 
-from clout.whole_topic import extents, reading, records
+from clout.whole_topic import extents, readable, reading, records
 from schemas.change import ScoreChange, decode_change
 from schemas.incident import Incident, decode_incident
 from schemas.users import partition_of
-from streams.errors import CloutError
 from streams.names import Names
 from streams.settings import KafkaSettings
 
@@ -18,7 +16,8 @@ def changes_of_user(kafka: KafkaSettings, names: Names, user: str) -> list[Score
     """Return a user's committed changes, as far as the topic still has them, the newest last."""
     key = user.encode()
     mine = (message for message in _committed(kafka, names, names.changes, key) if message.key() == key)
-    return [decode_change(value) for message in mine if (value := message.value()) is not None]
+    values = (message.value() for message in mine)
+    return [readable(decode_change, value, names.changes) for value in values if value is not None]
 
 
 def since_forgotten(changes: list[ScoreChange]) -> list[ScoreChange]:
@@ -32,7 +31,7 @@ def incidents_of_user(kafka: KafkaSettings, names: Names, user: str) -> list[Inc
     newest: dict[str, Incident] = {}
     for message in _committed(kafka, names, names.incidents):
         if (value := message.value()) is not None:
-            incident = _incident(value, names.incidents)
+            incident = readable(decode_incident, value, names.incidents)
             newest[incident.id] = incident
     theirs = [incident for incident in newest.values() if user in incident.users]
     return sorted(theirs, key=lambda incident: incident.opened, reverse=True)
@@ -46,14 +45,3 @@ def _committed(kafka: KafkaSettings, names: Names, topic: str, key: bytes | None
     with reading(kafka, group) as reader:
         for extent in chosen:
             yield from records(reader, extent)
-
-
-def _incident(value: bytes, topic: str) -> Incident:
-    try:
-        return decode_incident(value)
-    except msgspec.DecodeError as error:
-        raise CloutError(
-            f"a record of {topic} cannot be read",
-            detail=str(error),
-            hint="a worker of another version wrote it: use the same version everywhere",
-        ) from error

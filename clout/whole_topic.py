@@ -5,15 +5,18 @@ for these. Else what was committed behind another writer's open transaction woul
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
+import msgspec
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from streams import clients
 from streams.errors import CloutError
 from streams.settings import KafkaSettings
+
+T = TypeVar("T")
 
 POLL_SECONDS: Final = 0.1
 """A reader asks for so long; it is not told earlier that the end is reached."""
@@ -122,3 +125,19 @@ def record_batches(reader: Consumer, extent: Extent, batch_records: int = BATCH_
                 detail="a transaction has been under way there for long",
                 hint="try again; if it stays so, look for a writer that hangs",
             )
+
+
+def readable(decode: Callable[[bytes], T], value: bytes, topic: str) -> T:
+    """Return what a record's value says; raise `CloutError` when it says nothing that this version knows.
+
+    >>> readable(msgspec.json.decode, b"[7]", "population.v1")
+    [7]
+    """
+    try:
+        return decode(value)
+    except msgspec.DecodeError as error:
+        raise CloutError(
+            f"a record of {topic} cannot be read",
+            detail=str(error),
+            hint="a worker of another version wrote it: use the same version everywhere",
+        ) from error
