@@ -1,5 +1,6 @@
 """An explanation in words and tables, whose numbers add up."""
 
+import math
 from collections.abc import Iterator
 from typing import Final
 
@@ -100,7 +101,8 @@ def _reasons(found: Explained) -> Iterator[str]:
     yield f"{_points(told.score)}: {events:,} interactions by others on {where} are worth {worth}."
     if found.standing is not None:
         lower, users = 100 * found.standing.lower, found.standing.users
-        yield f"It is higher than {lower:.1f} % of the {users:,} people who have a score."
+        # Cut off, not rounded: nobody is higher than all.
+        yield f"It is higher than {math.floor(10 * lower) / 10:.1f} % of the {users:,} people who have a score."
     else:
         yield "How many people have a lower one is not known yet: the workers have not counted their users."
     if told.anchor is not None:
