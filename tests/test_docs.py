@@ -80,8 +80,10 @@ def _labels(registry: CollectorRegistry, name: str) -> tuple[str, ...]:
 
 def test_the_metrics_page_lists_exactly_the_metrics_with_type_and_labels() -> None:
     page = (ROOT / "docs" / "METRICS.md").read_text(encoding="utf-8")
-    told = {name: (kind, tuple(re.findall(r"`(\w+)`", labels))) for name, kind, labels, _ in METRIC_ROW.findall(page)}
+    rows = METRIC_ROW.findall(page)
+    told = {name: (kind, tuple(re.findall(r"`(\w+)`", labels))) for name, kind, labels, _ in rows}
     assert told == metrics()
+    assert len(rows) == len(told), "a metric is listed twice"
 
 
 def test_the_metrics_page_is_the_one_that_the_module_names() -> None:
