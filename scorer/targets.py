@@ -6,7 +6,7 @@ Per user and network three decayed sums, always referring to the latest event: r
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,8 @@ from scorer.decay import decay
 from scorer.model import Parameters
 from scorer.scale import combined, scaled, tenths, whole
 from scorer.timers import NO_CLOCK
+
+HOUR_MS: Final = 3_600_000
 
 
 class Scored(NamedTuple):
@@ -128,8 +130,9 @@ def publish(heads: Records, entries: Records, scored: Scored, hour: int = 0) -> 
     """Decide which users' changes show, take them as published in heads and entries, and return them.
 
     A change shows when the score differs in tenths, or a sub-score or network score as an integer, from what was
-    last published; a first score always does, and so does having none any more. The first change in an `hour` (of event
-    time, since 1970) makes the score before it the user's anchor.
+    last published; a first score always does, and so does having none any more. A user's first change in an hour of
+    event time makes the score before it their anchor. The hour (since 1970) is that of the change's own moment, so that
+    what passed while clocks stood does not count as an hour's; but not later than `hour`, which is going on.
     """
     changed = np.zeros(len(heads), np.bool_)
     previous = np.empty(len(heads), np.uint16)
@@ -343,8 +346,9 @@ def _publish(
             continue
         changed[user] = True
         previous[user] = head["score_tenths"]
-        if head["anchor_hour"] != hour:
-            head["anchor_hour"] = hour
+        own_hour = max(0, min(hour, as_of[user] // HOUR_MS))
+        if head["anchor_hour"] < own_hour:
+            head["anchor_hour"] = own_hour
             head["anchor_tenths"] = head["score_tenths"]
         head["sequence"] += np.uint64(1)
         head["score_tenths"] = score_now

@@ -35,8 +35,7 @@ class LawBrokenError(CloutError):
         super().__init__(
             f"partition {partition} stopped: a batch breaks the law {violations[0].name}",
             detail="; ".join(f"{violation.name}: {violation.detail}" for violation in violations),
-            hint="nothing of the batch was published, the last good scores stay; start a worker whose fold is right, "
-            "or set the lane record aside: `clout quarantine`",
+            hint="nothing of the batch was published, the last good scores stay; start a worker whose fold is right",
         )
         self.laws = [violation.name for violation in violations]
         places = np.unique(np.concatenate([violation.users for violation in violations])).tolist()

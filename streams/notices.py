@@ -4,6 +4,7 @@ Both topics are small and have one partition; a task reads them when it opens, a
 while it stands still.
 """
 
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Final
@@ -32,6 +33,8 @@ _RECORDS_MAX: Final = 1_000_000
 _SET_ASIDE_MAX: Final = 1_000
 _WATERMARK_SECONDS: Final = 15.0
 _TRANSACTION_SECONDS: Final = 20.0
+_READ_SECONDS_MAX: Final = 30.0
+"""A broker that goes away in the middle says nothing: then the reader is to try again later."""
 
 
 class Notices:
@@ -118,7 +121,10 @@ class Notices:
             if offset >= end:
                 return values, offset
             reader.assign([TopicPartition(topic, 0, offset)])
+            deadline = time.monotonic() + _READ_SECONDS_MAX
             while len(values) < _RECORDS_MAX:
+                if time.monotonic() > deadline:
+                    raise KafkaException(KafkaError(KafkaError._TIMED_OUT, f"{topic} was not read to its end"))  # noqa: SLF001
                 for message in reader.consume(_BATCH_RECORDS, _POLL_SECONDS):
                     error = message.error()
                     if error is None:

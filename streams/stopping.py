@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 from schemas.incident import Span
 from schemas.packed import COMMANDS
 from streams.audit import LawBrokenError
+from streams.errors import CloutError
 from streams.incidents import Finding, spans_of
 from streams.intake import Accepted
 
@@ -43,6 +44,27 @@ def try_alone(batch: Sequence[Accepted], fails: Callable[[Sequence[Accepted]], b
             guilty.append(accepted)
     alone = spans_of(guilty)[0] if len(guilty) == 1 else None
     return Trial(alone, f"of {len(candidates)} records {tried} were tried alone, {len(guilty)} of them fail")
+
+
+def advice(error: Exception, suspect: Span | None, partition: int) -> str:
+    """Return why a partition stopped, with the record to blame and how to go on without it.
+
+    >>> print(advice(CloutError("partition 1 stopped"), Span(lane="targets", first=8, last=8), 1))
+    error: partition 1 stopped, for the record at offset 8 of the lane targets
+    hint: `clout quarantine --partition 1 --lane targets --offset 8 --reason TEXT` lets it go on without that record
+    """
+    told = error if isinstance(error, CloutError) else CloutError(str(error))
+    hint = told.hint + "; " if told.hint else ""
+    if suspect is None:
+        return str(CloutError(told.error, detail=told.detail, hint=f"{hint}no record is to blame by itself"))
+    order = f"clout quarantine --partition {partition} --lane {suspect.lane} --offset {suspect.first} --reason TEXT"
+    return str(
+        CloutError(
+            f"{told.error}, for the record at offset {suspect.first} of the lane {suspect.lane}",
+            detail=told.detail,
+            hint=f"{hint}`{order}` lets it go on without that record",
+        )
+    )
 
 
 def finding_of(error: Exception, batch: Sequence[Accepted], trial: Trial, gap_at: Span | None) -> Finding:

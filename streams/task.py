@@ -27,7 +27,7 @@ from streams.reasons import reasons_of
 from streams.stages import actors as actors_stage
 from streams.stages import clocks, commands
 from streams.stages import targets as targets_stage
-from streams.stopping import finding_of, try_alone
+from streams.stopping import advice, finding_of, try_alone
 from streams.store import META_KEY, Local, Row, Rows, Store
 from streams.task_state import ACTORS, LANES, TARGETS, TaskState, encode, source_of_task, task_of
 from streams.ticks import clocks_value
@@ -273,6 +273,8 @@ class Task:
         if opened is None:
             return
         trial = try_alone(batch, lambda records: self._fails(records, opened))
+        if self.intake.gap_at is None:
+            self.stopped = advice(error, trial.suspect, self.partition)
         finding = finding_of(error, batch, trial, self.intake.gap_at)
         opened.notices.found(finding, self.state, self._now_ms())
         opened.notices.write(opened.producer)

@@ -107,7 +107,13 @@ def test_a_faulty_worker_stops_one_partition_which_says_so_and_goes_on_after_a_q
     assert lines
     assert all(line["stale"] is True for line in lines)
     assert "last good score" in installation.run("show", HIT).stdout
-    assert "its scores are stale" in installation.run("status").stdout
+    status = installation.run("status").stdout
+    assert "its scores are stale" in status
+    [suspect] = [evidence.suspect for evidence in incident.evidence]
+    assert suspect is not None
+    reason = faulty.partitions("stopped")[STANDS]["reason"]
+    order = f"clout quarantine --partition {STANDS} --lane targets --offset {suspect.first} --reason TEXT"
+    assert order in reason
     assert installation.changes()[HIT] == before
 
     suspect = incident.evidence[0].suspect

@@ -200,6 +200,30 @@ def test_a_change_shows_by_a_tenth_of_the_score_or_a_point_of_its_parts(scored: 
         assert (second.sequence[0], second.previous_tenths[0]) == (2, 200)
 
 
+@pytest.mark.parametrize(
+    ("moments", "anchors"),
+    [
+        # Minutes of the moments at which the score was 20, 21, 22 …, and hour and score of the anchor after each.
+        ([10, 20, 50], [(0, 0.0), (0, 0.0), (0, 0.0)]),
+        ([10, 70, 80, 130], [(0, 0.0), (1, 20.0), (1, 20.0), (2, 22.0)]),
+        # What came while clocks stood is of its own hour; and of none that is not there yet.
+        ([10, 200, 500], [(0, 0.0), (3, 20.0), (5, 21.0)]),
+    ],
+)
+def test_the_anchor_is_the_score_when_the_hour_of_a_change_began(
+    moments: list[int], anchors: list[tuple[int, float]]
+) -> None:
+    heads: Records = np.zeros(1, HEAD)
+    entries: Records = np.zeros((1, 1), ENTRY)
+    entries["events"] = 1
+    found = []
+    for number, minute in enumerate(moments):
+        scored = scored_as(20.0 + number, 30.0, 30.0, 30.0, 20.0)._replace(as_of=np.array([minute * 60_000]))
+        publish(heads, entries, scored, hour=5)
+        found.append((int(heads["anchor_hour"][0]), float(heads["anchor_tenths"][0]) / 10))
+    assert found == anchors
+
+
 def test_a_network_that_is_new_to_a_user_shows() -> None:
     heads: Records = np.zeros(1, HEAD)
     entries: Records = np.zeros((1, 1), ENTRY)
