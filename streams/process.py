@@ -2,10 +2,13 @@
 
 import ctypes
 import gc
+import math
 import os
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import count
 from typing import Final
 
 import structlog
@@ -45,13 +48,54 @@ def ended_if_stuck(what: str, seconds: float) -> Iterator[None]:
     Seen after a broker was killed (`make chaos`): a call into the Kafka client that never came back, whatever time-out
     it was given; `streams.ingest` says why. Whoever starts the role anew fences what it left behind.
     """
-    timer = threading.Timer(seconds, _end, (what, seconds))
-    timer.daemon = True
-    timer.start()
+    number = _WATCH.begin(what, seconds)
     try:
         yield
     finally:
-        timer.cancel()
+        _WATCH.end(number)
+
+
+class _Watch:
+    """One thread for all that is under way; a timer each would start one a commit."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._under_way: dict[int, tuple[float, str, float]] = {}
+        """Deadline by the monotonic clock, what it is, and how long it may take."""
+        self._numbers = count()
+        self._looks_at = math.inf
+        """When the thread looks next; by itself never, while nothing is under way."""
+        self._thread: threading.Thread | None = None
+
+    def begin(self, what: str, seconds: float) -> int:
+        """Take note that something begins; return its number."""
+        with self._changed:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
+                self._thread.start()
+            number, deadline = next(self._numbers), time.monotonic() + seconds
+            self._under_way[number] = deadline, what, seconds
+            if deadline < self._looks_at:
+                self._changed.notify()
+            return number
+
+    def end(self, number: int) -> None:
+        """Take note that it is over."""
+        with self._changed:
+            del self._under_way[number]
+
+    def _run(self) -> None:
+        with self._changed:
+            while True:
+                now = time.monotonic()
+                for deadline, what, seconds in self._under_way.values():
+                    if deadline <= now:
+                        _end(what, seconds)
+                self._looks_at = min((deadline for deadline, _, _ in self._under_way.values()), default=math.inf)
+                self._changed.wait(None if self._looks_at == math.inf else self._looks_at - now)
+
+
+_WATCH: Final = _Watch()
 
 
 def _end(what: str, seconds: float) -> None:

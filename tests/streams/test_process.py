@@ -31,6 +31,26 @@ def test_what_ends_in_time_leaves_no_timer_behind() -> None:
     subprocess.run(["sleep", "0.1"], check=True)
 
 
+_SHORTER_LATER = """
+import time
+from streams.process import ended_if_stuck
+with ended_if_stuck("a long one", 30):
+    for _ in range(3):
+        with ended_if_stuck("one in time", 0.5):
+            time.sleep(0.01)
+    with ended_if_stuck("a short one", 0.2):
+        time.sleep(20)
+"""
+
+
+def test_of_several_things_under_way_the_one_that_is_late_ends_the_process() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _SHORTER_LATER], capture_output=True, text=True, check=False, timeout=15
+    )
+    assert done.returncode == STUCK_EXIT_CODE
+    assert "a short one" in done.stdout + done.stderr
+
+
 _HOLED = """
 import psutil
 from streams.process import give_back_memory
