@@ -96,7 +96,7 @@ class Explanation(Struct, frozen=True, kw_only=True):
     unrounded: Annotated[float | None, Meta(description="The score before it is rounded; null when there is none.")]
     networks: dict[str, NetworkPart]
     model: ModelUsed
-    anchor: Annotated[Anchor | None, Meta(description="Null before any clock is known.")]
+    anchor: Annotated[Anchor | None, Meta(description="Null where it is not known.")]
     next_decay: Annotated[NextDecay | None, Meta(description="Null when decay will change nothing any more.")]
     stale: Annotated[
         bool | UnsetType,
@@ -108,7 +108,9 @@ class Standing(Struct, frozen=True, kw_only=True):
     """Where a score stands among all."""
 
     users: Annotated[int, Meta(ge=1, description="How many people have a score.")]
-    lower: Annotated[Share, Meta(description="Of them, who have a lower one; the same whole points are not lower.")]
+    lower: Annotated[
+        Share, Meta(description="At least so many of them have a lower one; the same whole points do not count.")
+    ]
 
 
 class Explained(Struct, frozen=True, kw_only=True):
@@ -128,7 +130,8 @@ class ChangeExplained(Struct, frozen=True, kw_only=True):
     moved: Annotated[float | None, Meta(description="By how many points; null where there was or is no score.")]
     elapsed_seconds: Annotated[float | None, Meta(description="Event time since the change before.")]
     by_decay_alone: Annotated[
-        float | None, Meta(description="About the score that decay alone would have left, not rounded to 0.1.")
+        float | None,
+        Meta(description="About the score that decay alone would have left, not rounded; null on several networks."),
     ]
 
 

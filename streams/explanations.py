@@ -85,7 +85,7 @@ def explain(
         unrounded=score if codes else None,
         networks=networks,
         model=msgspec.convert(asdict(model), ModelUsed),
-        anchor=_anchor(heads[0], clocks),
+        anchor=_anchor(heads[0], clocks, state.population.shift.hour),
         next_decay=_next_decay(heads[0], entries[0], times[0], model.parameters, names) if codes else None,
         stale=stale or UNSET,
     )
@@ -150,12 +150,15 @@ def _shown(hashes: NDArray[np.uint64], names_of: NamesOf, forgotten: Forgotten) 
     return [None if hide or name is None else name.decode() for name, hide in zip(names, hidden.tolist(), strict=True)]
 
 
-def _anchor(head: np.void, clocks: Ints) -> Anchor | None:
-    """Return the score when the hour began: the last one, unless it has changed since."""
+def _anchor(head: np.void, clocks: Ints, counted_hour: int) -> Anchor | None:
+    """Return the score when the hour began: the last one, unless it has changed since.
+
+    Anchors are kept by the hour that users are counted in: until that is the hour of the clocks, there is none.
+    """
     latest = int(clocks.max(initial=NO_CLOCK))
-    if latest == NO_CLOCK:
-        return None
     hour = latest // HOUR_MS
+    if latest == NO_CLOCK or hour != counted_hour:
+        return None
     score_tenths = int(head["anchor_tenths"] if head["anchor_hour"] == hour else head["score_tenths"])
     return Anchor(hour=format_ms(hour * HOUR_MS), score=score_tenths / 10 if score_tenths else None)
 

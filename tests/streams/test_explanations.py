@@ -52,6 +52,7 @@ class World:
     def let_pass(self, network: str, clock_ms: int) -> None:
         self.stages.state.network_code(network)
         self.stages.state.clocks[network] = clock_ms
+        self.stages.state.population.move_to(self.stages.state.clocks)
 
     def explain(self, user: str) -> Explanation:
         row = self.stages.targets[user.encode()]
@@ -210,6 +211,9 @@ def test_the_anchor_is_the_score_when_the_hour_began() -> None:
 
     # It has changed in this hour, then: before; it had no score before it; it has not changed since an earlier one.
     assert [anchored(hour, 123), anchored(hour, 0), anchored(hour - 1, 123)] == [12.3, None, first]
+    # The clock is in another hour than the one that anchors are kept by.
+    world.stages.state.clocks["one"] = NOW_MS + HOUR_MS
+    assert world.explain("t:1").anchor is None
 
 
 def test_a_score_that_decay_cannot_lower_has_no_next_change() -> None:
