@@ -22,7 +22,7 @@ _SUMS: Final = {
 }
 _CAUSES: Final[dict[Cause, str]] = {
     "interaction": "what others did added more than decay took",
-    "decay": "decay took more than others added",
+    "decay": "decay lowered it",
     "retraction": "interactions that had counted were taken back",
     "forget": "the user was forgotten",
     "model": "another model computed it",
@@ -66,6 +66,8 @@ def change_panel(found: ChangeExplained) -> Panel:
     """Make the panel that explains one change."""
     change = found.change
     moved = "" if found.moved is None else f" ({found.moved:+.1f})"
+    if found.moved == 0:
+        moved = " (a sub-score or a network's score moved)"
     parts: list[RenderableType] = [
         Text.assemble((f"{_points(change.previous)} → {_points(change.score)}", "bold"), f"{moved}   {change.cause}"),
         Text(),
@@ -98,22 +100,25 @@ def _reasons(found: Explained) -> Iterator[str]:
     events = sum(part.events for part in told.networks.values())
     where = ", ".join(sorted(told.networks))
     worth = ", ".join(f"{_number(getattr(told.sums, name))} in {name} ({what})" for name, what in _SUMS.items())
-    yield f"{_points(told.score)}: {events:,} interactions by others on {where} are worth {worth}."
+    are = "is" if events == 1 else "are"
+    yield f"{_points(told.score)}: {_interactions(events)} by others on {where} {are} worth {worth}."
     if found.standing is not None:
         lower, users = 100 * found.standing.lower, found.standing.users
-        # Cut off, not rounded: nobody is higher than all.
-        yield f"It is higher than {math.floor(10 * lower) / 10:.1f} % of the {users:,} people who have a score."
+        # Cut off, not rounded: nobody is higher than all. At least: people are counted by whole points.
+        percent = math.floor(10 * lower) / 10
+        yield f"It is higher than at least {percent:.1f} % of the {users:,} people who have a score."
     else:
         yield "How many people have a lower one is not known yet: the workers have not counted their users."
-    if told.anchor is not None:
-        hour, score = _moment(told.anchor.hour), _points(told.anchor.score)
-        yield f"When the hour began ({hour} by the furthest clock) it was {score}."
+    if told.anchor is not None and told.anchor.score is not None:
+        yield f"When the furthest clock came to {_moment(told.anchor.hour)} it was {told.anchor.score:.1f}."
     if told.next_decay is None:
         yield "Decay will not change it any more."
     else:
         at = ", ".join(f"{_moment(time)} on {name}" for name, time in sorted(told.next_decay.at.items()))
-        after = in_words(told.next_decay.after_seconds)
-        yield f"If nobody engages, decay changes what is published next when the clock says {at}, in {after}."
+        nobody = "nobody engages and all clocks go on alike" if len(told.next_decay.at) > 1 else "nobody engages"
+        together = len({part.taken_at for part in told.networks.values()}) == 1
+        after = f", in {in_words(told.next_decay.after_seconds)}" if together else ""
+        yield f"If {nobody}, decay changes what is published next when the clock says {at}{after}."
 
 
 def _largest_first(told: Explanation) -> list[tuple[str, NetworkPart]]:
@@ -203,10 +208,10 @@ def _model(model: ModelUsed) -> str:
 
 def _why(found: ChangeExplained) -> Iterator[str]:
     change, before = found.change, found.before
-    yield f"As of {_moment(change.as_of)}: {'the first score' if change.previous is None else _CAUSES[change.cause]}."
+    yield f"As of {_moment(change.as_of)}: {_what_happened(change)}."
     if found.elapsed_seconds is not None and before is not None:
         yield f"Change {before.sequence:,} was {in_words(found.elapsed_seconds)} before, as of {_moment(before.as_of)}."
-    elif change.sequence > 1:
+    elif change.previous is not None:
         yield f"Change {change.sequence - 1:,} is not in the topic any more, so nothing but the score can be compared."
     if found.by_decay_alone is not None:
         yield f"Decay alone would have left about {found.by_decay_alone:.2f}."
@@ -214,17 +219,26 @@ def _why(found: ChangeExplained) -> Iterator[str]:
         yield "Most was added by " + ", ".join(_added(change)) + "."
     elif change.cause == "decay":
         yield "No interaction is noted for it."
-    else:
+    elif change.cause == "interaction" and change.score is not None:
         yield "Who added most was not noted (`worker.reasons_share` says for how many changes it is)."
     if change.reference is not None:
         yield f"It refers to {printable(change.reference)}."
 
 
+def _what_happened(change: ScoreChange) -> str:
+    if change.score is None:
+        return "all interactions that had counted were taken back"
+    if change.previous is None:
+        return "the first score" if change.sequence == 1 else "there was no score before"
+    if change.cause == "decay" and change.reasons:
+        return "decay took more than others added"
+    return _CAUSES[change.cause]
+
+
 def _added(change: ScoreChange) -> Iterator[str]:
     for reason in change.reasons or ():
-        who = "somebody not named" if reason.actor is None else printable(reason.actor)
-        times = "1 interaction" if reason.events == 1 else f"{reason.events:,} interactions"
-        yield f"{who} ({times} on {reason.network}, {reason.granted:.4f})"
+        who = "somebody who is not named" if reason.actor is None else printable(reason.actor)
+        yield f"{who} ({_interactions(reason.events)} on {reason.network}, {reason.granted:.4f})"
 
 
 def _moves_table(found: ChangeExplained) -> Table:
@@ -255,6 +269,10 @@ def _number(value: float) -> str:
     ('21,335.91', '0.0952')
     """
     return f"{value:,.{_DECIMALS[value < _FEW]}f}"
+
+
+def _interactions(events: int) -> str:
+    return "1 interaction" if events == 1 else f"{events:,} interactions"
 
 
 def _points(score: float | None) -> str:

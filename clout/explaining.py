@@ -1,12 +1,15 @@
 """Finds what there is to say about a user's score, or about one change of it."""
 
 import math
+from collections.abc import Callable
 from typing import Final
+
+from msgspec.structs import replace
 
 from clout.config import Settings
 from clout.owners import Owners
 from clout.population import histogram_of, newest_populations, percentile
-from clout.user_history import changes_of_user, incidents_of_user, since_forgotten
+from clout.user_history import history_of_user, incidents_of_user, since_forgotten
 from schemas.change import ScoreChange
 from schemas.explanation import ChangeExplained, Explained, Standing, decode_explanation
 from schemas.times import parse_ms
@@ -23,9 +26,12 @@ def explained(settings: Settings, user: str) -> Explained:
     kafka, names = settings.kafka, settings.names
     with Owners(settings) as owners:
         found = owners.explanation(user)
-    changes = changes_of_user(kafka, names, user)
+        history = history_of_user(kafka, names, user)
+        changes = [
+            without_forgotten(change, owners.forgotten) for change in since_forgotten(history.changes)[-CHANGES_SHOWN:]
+        ]
     if found is None:
-        raise unknown(user, changes)
+        raise unknown(user, history.changes)
     explanation = decode_explanation(found)
     histogram = histogram_of(newest_populations(kafka, names).values())
     standing = None
@@ -34,8 +40,8 @@ def explained(settings: Settings, user: str) -> Explained:
     return Explained(
         explanation=explanation,
         standing=standing,
-        changes=since_forgotten(changes)[-CHANGES_SHOWN:],
-        incidents=incidents_of_user(kafka, names, user),
+        changes=changes,
+        incidents=incidents_of_user(kafka, names, user, history.forgotten_ms),
     )
 
 
@@ -56,27 +62,48 @@ def unknown(user: str, changes: list[ScoreChange]) -> CloutError:
 
 def explained_change(settings: Settings, user: str, sequence: int) -> ChangeExplained:
     """Return what one change was; raise `CloutError` when there is none of that number, or none any more."""
-    changes = changes_of_user(settings.kafka, settings.names, user)
+    changes = history_of_user(settings.kafka, settings.names, user).changes
     if not changes or changes[-1].cause == "forget":
         raise unknown(user, changes)
-    return story(since_forgotten(changes), user, sequence, settings.model)
+    told = story(changes, user, sequence, settings.model)
+    with Owners(settings) as owners:
+        change = without_forgotten(told.change, owners.forgotten)
+        before = None if told.before is None else without_forgotten(told.before, owners.forgotten)
+    return replace(told, change=change, before=before)
+
+
+def without_forgotten(change: ScoreChange, is_forgotten: Callable[[str], bool]) -> ScoreChange:
+    """Return a change that names nobody who was forgotten since it was written."""
+    if not change.reasons:
+        return change
+    reasons = [
+        replace(reason, actor=None) if reason.actor is not None and is_forgotten(reason.actor) else reason
+        for reason in change.reasons
+    ]
+    return replace(change, reasons=reasons)
 
 
 def story(changes: list[ScoreChange], user: str, sequence: int, model: Model) -> ChangeExplained:
-    """Find a change among those of a user's life (not empty, the newest last), and compare it with the one before.
+    """Find a change of a user's life (the newest last, not forgotten), and compare it with the one before.
 
-    What decay alone would have made is computed when `model` is the one that the change was made with.
+    What decay alone would have made is computed when `model` is the one that the change was made with, and for users
+    on one network: `as_of` does not say how far each of several had come.
     """
-    by_sequence = {change.sequence: change for change in changes}
+    life = since_forgotten(changes)
+    former = changes[: len(changes) - len(life)]
+    if former and sequence <= former[-1].sequence:
+        raise _of_a_former_life(user, sequence, former[-1])
+    by_sequence = {change.sequence: change for change in life}
     change, before = by_sequence.get(sequence), by_sequence.get(sequence - 1)
     if change is None:
-        raise _missing(user, sequence, changes)
+        raise _missing(user, sequence, life)
     moved = None
     if change.score is not None and change.previous is not None:
         moved = round(change.score - change.previous, 1)
     elapsed_ms = None if before is None else parse_ms(change.as_of) - parse_ms(before.as_of)
     left = None
-    if elapsed_ms is not None and change.previous is not None and model.name == change.model:
+    alone = before is not None and len(before.networks.keys() | change.networks.keys()) == 1
+    if elapsed_ms is not None and change.previous is not None and model.name == change.model and alone:
         left = decayed(change.previous, elapsed_ms, model)
     return ChangeExplained(
         change=change,
@@ -95,6 +122,14 @@ def decayed(score: float, elapsed_ms: int, model: Model) -> float:
     """
     strength = math.expm1((score - SCORE_MIN) / (SCORE_MAX - SCORE_MIN) * math.log1p(model.score_scale))
     return scaled(strength * decay(elapsed_ms, model.half_life_ms), model.score_scale)
+
+
+def _of_a_former_life(user: str, sequence: int, forgotten: ScoreChange) -> CloutError:
+    return CloutError(
+        f"change {sequence:,} of {user} is of a time before the user was forgotten",
+        detail=f"change {forgotten.sequence:,} forgot them, by the command {forgotten.reference}",
+        hint=f"what came since has higher numbers: see `clout explain {user}`",
+    )
 
 
 def _missing(user: str, sequence: int, changes: list[ScoreChange]) -> CloutError:

@@ -7,6 +7,7 @@ from typing import Final, Self
 from urllib.parse import quote
 
 import httpx
+import msgspec
 from confluent_kafka.admin import AdminClient
 
 from clout.config import Settings
@@ -53,6 +54,12 @@ class Owners:
     def explanation(self, user: str) -> bytes | None:
         """Return why a user's score is what it is, as JSON; None if nobody ever engaged with them."""
         return self._about(user, "explanations")
+
+    def forgotten(self, user: str) -> bool:
+        """Return whether a user was forgotten, and must not be named."""
+        answer = self._about(user, "forgotten")
+        # A worker of an earlier release does not know the question: then nobody is named.
+        return answer is None or bool(msgspec.json.decode(answer)["forgotten"])
 
     def _about(self, user: str, what: str) -> bytes | None:
         raw = user.encode()

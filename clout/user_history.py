@@ -1,23 +1,39 @@
 """What the topics still say of one user: the changes of the score, and the incidents that touched them."""
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from confluent_kafka import Message
 
 from clout.whole_topic import extents, readable, reading, records
 from schemas.change import ScoreChange, decode_change
 from schemas.incident import Incident, decode_incident
+from schemas.times import parse_ms
 from schemas.users import partition_of
 from streams.names import Names
 from streams.settings import KafkaSettings
 
 
-def changes_of_user(kafka: KafkaSettings, names: Names, user: str) -> list[ScoreChange]:
-    """Return a user's committed changes, as far as the topic still has them, the newest last."""
-    key = user.encode()
-    mine = (message for message in _committed(kafka, names, names.changes, key) if message.key() == key)
-    values = (message.value() for message in mine)
-    return [readable(decode_change, value, names.changes) for value in values if value is not None]
+class History(NamedTuple):
+    """What the topic of changes still has of a user."""
+
+    changes: list[ScoreChange]
+    """The newest last."""
+    forgotten_ms: int | None
+    """When the user was last forgotten, by a worker's clock; None if the topic does not tell."""
+
+
+def history_of_user(kafka: KafkaSettings, names: Names, user: str) -> History:
+    """Return a user's committed changes, as far as the topic still has them, and when the user was forgotten."""
+    key, changes, forgotten_ms = user.encode(), [], None
+    for message in _committed(kafka, names, names.changes, key):
+        if message.key() != key:
+            continue
+        if (value := message.value()) is None:
+            forgotten_ms = message.timestamp()[1]  # The tombstone after the last change of a life.
+        else:
+            changes.append(readable(decode_change, value, names.changes))
+    return History(changes, forgotten_ms)
 
 
 def since_forgotten(changes: list[ScoreChange]) -> list[ScoreChange]:
@@ -26,14 +42,23 @@ def since_forgotten(changes: list[ScoreChange]) -> list[ScoreChange]:
     return changes[forgotten[-1] + 1 :] if forgotten else changes
 
 
-def incidents_of_user(kafka: KafkaSettings, names: Names, user: str) -> list[Incident]:
-    """Return the incidents that name a user, each as it stands now, the one opened last first."""
+def incidents_of_user(kafka: KafkaSettings, names: Names, user: str, forgotten_ms: int | None) -> list[Incident]:
+    """Return the incidents that name a user since they were forgotten, as they stand, the one opened last first."""
     newest: dict[str, Incident] = {}
     for message in _committed(kafka, names, names.incidents):
         if (value := message.value()) is not None:
             incident = readable(decode_incident, value, names.incidents)
             newest[incident.id] = incident
-    theirs = [incident for incident in newest.values() if user in incident.users]
+    return touching(list(newest.values()), user, forgotten_ms)
+
+
+def touching(incidents: list[Incident], user: str, forgotten_ms: int | None) -> list[Incident]:
+    """Return those of the incidents that name a user and were opened since they were forgotten, the last one first."""
+    theirs = [
+        incident
+        for incident in incidents
+        if user in incident.users and (forgotten_ms is None or parse_ms(incident.opened) > forgotten_ms)
+    ]
     return sorted(theirs, key=lambda incident: incident.opened, reverse=True)
 
 

@@ -14,13 +14,14 @@ from schemas.change import Subscores
 from schemas.explanation import encode_explanation
 from schemas.export import NetworkState, UserState, encode_user
 from schemas.times import format_ms
-from schemas.users import partition_of
+from schemas.users import partition_of, user_hashes
 from scorer.model import Parameters
 from scorer.scale import tenths
 from scorer.target_state import decode_targets
 from scorer.targets import score_targets
 from scorer.timers import NO_CLOCK, evaluation_times
 from streams.explanations import explain
+from streams.masking import masked
 from streams.store import Store
 from streams.task import Task
 from streams.task_state import TaskState
@@ -74,10 +75,9 @@ def routes(tasks: Mapping[int, Task], partitions: int) -> list[Route]:
         """Answer from what is stored of the user who is asked about."""
         user = request.path_params["user"].encode()
         partition = partition_of(user, partitions)
-        task = tasks.get(partition)
-        store = task.store if task is not None else None
-        if task is None or store is None:
+        if (found := _owned(tasks, partition)) is None:
             return _elsewhere(partition)
+        task, store = found
         row = store.target(user)
         if row is None:
             return JSONResponse({"error": f"user {user.decode()!r} is unknown: nobody engaged, or they left"}, 404)
@@ -89,20 +89,37 @@ def routes(tasks: Mapping[int, Task], partitions: int) -> list[Route]:
     def explanation(request: Request) -> Response:
         return about(request, _explanation)
 
+    def forgotten(request: Request) -> Response:
+        user = request.path_params["user"].encode()
+        return _forgotten(tasks, partition_of(user, partitions), user)
+
     def everyone(request: Request) -> Response:
         text = request.query_params.get("partition", "")
         if not text.isdigit() or int(text) >= partitions:
             return JSONResponse({"error": f"partition must be 0 to {partitions - 1}, not {text!r}"}, 400)
-        task = tasks.get(int(text))
-        if task is None or task.store is None:
+        if (found := _owned(tasks, int(text))) is None:
             return _elsewhere(int(text))
-        return StreamingResponse(_lines(task), media_type="application/x-ndjson")
+        return StreamingResponse(_lines(found[0]), media_type="application/x-ndjson")
 
     return [
         Route("/v1/users/{user:path}", one),
         Route("/v1/users", everyone),
         Route("/v1/explanations/{user:path}", explanation),
+        Route("/v1/forgotten/{user:path}", forgotten),
     ]
+
+
+def _owned(tasks: Mapping[int, Task], partition: int) -> tuple[Task, Store] | None:
+    task = tasks.get(partition)
+    return None if task is None or task.store is None else (task, task.store)
+
+
+def _forgotten(tasks: Mapping[int, Task], partition: int, user: bytes) -> Response:
+    """Say whether a user must not be named; somebody of whom nothing is stored may be forgotten too."""
+    if (found := _owned(tasks, partition)) is None:
+        return _elsewhere(partition)
+    task, _ = found
+    return JSONResponse({"forgotten": bool(masked([user], user_hashes([user]), task.forgotten)[0])})
 
 
 def _state(task: Task, _: Store, user: bytes, row: bytes) -> bytes:

@@ -109,4 +109,4 @@ def line(change: ScoreChange) -> Text:
 
 
 def _score(score: float | None) -> str:
-    return "none" if score is None else f"{score:.1f}"
+    return "no score" if score is None else f"{score:.1f}"

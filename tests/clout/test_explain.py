@@ -1,17 +1,29 @@
 """What is said of a change that the topic has only in part, and of a score; through words that must be true."""
 
 from io import StringIO
+from typing import Any
 
-import msgspec
 import pytest
 from msgspec import UNSET
+from msgspec.structs import replace
 from rich.console import Console, RenderableType
 
 from clout.explain_view import change_panel, panel
-from clout.explaining import decayed, story
-from clout.user_history import since_forgotten
+from clout.explaining import decayed, story, without_forgotten
+from clout.user_history import since_forgotten, touching
 from schemas.change import Reason, ScoreChange, Subscores
-from schemas.explanation import Contributor, Explained, Explanation, ModelUsed, NetworkPart, Standing, Sums
+from schemas.explanation import (
+    Anchor,
+    Contributor,
+    Explained,
+    Explanation,
+    ModelUsed,
+    NetworkPart,
+    NextDecay,
+    Standing,
+    Sums,
+)
+from schemas.incident import Incident, Slice
 from schemas.times import format_ms
 from scorer.model import DAY_MS, Model
 from streams.errors import CloutError
@@ -50,7 +62,7 @@ def test_a_change_is_compared_with_the_one_before() -> None:
     assert found.by_decay_alone == pytest.approx(decayed(20.0, DAY_MS, Model()))
     said = in_one_line(change_panel(found))
     assert "20.0 → 19.9 (-0.1) decay" in said
-    assert "decay took more than others added" in said
+    assert "decay lowered it." in said
     assert "Change 5 was 1 d before" in said
     assert f"Decay alone would have left about {found.by_decay_alone:.2f}." in said
     assert "not noted" not in said
@@ -81,14 +93,76 @@ def test_of_a_user_who_came_back_only_the_new_life_is_told() -> None:
     assert since_forgotten([*LIFE, forgotten, again]) == [again]
     assert since_forgotten([*LIFE, forgotten]) == []
     assert since_forgotten(LIFE) == LIFE
+    with pytest.raises(CloutError, match="change 7 of t:1 is of a time before the user was forgotten"):
+        story([*LIFE, forgotten, again], "t:1", 7, Model())
+    found = story([*LIFE, forgotten, again], "t:1", 9, Model())
+    assert found.before is None
+    said = in_one_line(change_panel(found))
+    assert "there was no score before" in said
+    assert "not in the topic" not in said
+
+
+def test_an_incident_of_a_former_life_is_not_named() -> None:
+    incidents = [an_incident("old", START_MS - 1), an_incident("new", START_MS + 1), an_incident("newer", START_MS + 2)]
+    assert [found.id for found in touching(incidents, "t:1", START_MS)] == ["newer", "new"]
+    assert [found.id for found in touching(incidents, "t:1", None)] == ["newer", "new", "old"]
+    assert touching(incidents, "t:2", None) == []
+
+
+def an_incident(name: str, opened_ms: int) -> Incident:
+    at = format_ms(opened_ms)
+    return Incident(
+        id=name, kind="law_violation", slice=Slice(partition=0), severity="major", status="resolved", title="",
+        opened=at, updated=at, evidence=[], affected_users=1, users=["t:1"],
+    )  # fmt: skip
+
+
+def test_who_was_forgotten_since_is_not_named_in_an_old_change() -> None:
+    reasons = [Reason("t:9", "twitter", 2, 1.25), Reason("t:8", "twitter", 1, 1.0), Reason(None, "twitter", 1, 0.5)]
+    masked = without_forgotten(replace(LIFE[0], reasons=reasons), lambda user: user == "t:9")
+    assert masked.reasons == [Reason(None, "twitter", 2, 1.25), *reasons[1:]]
+    assert without_forgotten(LIFE[0], lambda _: True) == LIFE[0]
+
+
+def test_what_decay_alone_would_have_left_is_not_told_where_clocks_may_be_apart() -> None:
+    elsewhere = replace(LIFE[1], networks={"twitter": 19.9, "mastodon": 3.0})
+    assert story([LIFE[0], elsewhere], "t:1", 6, Model()).by_decay_alone is None
+    assert story([elsewhere, LIFE[2]], "t:1", 7, Model()).by_decay_alone is None
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        (a_change(6, 18.0, 20.0, "retraction"), "interactions that had counted were taken back"),
+        (a_change(6, None, 20.0, "retraction"), "all interactions that had counted were taken back"),
+        (a_change(6, None, 20.0), "all interactions that had counted were taken back"),
+    ],
+)
+def test_a_change_by_which_something_was_taken_back_says_so_and_not_who_added(change: ScoreChange, what: str) -> None:
+    said = in_one_line(change_panel(story([LIFE[0], change], "t:1", 6, Model())))
+    assert f": {what}." in said
+    assert "not noted" not in said
+    assert "others" not in said
+
+
+def test_a_fall_by_decay_says_that_others_added_only_where_they_did() -> None:
+    added = replace(LIFE[1], reasons=[Reason("t:9", "twitter", 1, 0.5)])
+    assert "decay took more than others added" in in_one_line(change_panel(story([added], "t:1", 6, Model())))
+    assert "others" not in in_one_line(change_panel(story([LIFE[1]], "t:1", 6, Model())))
+
+
+def test_a_change_whose_score_stayed_says_what_else_moved() -> None:
+    said = in_one_line(change_panel(story([a_change(6, 20.0, 20.0)], "t:1", 6, Model())))
+    assert "20.0 → 20.0 (a sub-score or a network's score moved) interaction" in said
 
 
 def test_reasons_are_told_and_who_is_not_named_stays_so() -> None:
     reasons = [Reason("t:9", "twitter", 2, 1.25), Reason(None, "twitter", 1, 0.5)]
-    change = a_change(1, 3.0, None)
-    change = ScoreChange(**{name: getattr(change, name) for name in change.__struct_fields__} | {"reasons": reasons})
+    change = replace(a_change(1, 3.0, None), reasons=reasons)
     said = in_one_line(change_panel(story([change], "t:1", 1, Model())))
-    assert "t:9 (2 interactions on twitter, 1.2500), somebody not named (1 interaction on twitter, 0.5000)" in said
+    assert (
+        "t:9 (2 interactions on twitter, 1.2500), somebody who is not named (1 interaction on twitter, 0.5000)" in said
+    )
     assert "the first score" in said
     assert LIFE[0].reasons is UNSET
 
@@ -119,13 +193,46 @@ def test_the_columns_of_what_was_granted_add_up_as_they_are_shown() -> None:
     line = said[said.index("reach 1,234") :]
     granted, decay, taken, now = (round(float(text.replace(",", "")) * 100) for text in line.split()[1:5])
     assert granted - decay - taken == now
-    assert "higher than 98.7 % of the 59,075 people who have a score" in said
+    assert "higher than at least 98.7 % of the 59,075 people who have a score" in said
+
+
+def said_of(found: Explained, **fields: Any) -> str:
+    return in_one_line(panel(replace(found, explanation=replace(found.explanation, **fields))))
+
+
+def test_the_score_when_the_hour_began_is_told_where_there_was_one() -> None:
+    found, hour = explanation(210.0, 200.0, [], 5.0), "2012-07-07T23:00:00.000Z"
+    assert "When the furthest clock came to 2012-07-07 23:00:00 it was 63.3." in said_of(
+        found, anchor=Anchor(hour=hour, score=63.3)
+    )
+    assert "When the" not in said_of(found, anchor=Anchor(hour=hour, score=None))
+
+
+def test_when_decay_shows_next_is_told_with_what_it_takes() -> None:
+    found = explanation(210.0, 200.0, [], 5.0)
+    part = found.explanation.networks["twitter"]
+    one, two = format_ms(START_MS), format_ms(START_MS + DAY_MS)
+    next_decay = NextDecay(after_seconds=480.0, at={"twitter": one})
+    assert "If nobody engages, decay changes" in said_of(found, next_decay=next_decay)
+    assert "on twitter, in 8 min." in said_of(found, next_decay=next_decay)
+    next_decay = NextDecay(after_seconds=480.0, at={"mastodon": two, "twitter": one})
+    for taken_at, end in ((part.taken_at, "on twitter, in 8 min."), (two, "on twitter.")):
+        networks = {"twitter": part, "mastodon": replace(part, taken_at=taken_at)}
+        said = said_of(found, networks=networks, next_decay=next_decay)
+        assert "If nobody engages and all clocks go on alike, decay changes" in said
+        assert end in said
+
+
+def test_one_interaction_is_one() -> None:
+    found = explanation(210.0, 200.0, [], 5.0)
+    once = {"twitter": replace(found.explanation.networks["twitter"], events=1)}
+    assert "60.0: 1 interaction by others on twitter is worth" in said_of(found, networks=once)
+    assert "60.0: 3 interactions by others on twitter are worth" in said_of(found)
 
 
 def test_a_stale_score_says_so() -> None:
     sound = explanation(210.0, 200.0, [], 5.0)
-    stale = msgspec.structs.replace(sound, explanation=msgspec.structs.replace(sound.explanation, stale=True))
-    assert "this is the last good score" in in_one_line(panel(stale))
+    assert "this is the last good score" in said_of(sound, stale=True)
     assert "stale" not in in_one_line(panel(sound))
 
 

@@ -187,3 +187,23 @@ def test_a_partition_that_does_not_exist_is_a_wrong_question(client: httpx.Clien
     answer = client.get(f"/v1/users?partition={partition}")
     assert answer.status_code == 400
     assert "0 to 3" in answer.json()["error"]
+
+
+def test_whether_somebody_was_forgotten_is_told_of_whom_nothing_else_is_known_too(
+    client: httpx.Client, task: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone, back, never = (user_here(MANY + number) for number in range(3))
+    forgotten = Forgotten(b"key")
+    for user, dropping in ((gone, True), (back, False)):
+        entry = forgotten.get(user.encode())
+        entry.dropping = dropping
+        forgotten.apply([forgotten.row(user.encode(), entry)])
+    monkeypatch.setattr(task, "forgotten", forgotten)
+    asked = {user: client.get(f"/v1/forgotten/{quote(user, safe='')}") for user in (gone, back, never)}
+    assert [answer.json() for answer in asked.values()] == [
+        {"forgotten": True},
+        {"forgotten": False},
+        {"forgotten": False},
+    ]
+    elsewhere = next(f"t:{n}" for n in range(99) if partition_of(f"t:{n}".encode(), PARTITIONS) != HERE)
+    assert client.get(f"/v1/forgotten/{elsewhere}").status_code == 421
