@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 
+HOUR_MS: Final = 3_600_000
+
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
 

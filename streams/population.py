@@ -4,10 +4,10 @@ from collections.abc import Callable
 from typing import Final
 
 from schemas.population import NetworkPopulation, Population, Shift, Steps, encode_population
-from schemas.times import format_ms
+from schemas.times import HOUR_MS, format_ms
 from scorer.population import GONE, STEPS
 from streams.opening import Shared
-from streams.population_state import HOUR_MS, HourShift
+from streams.population_state import HourShift
 from streams.task_state import TaskState
 
 CHANGED_SECONDS: Final = 3.0

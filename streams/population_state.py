@@ -8,6 +8,7 @@ import numpy as np
 
 from schemas.change import Cause
 from schemas.population import BINS
+from schemas.times import HOUR_MS
 from scorer.compiled import Ints, Records
 from scorer.population import SHIFT_COUNTS, Counts, add, no_counts, subtract
 from scorer.target_state import decode_targets
@@ -15,7 +16,6 @@ from scorer.target_state import decode_targets
 PIECE_USERS: Final = 10_000
 """Users that are looked at together when a partition is counted for the first time."""
 
-HOUR_MS: Final = 3_600_000
 _STORED: Final = "<i4"
 _HISTOGRAM_BYTES: Final = 4 * BINS
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.change import CAUSES, GRANTED_STEPS, Headers, Subscores, change_headers, common_headers, encode_change
+from schemas.times import HOUR_MS
 from scorer.targets import Published
 from streams.reasons import Reasons
 
@@ -261,7 +262,7 @@ def _put_time(out: Any, at: int, time_ms: int) -> int:
     out[at] = 45
     at = _put_digits(out, at + 1, day, 2)
     out[at] = 84
-    at = _put_digits(out, at + 1, rest // 3_600_000, 2)
+    at = _put_digits(out, at + 1, rest // HOUR_MS, 2)
     out[at] = 58
     at = _put_digits(out, at + 1, rest // 60_000 % 60, 2)
     out[at] = 58

@@ -15,13 +15,13 @@ from typing import Final
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType  # type: ignore[attr-defined]
 
+from schemas.times import HOUR_MS
 from streams.clients import KAFKA, Connect, admin
 from streams.errors import CloutError
 from streams.names import Names
 from streams.settings import KafkaSettings, LaneSettings, NetworkSettings
 
 DAY_MS: Final = 86_400_000
-HOUR_MS: Final = 3_600_000
 RECORD_BYTES_MAX: Final = 1 << 20
 """Largest record batch of interactions and lanes."""
 DEAD_LETTER_BYTES_MAX: Final = 8 << 20

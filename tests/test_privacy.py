@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from schemas.times import HOUR_MS
 from streams.names import Names
 from streams.settings import LaneSettings, NetworkSettings
-from streams.topics import DAY_MS, HOUR_MS, TopicSpec, specification
+from streams.topics import DAY_MS, TopicSpec, specification
 
 PAGE = (Path(__file__).resolve().parents[1] / "docs" / "privacy.md").read_text(encoding="utf-8")
 ROW = re.compile(r"^\| `([\w.]+\.v1)` \| .+? \| (.+?) \| (.+?) \|$", re.MULTILINE)

@@ -12,10 +12,10 @@ import pytest
 from clout.population import histogram_of, newest_populations
 from schemas.packed import FORGET
 from schemas.population import Population, decode_population
+from schemas.times import HOUR_MS
 from scorer.model import DAY_MS
 from streams import task_state
 from streams.population import CHANGED_SECONDS, UNCHANGED_SECONDS
-from streams.population_state import HOUR_MS
 from streams.settings import KafkaSettings
 from streams.store import Local, Rows
 from streams.task import Task

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from schemas.times import HOUR_MS
 from scorer.compiled import Records
 from scorer.target_state import ENTRY, HEAD, decode_targets, encode_targets
-from streams.population_state import HOUR_MS, HourShift, PopulationState
+from streams.population_state import HourShift, PopulationState
 from tests.scans import counted_one_by_one, counters_of
 
 NETWORKS = ["one", "two", "three"]
