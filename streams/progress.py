@@ -9,6 +9,7 @@ much came in meanwhile.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from streams.errors import first_line
 from streams.feed_position import CONTROL, FeedPosition, source_of
 from streams.status import TaskStatus
 from streams.task_state import QUARANTINED
@@ -130,7 +131,10 @@ def _tasks_not_running(reading: Reading) -> Iterable[Behind]:
             yield Behind("worker", f"partition {partition}", 0, "no worker has it")
         elif task.state != RUNNING:
             yield Behind(
-                "worker", f"partition {partition}", 0, task.state + (f": {task.reason}" if task.reason else "")
+                "worker",
+                f"partition {partition}",
+                0,
+                task.state + (f": {first_line(task.reason)}" if task.reason else ""),
             )
 
 

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 from schemas.incident import Span
 from schemas.packed import COMMANDS
 from streams.audit import LawBrokenError
-from streams.errors import CloutError
+from streams.errors import CloutError, unlabelled
 from streams.incidents import Finding, spans_of
 from streams.intake import Accepted
 
@@ -70,8 +70,8 @@ def advice(error: Exception, suspect: Span | None, partition: int) -> str:
 def finding_of(error: Exception, batch: Sequence[Accepted], trial: Trial, gap_at: Span | None) -> Finding:
     """Return what an incident says of a stop."""
     if gap_at is not None:
-        return Finding(kind="lane_gap", finding="lane_gap", detail=str(error), spans=[gap_at])
-    detail = f"{error}\n{trial.text}"
+        return Finding(kind="lane_gap", finding="lane_gap", detail=unlabelled(error), spans=[gap_at])
+    detail = f"{unlabelled(error)}\n{trial.text}"
     spans, suspect = spans_of(batch), trial.suspect
     if isinstance(error, LawBrokenError):
         return Finding(

@@ -57,6 +57,9 @@ _BROKEN: Final = {
 _RETRACTION: Final = CAUSES.index("retraction")
 _FORGET: Final = CAUSES.index("forget")
 _FADING: Final = (CAUSES.index("interaction"), CAUSES.index("decay"))
+_BY_ROWS: Final = (
+    "changes that the rows alone judge: of users on several networks, forgotten and begun anew, or with gaps"
+)
 _FIELDS: Final = CHANGE.names or ()
 _SCORES: Final = ("score", "reach", "amplification", "network")
 
@@ -213,7 +216,7 @@ class Chains:
         fading &= (before["sequence"] > 0) & (faults == 0)
         judged = fading & (before["known"] == 1) & (rows["only"] == before["only"])
         several = int(np.count_nonzero(fading & ~judged))
-        self._findings.count(2, "changes on several networks not judged by themselves, but by the rows", several)
+        self._findings.count(2, _BY_ROWS, several)
         left = left_after(rows["as_of"][judged] - before["as_of"][judged], self._model)
         broken = np.zeros(len(rows), np.bool_)
         for name in _SCORES:

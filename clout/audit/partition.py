@@ -15,7 +15,7 @@ from clout.audit.two_looks import judge_looks
 from clout.owners import Owners
 from clout.whole_topic import Extent, record_batches
 from scorer.model import Model
-from streams.errors import CloutError
+from streams.errors import CloutError, first_line
 from streams.names import Names
 
 BATCH_CHANGES: Final = 10_000
@@ -76,7 +76,7 @@ class PartitionAudit:
         judge_looks(first, second, chains.reborn(first), model, findings)
         findings.looked_at_users(len(second.users))
         findings.count(5, "users whose time has come, and whose change is not written yet", int(second.is_due.sum()))
-        return second.head.standing
+        return first_line(second.head.standing)
 
     def _look_at(self, partition: int, stored: int) -> Look:
         """Look when the worker has stored what was in the changelog."""
@@ -89,7 +89,7 @@ class PartitionAudit:
                 raise CloutError(
                     f"partition {partition} does not store what it has published",
                     detail=f"its state is at {look.head.changelog_end} of the changelog, which reaches {stored}"
-                    + (f"; it stands still: {look.head.standing}" if look.head.standing else ""),
+                    + (f"; it stands still: {first_line(look.head.standing)}" if look.head.standing else ""),
                     hint="see the worker's log",
                 )
             time.sleep(_NAP_SECONDS)

@@ -16,6 +16,7 @@ from clout.audit.partition import PartitionAudit
 from clout.commands.common import connected_to_lanes
 from clout.commands.dlq import printable
 from clout.commands.durations import seconds_of
+from clout.commands.tables import output
 from clout.commands.wait import reader_of
 from clout.config import Settings
 from clout.owners import Owners
@@ -61,7 +62,7 @@ def command(
     if as_json:
         typer.echo(msgspec.json.encode(_document(findings, standing, settings.lanes.partitions, taken)))
     else:
-        out = Console(soft_wrap=True, highlight=False)
+        out = output()
         out.print(_table(findings.verdicts))
         for line in _lines(findings.verdicts, standing):
             out.print(printable(line), markup=False)
@@ -93,7 +94,7 @@ def audit_all(settings: Settings, seconds: float, say: Callable[[str], None]) ->
 def _table(verdicts: Sequence[Verdict]) -> Table:
     table = Table("law", "verdict", box=None, pad_edge=False)
     for heading in ("users", "changes", "broken"):
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", no_wrap=True)
     for of in verdicts:
         table.add_row(
             of.law,
@@ -112,8 +113,18 @@ def _lines(verdicts: Sequence[Verdict], standing: dict[int, str]) -> list[str]:
         if of.broken > len(of.offences):
             lines.append(f"{of.law}: and {of.broken - len(of.offences):,} more")
         lines += [f"{of.law}: could not be judged: {why}" for why in of.unjudged]
-        lines += [f"{of.law}: {number:,} {what}" for what, number in of.counted.items()]
+        lines += [f"{of.law}: {counted(number, what)}" for what, number in of.counted.items()]
     return lines + [f"partition {partition} stands still: {why}" for partition, why in standing.items()]
+
+
+def counted(number: int, what: str) -> str:
+    """Say how many of something there are; `what` begins with a plural in s.
+
+    >>> counted(1_200, "changes left out"), counted(1, "changes left out")
+    ('1,200 changes left out', '1 change left out')
+    """
+    first, _, rest = what.partition(" ")
+    return f"{number:,} {first.removesuffix('s') if number == 1 else first} {rest}"
 
 
 def _document(findings: Findings, standing: dict[int, str], partitions: int, seconds: float) -> dict[str, Any]:

@@ -5,13 +5,12 @@ from typing import Annotated, Any, Final
 
 import msgspec
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from clout.commands.common import connected_to_lanes
-from clout.commands.tables import conservation_table, retraction_lines
+from clout.commands.tables import ConservationTable, output, retraction_lines
 from clout.commands.wait import reader_of
-from streams.errors import CloutError
+from streams.errors import CloutError, first_line
 from streams.progress import Conservation, Reading, conservation
 from streams.progress_reader import tasks_by_partition
 from streams.status import IngestStatus, LedgerStatus, WorkerStatus
@@ -51,16 +50,16 @@ def command(
     if as_json:
         typer.echo(msgspec.json.encode(_document(settings.kafka.broker, [*ingests, *workers], sums)))
     else:
-        console = Console(soft_wrap=True)
+        console = output()
         console.print(_table(ingests, workers))
         for line in _standing_lines(workers):
-            console.print(line, highlight=False)
+            console.print(line)
         for line in _ledger_lines([task.ledger for task in tasks.values()]):
-            console.print(line, highlight=False)
+            console.print(line)
         console.print()
-        console.print(conservation_table(sums))
+        console.print(ConservationTable(sums))
         for line in retraction_lines(sums):
-            console.print(line, highlight=False)
+            console.print(line)
     if len(missing) == 1:
         typer.echo(missing[0], err=True)
     if not ingests and not workers:
@@ -78,8 +77,8 @@ def _document(broker: str, roles: list[IngestStatus | WorkerStatus], sums: list[
 
 def _table(ingests: list[IngestStatus], workers: list[WorkerStatus]) -> Table:
     table = Table("role", "pid", "address", "partition", "state", box=None, pad_edge=False)
-    table.add_column("position", justify="right")
-    table.add_column("lag", justify="right")
+    table.add_column("position", justify="right", no_wrap=True)
+    table.add_column("lag", justify="right", no_wrap=True)
     for ingest in ingests:
         head = (ingest.role, str(ingest.pid), ingest.address)
         for feed in ingest.partitions:
@@ -105,16 +104,18 @@ def _lanes(numbers: dict[str, int]) -> str:
 
 
 def _standing_lines(workers: Sequence[WorkerStatus]) -> list[str]:
-    """Say which partitions stand still, and why.
+    r"""Say which partitions stand still, and why.
 
     >>> from streams.status import TaskStatus
-    >>> task = TaskStatus(partition=3, state="stopped", reason="a law is broken")
+    >>> task = TaskStatus(partition=3, state="stopped", reason="error: a law is broken\nhint: see the log")
     >>> _standing_lines([WorkerStatus(role="score", pid=1, address="", partitions=[task])])
     ['partition 3 stands still, its scores are stale: a law is broken']
     """
     tasks = [task for worker in workers for task in worker.partitions]
     return [
-        f"partition {task.partition} stands still, its scores are stale: {task.reason}" for task in tasks if task.reason
+        f"partition {task.partition} stands still, its scores are stale: {first_line(task.reason)}"
+        for task in tasks
+        if task.reason
     ]
 
 

@@ -1,9 +1,13 @@
 """Tables that several commands print."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Final
 
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.measure import Measurement
 from rich.table import Table
+from rich.text import Text
 
 from streams.progress import Conservation
 
@@ -18,26 +22,67 @@ _COLUMNS: Final[dict[str, Callable[[Conservation], int]]] = {
     "heartbeat": lambda of: of.heartbeat,
     "retracting": lambda of: of.retracting,
 }
-_ALWAYS: Final = frozenset({"read", "applied", "duplicate", "dead-lettered"})
-"""Columns that are there even where they hold nothing; with all of them a terminal would be too narrow."""
+_USUAL: Final = frozenset({"read", "applied", "duplicate", "dead-lettered"})
+"""Columns that are there even where they hold nothing, if there is room."""
+_ALWAYS: Final = frozenset({"read", "applied"})
+_UNLIMITED_COLUMNS: Final = 10_000
 
 
-def conservation_table(sums: Iterable[Conservation]) -> Table:
-    """Make the table of what became of each network's events."""
+def output() -> Console:
+    """Return standard output, which is as wide as what is printed needs unless it is a terminal."""
+    console = Console(soft_wrap=True, highlight=False)
+    if not console.is_terminal:
+        console.width = _UNLIMITED_COLUMNS
+    return console
+
+
+@dataclass(frozen=True, slots=True)
+class ConservationTable:
+    """What became of each network's events: a table, or a line a network where there is no room for one."""
+
+    sums: Sequence[Conservation]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Give up columns that hold nothing first, then the table; no figure is ever cut off."""
+        without_limit = options.update(width=_UNLIMITED_COLUMNS)
+        for always in (_USUAL, _ALWAYS):
+            table = _conservation_table(self.sums, always)
+            if Measurement.get(console, without_limit, table).maximum <= options.max_width:
+                yield table
+                return
+        for of in self.sums:
+            yield Text(conservation_line(of))
+
+
+def _conservation_table(sums: Sequence[Conservation], always: frozenset[str]) -> Table:
     table = Table(box=None, pad_edge=False)
     table.add_column("network", no_wrap=True)
-    sums = list(sums)
     columns = [
-        (heading, count) for heading, count in _COLUMNS.items() if heading in _ALWAYS or any(count(of) for of in sums)
+        (heading, count) for heading, count in _COLUMNS.items() if heading in always or any(count(of) for of in sums)
     ]
     for heading, _ in columns:
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
     for of in sums:
-        counts = [count(of) for _, count in columns]
-        verdict = f"{of.missing:,} missing" if of.missing > 0 else "still coming in" if of.missing else "adds up"
-        table.add_row(of.network, *(f"{count:,}" for count in counts), verdict)
+        table.add_row(of.network, *(f"{count(of):,}" for _, count in columns), _verdict(of))
     return table
+
+
+def conservation_line(of: Conservation) -> str:
+    """Say what became of a network's events in one line.
+
+    >>> conservation_line(Conservation("twitter", 1_300, applied=1_250, self_=50))
+    'twitter: read 1,300 = applied 1,250 + self 50, adds up'
+    >>> conservation_line(Conservation("twitter", 1_300, applied=1_250))
+    'twitter: read 1,300 ≠ applied 1,250, 50 missing'
+    """
+    counts = {heading: count(of) for heading, count in _COLUMNS.items() if heading != "read"}
+    parts = [f"{heading} {count:,}" for heading, count in counts.items() if count or heading in _ALWAYS]
+    return f"{of.network}: read {of.read:,} {'≠' if of.missing else '='} {' + '.join(parts)}, {_verdict(of)}"
+
+
+def _verdict(of: Conservation) -> str:
+    return f"{of.missing:,} missing" if of.missing > 0 else "still coming in" if of.missing else "adds up"
 
 
 def retraction_lines(sums: Iterable[Conservation]) -> list[str]:

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from clout.commands.common import connected_to_lanes
 from clout.commands.durations import seconds_of
-from clout.commands.tables import conservation_table, retraction_lines
+from clout.commands.tables import ConservationTable, output, retraction_lines
 from clout.config import Settings
 from streams.errors import CloutError
 from streams.progress import Behind, Conservation, Reading, behind, conservation
@@ -45,10 +45,10 @@ def command(
         say = status.update if console.is_terminal else _Plain(console)
         reading = wait_until_processed(reader_of(settings), timeout_seconds, say)
     sums = conservation(reading)
-    out = Console(soft_wrap=True)
-    out.print(conservation_table(sums))
+    out = output()
+    out.print(ConservationTable(sums))
     for line in retraction_lines(sums):
-        out.print(line, highlight=False)
+        out.print(line)
     check_sums(sums)
 
 

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.live import Live
 
 from clout.broker import LocalBroker
-from clout.commands.tables import conservation_table
+from clout.commands.tables import ConservationTable, output
 from clout.commands.tail import changes_consumer
 from clout.commands.topics import specification
 from clout.commands.wait import check_sums, reader_of, wait_until_processed
@@ -242,7 +242,7 @@ class _Demonstration:
             highlight=False,
         )
         if self._stop.received is None:
-            console.print(conservation_table(sums))
+            output().print(ConservationTable(sums))
             check_sums(sums)
 
 

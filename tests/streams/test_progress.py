@@ -5,6 +5,12 @@ from streams.progress import Feed, Reading, behind, conservation
 from streams.status import TaskStatus
 
 
+def test_what_stands_still_is_said_in_a_line() -> None:
+    stopped = TaskStatus(partition=0, state="stopped", reason="error: a law is broken\ndetail: R\nhint: see the log")
+    [late] = behind(Reading([], {0: stopped}, {0: stopped}, 1))
+    assert late.note == "stopped: a law is broken"
+
+
 def feed(*, end: int = 10, committed: int | None = 10, sent: tuple[int, int] = (3, 2), begin: int = 0) -> Feed:
     counters = {"read": 10, "passed": 8, "dead_lettered": 2, "heartbeat": 0, "retracting": 0}
     return Feed("net", 0, begin, end, committed, FeedPosition(list(sent), counters))

@@ -34,7 +34,11 @@ def test_whoever_was_forgotten_and_began_anew_between_the_looks_breaks_nothing()
     stand.apply(list(some_acts(2, 200, days=10)))
     second = stand.look(anyone_forgotten=True)
     assert b"t1" in second.users
-    assert broken(audited(first, second, stand.topic, seen=seen)) == {}
+    findings = audited(first, second, stand.topic, seen=seen)
+    assert broken(findings) == {}
+    assert any("forgotten and begun anew" in what for what in findings.verdicts[1].counted)
+    # One of them is said in the singular, by that word alone.
+    assert all(what.split()[0].endswith("s") for verdict in findings.verdicts for what in verdict.counted)
     assert broken(audited(first, second, stand.topic[:gone], seen=seen, tombstones=[b"t1"]))
 
 
