@@ -9,11 +9,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import msgspec
 
 from schemas.times import format_ms
+from streams.errors import first_line
 from streams.progress import RUNNING
 from streams.status import InputsStatus, TaskStatus
 from streams.task_state import ACTORS
 
 SHOWN_MAX = 8
+STOPPED = "stopped"
 
 
 class Holder(msgspec.Struct, frozen=True, kw_only=True):
@@ -22,9 +24,9 @@ class Holder(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     """`raw partition 3`, `source west`, `partition 0` of the workers, or `ingest`."""
     time: str | None = None
-    """How far it is; None when nothing was ever heard of it."""
+    """How far it is, for a source its last heartbeat; None when nothing was ever heard of it."""
     since: str | None = None
-    """When a raw partition was last heard."""
+    """When a raw partition was last heard; of a source no arrival is known."""
     why: str = ""
     """What is wrong with a partition or with ingest; who waits for an input, if not all do."""
 
@@ -41,6 +43,8 @@ class NetworkClock(msgspec.Struct, frozen=True, kw_only=True):
     """From the clock to that."""
     held_by: list[Holder] = []
     """What holds the clock where it is behind, and what stands still in any case; of many the first few."""
+    all_stand_still: bool = False
+    """Whether every partition has stopped: then nobody tells how far the inputs are."""
     released: list[str] = []
     """Sources that no partition waits for, because an operator has released them."""
 
@@ -80,6 +84,7 @@ def _network_clock(
         furthest=_text(heard.furthest_ms),
         behind_seconds=None if behind_ms is None else behind_ms / 1000,
         held_by=holders[:SHOWN_MAX],
+        all_stand_still=len(tasks) == partitions and all(task.state == STOPPED for task in tasks.values()),
         released=[source for source in heard.released if all(source in of.released for of in of_tasks)],
     )
 
@@ -111,7 +116,7 @@ def _standing(network: str, tasks: Mapping[int, TaskStatus], partitions: int) ->
         if task is None:
             why = "no worker answers for it"
         else:
-            why = f"it is {task.state}" + (f": {_first_line(task.reason)}" if task.reason else "")
+            why = f"it is {task.state}" + (f": {first_line(task.reason)}" if task.reason else "")
         yield Holder(name=f"partition {number}", time=_text(_told(network, tasks, number)), why=why)
 
 
@@ -160,10 +165,6 @@ def _clock_of_inputs(task: TaskStatus, network: str) -> int | None:
 def _lag(task: TaskStatus) -> str:
     records = sum(task.lag_records.values())
     return f", {records:,} records behind" if records else ""
-
-
-def _first_line(text: str) -> str:
-    return text.partition("\n")[0].removeprefix("error: ")
 
 
 def _text(time_ms: int | None) -> str | None:

@@ -32,14 +32,19 @@ def signed(settings: Settings, name: CommandName, reason: str, **about: Any) -> 
         raise CloutError(
             "this cannot be a user id", detail=f"one has 1 to {USER_BYTES_MAX} bytes and no control characters"
         )
+    check_reason(reason)
+    issued = format_ms(int(time.time() * 1000))
+    command = Command(id=uuid.uuid4().hex, command=name, reason=reason, key="", issued=issued, **about)
+    return control_secrets(settings.control, settings.data_dir).signed(command)
+
+
+def check_reason(reason: str) -> None:
+    """Raise `CloutError` unless this can be a command's reason."""
     if not reason.strip():
         raise CloutError("a command needs a reason", detail=f"of at most {REASON_BYTES_MAX} bytes; it is published")
     if len(reason.encode()) > REASON_BYTES_MAX:
         detail = f"{len(reason.encode()):,} bytes, at most {REASON_BYTES_MAX:,}; it is published"
         raise CloutError("the reason is too long", detail=detail)
-    issued = format_ms(int(time.time() * 1000))
-    command = Command(id=uuid.uuid4().hex, command=name, reason=reason, key="", issued=issued, **about)
-    return control_secrets(settings.control, settings.data_dir).signed(command)
 
 
 def issue(settings: Settings, command: Command, timeout_seconds: float) -> CommandRecord:

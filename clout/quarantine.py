@@ -9,7 +9,7 @@ from confluent_kafka import TopicPartition
 from clout.config import Settings
 from clout.whole_topic import POLL_SECONDS, Extent, extents, reading, records
 from schemas.packed import COMMANDS, peek
-from streams.errors import CloutError
+from streams.errors import CloutError, first_line
 from streams.status import TaskStatus
 
 Lane = Literal["actors", "targets"]
@@ -53,7 +53,7 @@ def check_ahead(place: Place, tasks: Mapping[int, TaskStatus]) -> None:
     if position is None:
         raise CloutError(
             f"partition {place.partition} refuses to start, and no record is the cause",
-            detail=f"{task.reason}; {nothing}",
+            detail=f"{first_line(task.reason or task.state)}; {nothing}",
         )
 
 
@@ -61,11 +61,14 @@ def check_record(settings: Settings, place: Place) -> str:
     """Return what lies there, in words; raise `CloutError` when there is no record, or one that is never set aside."""
     topic = settings.names.actors_lane if place.lane == "actors" else settings.names.targets_lane
     deadline = time.monotonic() + READ_SECONDS
+    beyond = ""
     with reading(settings.kafka, GROUP) as reader:
         reader.assign([TopicPartition(topic, place.partition, place.offset)])
         while time.monotonic() < deadline:
             for message in reader.consume(1, POLL_SECONDS):
                 if message.error() is not None or message.offset() != place.offset:
+                    if message.error() is None:
+                        beyond = f"; the next record is at offset {message.offset()}"
                     deadline = 0.0
                     break
                 kind, rows = peek(message.value() or b"")
@@ -77,7 +80,7 @@ def check_record(settings: Settings, place: Place) -> str:
                 return f"a record of {kind or 'unknown kind'} with {rows:,} rows"
     raise CloutError(
         f"there is no record at {place}",
-        detail=f"topic {topic}; nothing was ordered",
+        detail=f"topic {topic}{beyond}; nothing was ordered",
         hint="the incident of the stop says which records it is about; see `clout status` for where the partition is",
     )
 
@@ -101,7 +104,7 @@ def wait_until_passed(
             raise CloutError(
                 f"the order was accepted, but partition {place.partition} has not passed the record "
                 f"within {timeout_seconds:.0f} seconds",
-                detail=f"{state}: {task.reason}" if task is not None and task.reason else state,
+                detail=f"{state}: {first_line(task.reason)}" if task is not None and task.reason else state,
                 hint="the order stays: the partition's task looks for it whenever it opens or stands still",
             )
         time.sleep(RETRY_SECONDS)

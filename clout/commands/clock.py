@@ -9,7 +9,7 @@ import typer
 
 from clout.clock_holds import Holder, NetworkClock, network_clocks
 from clout.clock_release import outcome, wait_until_obeyed
-from clout.commands.common import connected_to_lanes
+from clout.commands.common import connected_to_lanes, reason_given
 from clout.commands.dlq import printable
 from clout.commands.durations import in_words, seconds_of
 from clout.commands.wait import reader_of
@@ -43,6 +43,7 @@ def show(
 
     Scores are taken by the least clock of all partitions. It waits for every raw partition, every source that the
     settings name, and every partition of the workers; what is down holds it, so that no score fades meanwhile.
+    Of a source the time of its last heartbeat is shown, of a raw partition also when it was last heard.
 
     Example: clout clock show --json
     """
@@ -62,7 +63,7 @@ def release(
     context: typer.Context,
     network: Annotated[str, typer.Argument(metavar="NETWORK", help="As the settings name it.")],
     source: Annotated[str, typer.Option(metavar="NAME", help="The collector, one of networks.NETWORK.sources.")],
-    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why; it is published.")],
+    reason: Annotated[str, typer.Option(metavar="TEXT", callback=reason_given, help="Why; it is published.")],
     timeout: Annotated[str, typer.Option(metavar="DURATION", help="Wait for at most 90, 90s, 2m or 1h.")] = "60s",
 ) -> None:
     """Let the clock of a network go on without a collector that is down, until it is heard again.
@@ -137,6 +138,8 @@ def lines(clock: NetworkClock) -> Iterator[str]:
 
 
 def _where(clock: NetworkClock) -> str:
+    if clock.all_stand_still:
+        return f"{clock.clock or 'no clock yet'}; all partitions stand still"
     if clock.clock is None:
         return f"no clock yet: waiting for {', '.join(holder.name for holder in clock.held_by) or 'the workers'}"
     if clock.behind_seconds is None:
@@ -151,4 +154,6 @@ def _how(holder: Holder) -> str:
         return holder.why + (f"; last at {holder.time}" if holder.time is not None else "")
     if holder.time is None:
         return "never heard of" if holder.since is None else f"nothing with a time yet, last heard {holder.since}"
+    if holder.name.startswith("source "):
+        return f"last heartbeat {holder.time}"
     return f"at {holder.time}" + (f", last heard {holder.since}" if holder.since is not None else "")

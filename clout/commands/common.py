@@ -9,6 +9,7 @@ from confluent_kafka import KafkaException
 from clout import logs
 from clout.broker import connect
 from clout.config import Loaded, Settings, load
+from clout.orders import check_reason
 from streams import clients, topics
 from streams.errors import CloutError
 
@@ -71,6 +72,15 @@ def connected_to_lanes(context: typer.Context) -> Settings:
     if any(spec.name in found and len(found[spec.name].partitions) != spec.partitions for spec in fixed):
         topics.require(settings.kafka, fixed)
     return settings
+
+
+def reason_given(reason: str) -> str:
+    """Refuse what cannot be a command's reason."""
+    try:
+        check_reason(reason)
+    except CloutError as error:
+        raise typer.BadParameter(f"{error.error}: {error.detail}") from error
+    return reason
 
 
 def check_network(context: typer.Context, network: str) -> None:

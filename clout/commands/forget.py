@@ -6,7 +6,7 @@ from typing import Annotated, Final
 
 import typer
 
-from clout.commands.common import connected_to_lanes
+from clout.commands.common import connected_to_lanes, reason_given
 from clout.commands.durations import seconds_of
 from clout.orders import issue, signed
 from clout.owners import Owners
@@ -23,7 +23,12 @@ def register(app: typer.Typer) -> None:
 def command(
     context: typer.Context,
     user: Annotated[str, typer.Argument(metavar="USER", help="Its id, for instance twitter:50329.")],
-    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why; it is published, so it should not name the user.")],
+    reason: Annotated[
+        str,
+        typer.Option(
+            metavar="TEXT", callback=reason_given, help="Why; it is published, so it should not name the user."
+        ),
+    ],
     undo: Annotated[bool, typer.Option("--undo", help="Let the user be counted again, from nothing.")] = False,
     timeout: Annotated[str, typer.Option(metavar="DURATION", help="Wait for at most 90, 90s, 2m or 1h.")] = "60s",
 ) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from clout.commands.common import connected_to_lanes
+from clout.commands.common import connected_to_lanes, reason_given
 from clout.commands.dlq import printable
 from clout.commands.durations import seconds_of
 from clout.commands.wait import reader_of
@@ -19,7 +19,7 @@ from clout.quarantine import (
     letter_of,
     wait_until_passed,
 )
-from streams.errors import CloutError
+from streams.errors import CloutError, first_line
 from streams.progress_reader import tasks_by_partition
 
 
@@ -32,7 +32,7 @@ def command(
     context: typer.Context,
     partition: Annotated[int, typer.Option(min=0, metavar="P", help="The partition that stands still.")],
     offset: Annotated[int, typer.Option(min=0, metavar="O", help="The record's offset; the incident names a suspect.")],
-    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why; it is published.")],
+    reason: Annotated[str, typer.Option(metavar="TEXT", callback=reason_given, help="Why; it is published.")],
     lane: Annotated[Literal["actors", "targets"], typer.Option(help="The lane that the record is in.")] = "targets",
     timeout: Annotated[str, typer.Option(metavar="DURATION", help="Wait for at most 90, 90s, 2m or 1h.")] = "60s",
 ) -> None:
@@ -68,6 +68,7 @@ def command(
     typer.echo(printable(f"{place} was set aside: {found}"))
     if task.state != RUNNING:
         raise CloutError(
-            f"the record was set aside, but partition {partition} stands still again", detail=task.reason or task.state
+            f"the record was set aside, but partition {partition} stands still again",
+            detail=first_line(task.reason or task.state),
         )
     typer.echo(f"partition {partition} runs")

@@ -104,7 +104,7 @@ def test_a_source_holds_the_clock_until_it_is_released() -> None:
     heard = inputs(TEN_MS, NOON_MS, NOON_MS, sources={"west": TEN_MS})
     [_, west, east] = said(task(0, inputs(None, NOON_MS), sources=("west", "east")))
     assert (west, east) == ("  held by source west: never heard of", "  held by source east: never heard of")
-    assert said(task(0, heard, TEN_MS, sources=("west",)))[1] == f"  held by source west: at {TEN}"
+    assert said(task(0, heard, TEN_MS, sources=("west",)))[1] == f"  held by source west: last heartbeat {TEN}"
     heard.release("west")
     heard.clock_ms = NOON_MS
     assert said(task(0, heard, NOON_MS, sources=("west",))) == [
@@ -129,6 +129,19 @@ def test_a_partition_that_stands_still_holds_the_clock_even_before_it_is_behind(
         f"net: {NOON}, with its furthest input",
         "  held by partition 1: it is stopped: a law is broken",
     ]
+
+
+def test_where_all_partitions_stand_still_it_says_so_and_where_the_clock_is() -> None:
+    heard = inputs(NOON_MS, NOON_MS)
+    stopped = [task(number, heard, TEN_MS, state="stopped", reason="error: a law is broken") for number in range(2)]
+    assert said(*stopped) == [
+        f"net: {TEN}; all partitions stand still",
+        "  held by partition 0: it is stopped: a law is broken",
+        "  held by partition 1: it is stopped: a law is broken",
+    ]
+    assert said(*stopped[:1], partitions=2)[0] == f"net: {TEN}"
+    refused = task(0, None, state="stopped", reason="error: another model")
+    assert said(refused)[0] == "net: no clock yet; all partitions stand still"
 
 
 def test_a_partition_that_is_restored_has_no_clock_to_tell_and_takes_none_from_others() -> None:

@@ -48,6 +48,9 @@ WRONG = [
     ["broker", "status", "--adress"],
     ["config", "show", "--prefix"],
     ["status", "--broker", "nonsense"],
+    ["forget", "t:1", "--reason", ""],
+    ["quarantine", "--partition", "0", "--offset", "1", "--reason", " "],
+    ["clock", "release", "twitter", "--source", "west", "--reason", ""],
 ]
 WRONG += [["replay", "f", "--network", "foo", "--format", "snap"], ["dlq", "list", "--network", "foo"]]
 

@@ -1,9 +1,14 @@
 """What `clout quarantine` refuses before anything is ordered."""
 
+from pathlib import Path
+
 import pytest
 
-from clout.quarantine import Place, check_ahead, wait_until_passed
+from clout.config import Settings
+from clout.quarantine import Place, check_ahead, check_record, wait_until_passed
+from streams import clients, topics
 from streams.errors import CloutError
+from streams.settings import KafkaSettings, LaneSettings, NetworkSettings
 from streams.status import TaskStatus
 
 PLACE = Place(3, "targets", 20)
@@ -41,3 +46,21 @@ def test_a_partition_that_stays_where_it_is_is_said_to() -> None:
     with pytest.raises(CloutError, match="has not passed the record") as raised:
         wait_until_passed(lambda: {3: task("stopped", 19, "a law is broken")}, PLACE, 0)
     assert raised.value.detail == "stopped: a law is broken"
+
+
+def test_where_no_record_lies_the_next_one_is_named(kafka_settings: KafkaSettings, tmp_path: Path) -> None:
+    networks = {"twitter": NetworkSettings(raw_partitions=1)}
+    settings = Settings(data_dir=tmp_path, kafka=kafka_settings, networks=networks, lanes=LaneSettings(partitions=1))
+    topics.create(kafka_settings, topics.specification(settings.names, settings.lanes, settings.networks))
+    writer = clients.producer(kafka_settings, {"transactional.id": f"{kafka_settings.prefix}writer"})
+    writer.init_transactions(30)
+    for _ in range(2):  # Each transaction ends with a marker, which takes an offset.
+        writer.begin_transaction()
+        writer.produce(settings.names.targets_lane, b"x", partition=0)
+        writer.commit_transaction(30)
+    with pytest.raises(CloutError, match="no record at offset 1 ") as raised:
+        check_record(settings, Place(0, "targets", 1))
+    assert "the next record is at offset 2" in raised.value.detail
+    with pytest.raises(CloutError, match="no record at offset 3 ") as raised:
+        check_record(settings, Place(0, "targets", 3))
+    assert "next record" not in raised.value.detail
