@@ -8,7 +8,8 @@ from msgspec import UNSET
 from msgspec.structs import replace
 from rich.console import Console, RenderableType
 
-from clout.explain_view import change_panel, panel
+from clout.commands.tail import line
+from clout.explain_view import change_line, change_panel, panel
 from clout.explaining import decayed, story, without_forgotten
 from clout.user_history import since_forgotten, touching
 from schemas.change import Reason, ScoreChange, Subscores
@@ -149,6 +150,12 @@ def test_a_fall_by_decay_says_that_others_added_only_where_they_did() -> None:
     added = replace(LIFE[1], reasons=[Reason("t:9", "twitter", 1, 0.5)])
     assert "decay took more than others added" in in_one_line(change_panel(story([added], "t:1", 6, Model())))
     assert "others" not in in_one_line(change_panel(story([LIFE[1]], "t:1", 6, Model())))
+
+
+def test_a_change_after_which_there_is_none_says_no_score() -> None:
+    gone = a_change(6, None, 16.2, "retraction")
+    assert "16.2 → no score" in change_line(gone)
+    assert "16.2 → no score" in line(gone).plain
 
 
 def test_a_change_whose_score_stayed_says_what_else_moved() -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from clout.explain_view import change_panel, panel
 from clout.explaining import explained, explained_change
+from clout.user_history import history_of_user
 from schemas.change import ScoreChange
 from schemas.explanation import ChangeExplained, Explained
 from schemas.incident import Incident, Slice, encode_incident
@@ -162,6 +163,15 @@ def test_who_was_forgotten_since_is_not_named_in_what_is_said_of_an_old_change(s
         assert "a:2 (1 interaction on mastodon" in said
         assert "somebody who is not named (1 interaction on mastodon" in said
         assert LEFT not in said
+
+
+def test_when_somebody_was_forgotten_is_read_from_the_topic(story: Story) -> None:
+    settings = story.installation.settings
+    of_left, of_her = (history_of_user(settings.kafka, settings.names, user) for user in (LEFT, HER))
+    assert of_left.changes == story.changes[LEFT]
+    assert of_left.forgotten_ms is not None
+    assert NOW_MS + 3_600_000 < of_left.forgotten_ms <= time.time() * 1000
+    assert of_her == (story.changes[HER], None)
 
 
 def test_who_has_nothing_to_explain_is_told_why(story: Story) -> None:
