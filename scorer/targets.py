@@ -6,11 +6,12 @@ Per user and network three decayed sums, always referring to the latest event: r
 """
 
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from schemas.times import HOUR_MS
 from scorer.actors import Grants
 from scorer.compiled import Bools, Floats, Ints, Records, Words, column, kernel, shared
 from scorer.contributors import TAKEN, Contributors, clear, credit, fade, no_contributors
@@ -18,9 +19,6 @@ from scorer.decay import decay
 from scorer.model import Parameters
 from scorer.scale import combined, scaled, tenths, whole
 from scorer.timers import NO_CLOCK
-
-HOUR_MS: Final = 3_600_000
-
 
 class Scored(NamedTuple):
     """What users are worth now, unrounded: columns of n users; NaN where nothing is known."""
