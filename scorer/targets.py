@@ -20,6 +20,7 @@ from scorer.model import Parameters
 from scorer.scale import combined, scaled, tenths, whole
 from scorer.timers import NO_CLOCK
 
+
 class Scored(NamedTuple):
     """What users are worth now, unrounded: columns of n users; NaN where nothing is known."""
 

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from schemas.change import Subscores
 from schemas.explanation import Anchor, Contributor, Explanation, ModelUsed, NetworkPart, NextDecay, Sums
-from schemas.times import format_ms
+from schemas.times import HOUR_MS, format_ms
 from scorer.compiled import Ints, Records
 from scorer.contributors import SPILLED, TAKEN
 from scorer.decay import decay
@@ -24,8 +24,6 @@ from scorer.timers import NO_CLOCK, evaluation_times, until_shows
 from streams.forgotten import Forgotten
 from streams.masking import masked
 from streams.task_state import TaskState
-
-HOUR_MS: Final = 3_600_000
 
 NamesOf = Callable[[Sequence[int]], Sequence[bytes | None]]
 """The ids that hashes of contributors stand for, None where there is no name any more."""

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from clout.demo.names import person_ids
 from schemas.kinds import KINDS
+from schemas.times import HOUR_MS
 
-HOUR_MS: Final = 3_600_000
 DAY_MS: Final = 24 * HOUR_MS
 
 KIND_SHARES: Final = {"share": 0.22, "quote": 0.05, "reply": 0.16, "mention": 0.06, "follow": 0.06, "reaction": 0.45}

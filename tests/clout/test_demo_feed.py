@@ -2,8 +2,9 @@ import time
 from collections.abc import Callable
 
 from clout.demo.feed import Feed
-from clout.demo.population import HOUR_MS, Population, PopulationSettings
+from clout.demo.population import Population, PopulationSettings
 from clout.sender import RAW_PRODUCER_OPTIONS
+from schemas.times import HOUR_MS
 from streams import clients
 from streams.names import Names
 from streams.settings import KafkaSettings

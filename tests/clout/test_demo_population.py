@@ -3,7 +3,8 @@ import json
 import numpy as np
 import pytest
 
-from clout.demo.population import DAY_MS, HOUR_MS, Interactions, Population, PopulationSettings, encoded
+from clout.demo.population import DAY_MS, Interactions, Population, PopulationSettings, encoded
+from schemas.times import HOUR_MS
 
 START_MS = 19_000 * DAY_MS
 SETTINGS = PopulationSettings(seed=5, people=2_000, start_ms=START_MS, end_ms=START_MS + 10 * DAY_MS, events=60_000)

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from schemas.explanation import Explanation, Sums, decode_explanation, encode_explanation
-from schemas.times import parse_ms
+from schemas.times import HOUR_MS, parse_ms
 from schemas.users import user_hash
 from scorer.contributors import CONTRIBUTORS_MAX
 from scorer.model import DAY_MS, Model
 from scorer.reference import Event
 from scorer.target_state import decode_targets, encode_targets
-from streams.explanations import HOUR_MS, explain
+from streams.explanations import explain
 from tests.streams.stages import Retraction, Stages
 
 NOW_MS = 1_340_000_000_000
