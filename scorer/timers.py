@@ -12,6 +12,7 @@ first millisecond of this way at which it shows.
 """
 
 import math
+from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -43,6 +44,15 @@ class Moved(NamedTuple):
     """0 where there was none."""
     after: Ints
     """0 where there is none any more."""
+
+
+def clock_column(clocks_ms: Mapping[str, int], networks: Sequence[str]) -> Ints:
+    """Clocks in ms, one a network in the order of their codes; `NO_CLOCK` where there is none.
+
+    >>> clock_column({"b": 7}, ["a", "b"]).tolist() == [NO_CLOCK, 7]
+    True
+    """
+    return np.array([clocks_ms.get(name, NO_CLOCK) for name in networks], np.int64)
 
 
 def evaluation_times(entries: Records, clocks: Ints) -> Ints:

@@ -16,7 +16,7 @@ from schemas.packed import ADJUSTMENTS, Record
 from scorer.compiled import Bools, Ints
 from scorer.laws import LAWS, Violation, audit
 from scorer.model import Parameters
-from scorer.timers import NO_CLOCK
+from scorer.timers import clock_column
 from streams.errors import CloutError
 from streams.stages.targets import TargetsOutcome
 from streams.task_state import TaskState
@@ -57,7 +57,7 @@ def broken_laws(
     `before` and `after` are the task's records around the batch; `tasks` is how many tell their clocks.
     """
     clocks = clocks_told(before, after, tasks)
-    batch = outcome.batch(sum(record.rows for record in records), _clocks(before, after.networks), clocks)
+    batch = outcome.batch(sum(record.rows for record in records), clock_column(before.clocks, after.networks), clocks)
     violations = audit(batch, parameters)
     wrong = misread(outcome, records, after)
     if len(wrong):
@@ -68,7 +68,7 @@ def broken_laws(
 
 def clocks_told(before: TaskState, after: TaskState, tasks: int) -> Ints:
     """Return the clocks (ms, by code) that a batch may go by: the least that all tasks told, or what they were."""
-    clocks = _clocks(before, after.networks)
+    clocks = clock_column(before.clocks, after.networks)
     for code, network in enumerate(after.networks):
         told = after.told_ms.get(network, {})
         if len(told) == tasks:
@@ -123,10 +123,6 @@ def _misnamed(users: list[bytes], user: Ints, record: Record, counted: Bools | N
 def _differ(taken: NDArray[Any], came: NDArray[Any]) -> Bools | np.bool_:
     # Not a number is as it came, too; the laws of the sums see it.
     return np.bool_(False) if taken.tobytes() == came.astype(taken.dtype, copy=False).tobytes() else taken != came
-
-
-def _clocks(state: TaskState, networks: Sequence[str]) -> Ints:
-    return np.array([state.clocks.get(name, NO_CLOCK) for name in networks], np.int64)
 
 
 def _values(outcome: TargetsOutcome, place: int, networks: Sequence[str]) -> UserValues:

@@ -20,7 +20,7 @@ from scorer.model import Model, Parameters
 from scorer.scale import combined, tenths
 from scorer.target_state import decode_targets
 from scorer.targets import score_targets
-from scorer.timers import NO_CLOCK, evaluation_times, until_shows
+from scorer.timers import NO_CLOCK, clock_column, evaluation_times, until_shows
 from streams.forgotten import Forgotten
 from streams.masking import masked
 from streams.task_state import TaskState
@@ -44,7 +44,7 @@ def explain(
     It is `stale` while the user's partition stands still.
     """
     names = list(state.networks)
-    clocks = np.array([state.clocks.get(name, NO_CLOCK) for name in names], np.int64)
+    clocks = clock_column(state.clocks, names)
     heads, entries, summaries = decode_targets([row], len(names))
     times = evaluation_times(entries, clocks)
     scored = score_targets(heads, entries, times, model.parameters)

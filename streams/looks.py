@@ -12,7 +12,7 @@ from schemas.look import LookHead, LookPiece, encode_frame
 from scorer.model import Parameters
 from scorer.target_state import decode_targets
 from scorer.targets import score_targets
-from scorer.timers import NO_CLOCK, evaluation_times
+from scorer.timers import clock_column, evaluation_times
 from streams.frozen import Frozen, FrozenError
 from streams.store import Store
 from streams.task import Task
@@ -76,7 +76,7 @@ def _head(task: Task, state: TaskState, frozen: Frozen, *, due_left: bool) -> Lo
 
 
 def _piece(rows: list[tuple[bytes, bytes]], state: TaskState, parameters: Parameters) -> LookPiece:
-    clocks = np.array([state.clocks.get(name, NO_CLOCK) for name in state.networks], np.int64)
+    clocks = clock_column(state.clocks, state.networks)
     stored = [row for _, row in rows]
     heads, entries, _ = decode_targets(stored, len(state.networks))
     scored = score_targets(heads, entries, evaluation_times(entries, clocks), parameters)

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import count
 from typing import Final
 
-import numpy as np
 from msgspec import UNSET
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
@@ -19,7 +18,7 @@ from scorer.model import Parameters
 from scorer.scale import tenths
 from scorer.target_state import decode_targets
 from scorer.targets import score_targets
-from scorer.timers import NO_CLOCK, evaluation_times
+from scorer.timers import clock_column, evaluation_times
 from streams.explanations import explain
 from streams.masking import masked
 from streams.store import Store
@@ -37,7 +36,7 @@ def user_states(
     They are `stale` while their partition stands still.
     """
     networks = list(state.networks)
-    clocks = np.array([state.clocks.get(name, NO_CLOCK) for name in networks], np.int64)
+    clocks = clock_column(state.clocks, networks)
     heads, entries, _ = decode_targets([row for _, row in rows], len(networks))
     scored = score_targets(heads, entries, evaluation_times(entries, clocks), parameters)
     for at, (user, _), head in zip(count(), rows, heads, strict=False):

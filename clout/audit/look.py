@@ -13,7 +13,7 @@ from schemas.look import LookHead, LookPiece, decode_look
 from scorer.compiled import Floats, Ints, Records
 from scorer.model import Model
 from scorer.target_state import ENTRY, HEAD, decode_targets
-from scorer.timers import NO_CLOCK
+from scorer.timers import NO_CLOCK, clock_column
 
 SUMS = ("reach", "amplification", "network")
 
@@ -40,7 +40,7 @@ class Look:
     @cached_property
     def clocks(self) -> Ints:
         """Each network's clock in ms, `NO_CLOCK` where there is none."""
-        return np.array([self.head.clocks_ms.get(name, NO_CLOCK) for name in self.head.networks], np.int64)
+        return clock_column(self.head.clocks_ms, self.head.networks)
 
     @cached_property
     def clock(self) -> Ints:

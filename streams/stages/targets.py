@@ -19,7 +19,7 @@ from scorer.laws import Batch
 from scorer.model import Parameters
 from scorer.target_state import decode_targets, encode_targets
 from scorer.targets import Published, Scored, fold_targets, publish, score_targets
-from scorer.timers import NO_CLOCK, Moved, advance, evaluation_times, reschedule
+from scorer.timers import Moved, advance, clock_column, evaluation_times, reschedule
 from streams.forgotten import Entry, Forgotten
 from streams.masking import masked
 from streams.packing import distinct, joined, renumbered
@@ -124,8 +124,8 @@ def fold(
     for place, entry in batch.lives.items():
         # A new life goes on with the old one's numbers.
         heads[place]["sequence"] = max(int(heads[place]["sequence"]), entry.sequence)
-    clocks = _clocks(state, state.clocks)
-    before = Users(heads.copy(), entries.copy(), _clocks(state, clocks_before))
+    clocks = clock_column(state.clocks, state.networks)
+    before = Users(heads.copy(), entries.copy(), clock_column(clocks_before, state.networks))
     entered = fold_targets(
         entries,
         users=user,
@@ -280,10 +280,6 @@ def _without_forgotten(
         dropped=int(np.count_nonzero(~counts)),
         counted=counts,
     )
-
-
-def _clocks(state: TaskState, clocks_ms: Mapping[str, int]) -> Ints:
-    return np.array([clocks_ms.get(name, NO_CLOCK) for name in state.networks], np.int64)
 
 
 def _counts(
