@@ -117,7 +117,7 @@ def times_by_the_wall_clock(patch: pytest.MonkeyPatch) -> None:
 
 
 def clocks_by_the_wall_clock(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(stage, "_clocks", lambda state, _: np.full(len(state.networks), now_ms()))
+    patch.setattr(stage, "clock_column", lambda _, networks: np.full(len(networks), now_ms()))
 
 
 def task_by_the_wall_clock(patch: pytest.MonkeyPatch) -> None:
