@@ -27,14 +27,15 @@ from streams.control import Known, RawCommand, decide
 from streams.control_secrets import ControlSecrets
 from streams.decoders import Decoder, decoder
 from streams.errors import CloutError
-from streams.feed_position import COMMAND_OUTCOMES, CONTROL, COUNTERS, FeedPosition, decode, encode, source_of
+from streams.feed import Feed
+from streams.feed_position import COMMAND_OUTCOMES, CONTROL, COUNTERS, decode, encode, source_of
 from streams.http import RoleServer
 from streams.ingest_batch import Letter, Prepared, Progress, Raw, prepare, present
 from streams.metrics import IngestMetrics
 from streams.names import Names
 from streams.process import ended_if_stuck, set_up_garbage_collection
 from streams.settings import HttpSettings, IngestSettings, KafkaSettings, LaneSettings, NetworkSettings
-from streams.ticks import Tick, tick_value
+from streams.ticks import tick_value
 from streams.warm_up import load_decoders
 
 _log = structlog.get_logger(__name__)
@@ -63,25 +64,6 @@ _ARRIVAL: Final = itemgetter(1)
 
 Partition = tuple[str, int]
 """Topic and raw partition."""
-
-
-@dataclass(slots=True)
-class Feed:
-    """A raw partition that this process reads."""
-
-    network: str
-    position: int
-    """Offset of the next record to read."""
-    state: FeedPosition
-    raw_partitions: int = 1
-    """How many the topic has."""
-    end: int = 0
-    at_end: bool = False
-    """Whether everything that had come was read, as of the last fetch."""
-    told: Tick | None = None
-    """The last tick."""
-    told_at: float = 0.0
-    """When that was, by the monotonic clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,25 +296,12 @@ class Ingest:
         """Add a tick of every raw partition that has news and did not tell just now; return these."""
         now, told = time.monotonic(), set()
         for (topic, partition), feed in self.feeds.items():
-            if feed.network == CONTROL or now - feed.told_at < self.settings.tick_interval_ms / 1000:
-                continue
-            state = feed.state
-            heartbeats = dict(sorted(state.heartbeats_ms.items()))
-            tick = Tick(
-                feed.network,
-                partition,
-                feed.raw_partitions,
-                state.time_ms,
-                state.arrival_ms,
-                feed.at_end,
-                heartbeats,
-            )
-            if tick == feed.told:
+            tick = feed.news(partition, now, self.settings.tick_interval_ms / 1000)
+            if tick is None:
                 continue
             value = tick_value(tick)
             for lane in range(self.lane_partitions):
                 work.lane.append((lane, self._next_key(feed.network, partition, feed, lane), value))
-            feed.told, feed.told_at = tick, now
             told.add((topic, partition))
         return told
 

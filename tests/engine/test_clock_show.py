@@ -37,12 +37,14 @@ class Running:
         return [entry["inputs"].get("twitter", {}) for entry in self.worker.partitions().values()]
 
     def gauges(self) -> dict[str, list[dict[str, str]]]:
-        """Labels of the series of clocks, by metric."""
+        """Labels of the series of clocks, by metric and in the order of partitions."""
         families = text_string_to_metric_families(self.worker.get("/metrics").raise_for_status().text)
         found: dict[str, list[dict[str, str]]] = {}
         for sample in (sample for family in families for sample in family.samples):
             if sample.name.startswith("clout_clock_"):
                 found.setdefault(sample.name, []).append(sample.labels)
+        for labels in found.values():
+            labels.sort(key=lambda of: of["partition"])
         return found
 
 

@@ -15,7 +15,7 @@ from tests.engine.two_networks import interactions
 
 pytestmark = pytest.mark.timeout(240)
 
-ONE_ACTOR_IN = 100
+ONE_ACTOR_IN = 200
 PARTITIONS = 2
 SECONDS = 60.0
 
