@@ -32,6 +32,7 @@ from streams.settings import (
     CONTROL_KEYS_MAX,
     SECRET_LENGTH_MIN,
     ControlSettings,
+    GuardSettings,
     HttpSettings,
     IngestSettings,
     KafkaSettings,
@@ -75,6 +76,7 @@ class Settings(BaseSettings):
     ingest: IngestSettings = Field(default_factory=IngestSettings)
     worker: WorkerSettings = Field(default_factory=WorkerSettings)
     control: ControlSettings = Field(default_factory=ControlSettings)
+    guard: GuardSettings = Field(default_factory=GuardSettings)
     http: HttpSettings = Field(default_factory=HttpSettings)
 
     @property

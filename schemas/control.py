@@ -2,9 +2,10 @@
 
 A value of `control.v1` is one command as JSON, signed with a key that the installation knows. Its signature is the
 HMAC-SHA256, in hex, of a JSON array: `clout.control.v1`, then id, command, user, reason, key and issued, in this
-order; where any of network, source, partition, lane and offset is given, these five follow, empty text or null for
-what is absent. `control.record.v1` says of each command that could be read whether it was accepted; there the user is
-only a keyed hash.
+order; where any of network, source, partition, lane and offset is given, these five follow, and where any of incident,
+since and until is given, first those five and then these three; empty text or null stands for what is absent.
+`control.record.v1` says of each command that could be read whether it was accepted; there the user is only a keyed
+hash.
 """
 
 import hashlib
@@ -17,14 +18,17 @@ from msgspec import Meta, Struct
 from schemas.interaction import TimeText, UserId
 from schemas.limits import (
     COMMAND_ID_BYTES_MAX,
+    INCIDENT_ID_BYTES_MAX,
     KEY_NAME_BYTES_MAX,
     NETWORK_BYTES_MAX,
     REASON_BYTES_MAX,
-    REGISTERED_SOURCE_BYTES_MAX,
     SEQUENCE_MAX,
+    SOURCE_BYTES_MAX,
 )
 
-CommandName = Literal["forget", "unforget", "release", "quarantine"]
+CommandName = Literal[
+    "forget", "unforget", "release", "quarantine", "freeze", "resume", "retract", "declare", "note", "resolve"
+]
 COMMAND_NAMES: Final[tuple[CommandName, ...]] = get_args(CommandName)
 Lane = Literal["actors", "targets"]
 
@@ -33,10 +37,24 @@ NEEDS: Final[dict[CommandName, tuple[str, ...]]] = {
     "unforget": ("user",),
     "release": ("network", "source"),
     "quarantine": ("partition", "lane", "offset"),
+    "freeze": ("network",),
+    "resume": ("network",),
+    "retract": ("network", "incident", "since", "until"),
+    "declare": ("incident",),
+    "note": ("incident",),
+    "resolve": ("incident",),
 }
 """What each command is about: the fields that it needs, beside those that all have."""
 
-_SINCE_ADDED: Final = ("network", "source", "partition", "lane", "offset")
+MAY: Final[dict[CommandName, tuple[str, ...]]] = {
+    "freeze": ("incident",),
+    "retract": ("source",),
+    "declare": ("network", "source", "since"),
+}
+"""Fields that a command may say more."""
+
+_ABOUT_PLACES: Final = ("network", "source", "partition", "lane", "offset")
+_ABOUT_INCIDENTS: Final = ("incident", "since", "until")
 """Signed only where one of them is given, so that the signatures of older commands stay what they were."""
 
 _DOMAIN: Final = "clout.control.v1"
@@ -52,6 +70,8 @@ Why = Literal[
     "network_unknown",
     "source_unknown",
     "position_unusable",
+    "incident_unusable",
+    "span_unusable",
     "field_unused",
     "id_unusable",
     "issued_ahead",
@@ -68,6 +88,9 @@ WHYS: Final[dict[Why, str]] = {
     "network_unknown": "The settings of ingest name no such network.",
     "source_unknown": "The settings of ingest name no such source of the network.",
     "position_unusable": "It does not say which lane, which of its partitions and which offset.",
+    "incident_unusable": f"The incident's id is empty, has more than {INCIDENT_ID_BYTES_MAX} UTF-8 bytes, or control "
+    "characters.",
+    "span_unusable": "It does not say from when to when, or not in this order.",
     "field_unused": "The command says more than what it is about, and might be meant otherwise.",
     "id_unusable": f"The command's id is empty or has more than {COMMAND_ID_BYTES_MAX} UTF-8 bytes.",
     "issued_ahead": "The command claims to be issued later than it arrived.",
@@ -77,7 +100,7 @@ WHYS: Final[dict[Why, str]] = {
 
 
 class Command(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """An order about one user, one collector or one record of a lane.
+    """An order about one user, collector, record of a lane, network or incident.
 
     >>> command = Command(id="7", command="forget", user="twitter:1", reason="asked for", key="ops",
     ...                   issued="2026-01-01T00:00:00.000Z")
@@ -91,17 +114,23 @@ class Command(Struct, frozen=True, kw_only=True, omit_defaults=True):
         Meta(
             description="`forget` removes a user and counts no more about them; `unforget` lets them count again. "
             "`release` lets the clock of a network go on without a collector, until that is heard again. "
-            "`quarantine` sets one record of a lane aside, at which a partition has stopped."
+            "`quarantine` sets one record of a lane aside, at which a partition has stopped. "
+            "`freeze` keeps a network's interactions in Kafka, unread, and its clock where it is, until `resume`. "
+            "`retract` takes back what came of a network, or of one collector of it, from `since` to `until`. "
+            "`declare` opens an incident, `note` says something of one, `resolve` ends it."
         ),
     ]
     user: UserId = ""
-    network: Annotated[str, Meta(description="The network of the collector to be released.")] = ""
+    network: Annotated[str, Meta(description="The network that it is about.")] = ""
     source: Annotated[str, Meta(description="The collector, as the settings and `source` of interactions name it.")] = (
         ""
     )
     partition: Annotated[int | None, Meta(description="Partition of the lane record.")] = None
     lane: Annotated[Lane | None, Meta(description="Lane of the record.")] = None
     offset: Annotated[int | None, Meta(description="Offset of the record.")] = None
+    incident: Annotated[str, Meta(description="The incident's id.")] = ""
+    since: Annotated[TimeText, Meta(description="Arrival of the first event concerned; of `declare`: event time.")] = ""
+    until: Annotated[TimeText, Meta(description="Arrival of the first event that is not concerned any more.")] = ""
     key: Annotated[str, Meta(description="Name of the key that signs.")]
     issued: Annotated[TimeText, Meta(description="When; each command of a key is later than the one before.")]
     reason: Annotated[str, Meta(description="Why; it is published, so it should not name the user.")] = ""
@@ -124,11 +153,14 @@ class CommandRecord(Struct, frozen=True, kw_only=True):
     epoch: Annotated[int, Meta(ge=0, description="Its offset in the control topic: a later command has a larger one.")]
     accepted: Annotated[bool, Meta(description="Whether it will be obeyed.")]
     why: Annotated[Why | None, Meta(description="Why it was refused; null when it was accepted.")] = None
-    network: Annotated[str | None, Meta(description="Of `release`: the network, as the command gives it.")] = None
-    source: Annotated[str | None, Meta(description="Of `release`: the collector, as the command gives it.")] = None
+    network: Annotated[str | None, Meta(description="The network, as a command that is about one gives it.")] = None
+    source: Annotated[str | None, Meta(description="The collector, as a command that is about one gives it.")] = None
     partition: Annotated[int | None, Meta(description="Of `quarantine`: partition of the lane record.")] = None
     lane: Annotated[Lane | None, Meta(description="Of `quarantine`: lane of the record.")] = None
     offset: Annotated[int | None, Meta(description="Of `quarantine`: offset of the record.")] = None
+    incident: Annotated[str | None, Meta(description="The incident, as a command that is about one gives it.")] = None
+    since: Annotated[str | None, Meta(description="Of `retract` and `declare`: from when.")] = None
+    until: Annotated[str | None, Meta(description="Of `retract`: until when.")] = None
 
 
 encode_command: Final = msgspec.json.Encoder().encode
@@ -160,13 +192,17 @@ def given(command: Command) -> set[str]:
     >>> sorted(given(Command(id="7", command="release", network="twitter", source="west", key="", issued="")))
     ['network', 'source']
     """
-    return {name for name in ("user", *_SINCE_ADDED) if getattr(command, name) not in ("", None)}
+    about = ("user", *_ABOUT_PLACES, *_ABOUT_INCIDENTS)
+    return {name for name in about if getattr(command, name) not in ("", None)}
 
 
 def _signature(command: Command, secret: bytes) -> str:
     fields = [_DOMAIN, command.id, command.command, command.user, command.reason, command.key, command.issued]
-    if given(command) & set(_SINCE_ADDED):
-        fields += [getattr(command, name) for name in _SINCE_ADDED]
+    names = given(command)
+    if names & {*_ABOUT_PLACES, *_ABOUT_INCIDENTS}:
+        fields += [getattr(command, name) for name in _ABOUT_PLACES]
+    if names & set(_ABOUT_INCIDENTS):
+        fields += [getattr(command, name) for name in _ABOUT_INCIDENTS]
     return hmac.new(secret, msgspec.json.encode(fields), hashlib.sha256).hexdigest()
 
 
@@ -181,7 +217,7 @@ def clipped(text: str, bytes_max: int) -> str:
 
 def record_of(command: Command, *, subject: bytes, received: str, epoch: int, why: Why | None) -> CommandRecord:
     """Return the public record of a command; `subject` is the user's keyed hash, empty if it is about none."""
-    about = NEEDS[command.command]
+    about = (*NEEDS[command.command], *MAY.get(command.command, ()))
     return CommandRecord(
         id=clipped(command.id, COMMAND_ID_BYTES_MAX),
         command=command.command,
@@ -194,10 +230,13 @@ def record_of(command: Command, *, subject: bytes, received: str, epoch: int, wh
         accepted=why is None,
         why=why,
         network=clipped(command.network, NETWORK_BYTES_MAX) if "network" in about else None,
-        source=clipped(command.source, REGISTERED_SOURCE_BYTES_MAX) if "source" in about else None,
+        source=clipped(command.source, SOURCE_BYTES_MAX) if "source" in about else None,
         partition=_number(command.partition) if "partition" in about else None,
         lane=command.lane if "lane" in about else None,
         offset=_number(command.offset) if "offset" in about else None,
+        incident=clipped(command.incident, INCIDENT_ID_BYTES_MAX) if "incident" in about else None,
+        since=clipped(command.since, KEY_NAME_BYTES_MAX) if "since" in about else None,
+        until=clipped(command.until, KEY_NAME_BYTES_MAX) if "until" in about else None,
     )
 
 

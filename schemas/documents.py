@@ -17,14 +17,17 @@ from schemas.control import NEEDS, WHYS, Command, CommandRecord, encode_command,
 from schemas.dead_letter import REASONS, DeadLetter, encode_headers
 from schemas.explanation import ChangeExplained, Explained, Explanation
 from schemas.export import UserState
+from schemas.feed_report import REGISTERS, FeedReport, Volume, encode_feed_report
 from schemas.incident import (
     INCIDENT_KINDS,
     Evidence,
     Incident,
+    IncidentUsers,
     Slice,
     Span,
     UserValues,
     encode_incident,
+    encode_incident_users,
 )
 from schemas.interaction import REQUIRED, Interaction, encode
 from schemas.limits import ARRAY_EVENTS_MAX
@@ -47,6 +50,8 @@ _FILES: Final[dict[str, tuple[Any, str]]] = {
     "json/commands.json": (Command, "A record of control.v1"),
     "json/command_records.json": (CommandRecord, "A record of control.record.v1"),
     "json/incidents.json": (Incident, "A record of incidents.v1"),
+    "json/incident_users.json": (IncidentUsers, "A record of incidents.users.v1"),
+    "json/feed_reports.json": (FeedReport, "A record of feeds.v1"),
     "json/population.json": (Population, "A record of population.v1"),
     "json/dead_letter_headers.json": (DeadLetter, "Headers of a record of interactions.NETWORK.dlq.v1, as text"),
 }
@@ -112,7 +117,17 @@ def _make_text(dead_letter: Json) -> None:
 
 
 def _asyncapi() -> Json:
-    roots = [Interaction, ScoreChange, DeadLetter, Command, CommandRecord, Incident, Population]
+    roots = [
+        Interaction,
+        ScoreChange,
+        DeadLetter,
+        Command,
+        CommandRecord,
+        Incident,
+        IncidentUsers,
+        FeedReport,
+        Population,
+    ]
     _, schemas = _components(roots, "#/components/schemas/{name}")
     (record,), _ = _components([InteractionRecord], "#/components/schemas/{name}")
     schemas["InteractionRecord"] = record
@@ -139,6 +154,8 @@ def _asyncapi() -> Json:
                 "command": _command_message(),
                 "commandRecord": _command_record_message(),
                 "incident": _incident_message(),
+                "incidentUsers": _incident_users_message(),
+                "feedReport": _feed_report_message(),
                 "population": _population_message(),
             },
             "schemas": dict(sorted(schemas.items())),
@@ -202,6 +219,20 @@ def _channels() -> Json:
             "What went wrong, or seems to, keyed by incident: the newest record of a key counts. Kept for 30 days. "
             "Read it with isolation.level=read_committed.",
         ),
+        "incidentUsers": _channel(
+            "{prefix}incidents.users.v1",
+            ["prefix"],
+            ["incidentUsers"],
+            "Whom each incident touches, keyed by incident and number. Compacted, kept for 30 days. "
+            "Read it with isolation.level=read_committed.",
+        ),
+        "feeds": _channel(
+            "{prefix}feeds.v1",
+            ["prefix"],
+            ["feedReport"],
+            "What ingest took in from each raw partition, keyed NETWORK/RAW_PARTITION. Kept for 7 days. "
+            "Read it with isolation.level=read_committed.",
+        ),
         "population": _channel(
             "{prefix}population{model}.v1",
             ["prefix", "model"],
@@ -229,6 +260,8 @@ def _operations() -> Json:
         "obey": {"action": "receive", "channel": {"$ref": "#/channels/control"}},
         "recordCommand": {"action": "send", "channel": {"$ref": "#/channels/controlRecord"}},
         "tellIncident": {"action": "send", "channel": {"$ref": "#/channels/incidents"}},
+        "nameUsers": {"action": "send", "channel": {"$ref": "#/channels/incidentUsers"}},
+        "tellFeed": {"action": "send", "channel": {"$ref": "#/channels/feeds"}},
         "tellPopulation": {"action": "send", "channel": {"$ref": "#/channels/population"}},
         "setCommandAside": {"action": "send", "channel": {"$ref": "#/channels/controlDeadLetters"}},
     }
@@ -336,15 +369,31 @@ _COMMANDS: Final = [
             Command(id="018c2f80", command="quarantine", partition=3, lane="targets", offset=1_017, key="", issued=""),
             "it credits somebody who was never named",
         ),
+        (Command(id="018c2f81", command="freeze", network="twitter", key="", issued=""), "half of it is missing"),
+        (
+            Command(
+                id="018c2f82",
+                command="retract",
+                network="twitter",
+                source="west",
+                incident="feed_partial/twitter/2012-07-01T00:02:53.000Z",
+                since="2012-07-01T00:00:00Z",
+                until="2012-07-01T00:05:00Z",
+                key="",
+                issued="",
+            ),
+            "it credited the wrong people",
+        ),
+        (Command(id="018c2f83", command="resolve", incident="feed_stalled/twitter/1", key="", issued=""), "it is back"),
     )
 ]
-"""Of each kind one; `unforget` is like `forget`."""
+"""Of each kind one; `unforget` is like `forget`, `resume` like `freeze`, `note` like `resolve`, `declare` like both."""
 
 
 def _command_message() -> Json:
     return {
         "title": "Command",
-        "summary": "An order about one user, one collector or one record of a lane, signed with HMAC-SHA256.",
+        "summary": "An order about a user, collector, record of a lane, network or incident, signed with HMAC-SHA256.",
         "contentType": "application/json",
         "payload": {"$ref": "#/components/schemas/Command"},
         "bindings": _key("Any."),
@@ -403,6 +452,46 @@ def _incident_message() -> Json:
         "payload": {"$ref": "#/components/schemas/Incident"},
         "bindings": _key("The incident's id."),
         "examples": [{"name": "law broken", "payload": json.loads(encode_incident(incident))}],
+    }
+
+
+def _incident_users_message() -> Json:
+    users = IncidentUsers(incident="feed_partial/twitter/2012-07-01T00:02:53.000Z", number=0, users=["twitter:813"])
+    return {
+        "title": "Users of an incident",
+        "summary": "Some of the users whom an incident touches.",
+        "contentType": "application/json",
+        "payload": {"$ref": "#/components/schemas/IncidentUsers"},
+        "bindings": _key("INCIDENT/NUMBER."),
+        "examples": [{"name": "one", "payload": json.loads(encode_incident_users(users))}],
+    }
+
+
+def _feed_report_message() -> Json:
+    actors = bytes([3, *[0] * (REGISTERS - 1)])
+    volume = Volume(source="west", bucket="2012-07-01T00:00:00.000Z", events=1, retracting=0, actors=actors)
+    report = FeedReport(
+        network="twitter",
+        raw_partition=3,
+        raw_partitions=4,
+        written="2012-07-01T00:02:53.000Z",
+        position=1_017,
+        lag_records=0,
+        at_end=True,
+        frozen=False,
+        time="2012-07-01T00:02:52.000Z",
+        arrival="2012-07-01T00:02:52.712Z",
+        heartbeats={"west": "2012-07-01T00:02:52.000Z"},
+        counters={"read": 12, "passed": 11, "dead_lettered": 0, "heartbeat": 1, "retracting": 0},
+        volumes=[volume],
+    )
+    return {
+        "title": "Feed report",
+        "summary": "What ingest took in from one raw partition.",
+        "contentType": "application/json",
+        "payload": {"$ref": "#/components/schemas/FeedReport"},
+        "bindings": _key("NETWORK/RAW_PARTITION."),
+        "examples": [{"name": "one event", "payload": json.loads(encode_feed_report(report))}],
     }
 
 

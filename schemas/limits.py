@@ -12,6 +12,7 @@ __all__ = [
     "COMMAND_ID_BYTES_MAX",
     "DETAIL_LENGTH_MAX",
     "ID_BYTES_MAX",
+    "INCIDENT_ID_BYTES_MAX",
     "KEY_NAME_BYTES_MAX",
     "LANE_RECORD_BYTES_MAX",
     "LANE_RECORD_ROWS_MAX",
@@ -45,6 +46,9 @@ OBJECT_BYTES_MAX: Final = 1024
 
 SOURCE_BYTES_MAX: Final = 256
 """UTF-8 bytes of a collector's name; CloudEvents use URIs here."""
+
+INCIDENT_ID_BYTES_MAX: Final = 200
+"""UTF-8 bytes of an incident's id, as a command names it."""
 
 ARRAY_EVENTS_MAX: Final = 10_000
 """Events in one record."""

@@ -64,6 +64,13 @@ class Population(Struct, frozen=True, kw_only=True):
     shift: Annotated[Shift, Meta(description="In the hour that is going on.")]
     shift_before: Annotated[Shift | None, Meta(description="In the last hour before it that was counted.")]
     changes: Annotated[dict[Cause, int], Meta(description="Changes published since the partition began, by cause.")]
+    outcomes: Annotated[
+        dict[str, dict[str, int]],
+        Meta(
+            description="By network, what became of events in the actors stage since the partition began: credited, "
+            "self, duplicate, withheld, forgotten, and of retractions retracted, repeated, unmatched."
+        ),
+    ] = {}
 
 
 encode_population: Final = msgspec.json.Encoder().encode

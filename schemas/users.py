@@ -17,13 +17,35 @@ KEYED_HASH_BYTES: Final = 16
 _FIRST_PRINTABLE: Final = " "
 
 
+CANARY_PREFIX: Final = "@canary/"
+"""Begins the ids of synthetic accounts, by which the guard sees that scores are right and in time."""
+
+
+def canary(network: str, number: int) -> str:
+    """Return the id of a synthetic account.
+
+    >>> canary("twitter", 0)
+    '@canary/twitter/0'
+    """
+    return f"{CANARY_PREFIX}{network}/{number}"
+
+
+def is_printable(text: str) -> bool:
+    r"""Return whether a text is there and has no control characters.
+
+    >>> is_printable("a b"), is_printable(""), is_printable("a\nb")
+    (True, False, False)
+    """
+    return bool(text) and min(text) >= _FIRST_PRINTABLE
+
+
 def is_user_id(text: str) -> bool:
     r"""Return whether a text can be a user id: neither empty nor too long, and without control characters.
 
     >>> is_user_id("twitter:50329"), is_user_id(""), is_user_id("a\nb")
     (True, False, False)
     """
-    return 0 < len(text.encode()) <= USER_BYTES_MAX and min(text) >= _FIRST_PRINTABLE
+    return len(text.encode()) <= USER_BYTES_MAX and is_printable(text)
 
 
 def user_hash(user: bytes) -> int:

@@ -1,6 +1,7 @@
 """What ingest makes of the control topic: commands for every lane partition, the public record, dead letters.
 
-`quarantine` goes on public record alone: the lanes cannot bring it to a partition that has stopped in them.
+`quarantine` goes on public record alone: the lanes cannot bring it to a partition that has stopped in them. So do the
+commands about networks and incidents, which ingest and the guard read there.
 
 No Kafka here. A command is obeyed when its signature is that of a configured key, the key may issue it, and it was
 issued after every command of that key before it: so nobody without a key can order anything, not even by sending an
@@ -14,20 +15,22 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
-from schemas.control import NEEDS, Command, Why, decode_command, encode_record, given, record_of, verified
+from schemas.control import MAY, NEEDS, Command, Why, decode_command, encode_record, given, record_of, verified
 from schemas.dead_letter import DeadLetter, encode_headers
 from schemas.limits import (
     COMMAND_BYTES_MAX,
     COMMAND_ID_BYTES_MAX,
+    INCIDENT_ID_BYTES_MAX,
     REASON_BYTES_MAX,
     SEQUENCE_MAX,
+    SOURCE_BYTES_MAX,
     TIME_AHEAD_MS_MAX,
     TIME_MS_MAX,
     TIME_MS_MIN,
 )
 from schemas.packed import COLUMNS, COMMAND_CODES, COMMANDS, Record, encode
 from schemas.times import format_ms, parse_ms
-from schemas.users import is_user_id, keyed_hash
+from schemas.users import is_printable, is_user_id, keyed_hash
 from streams.control_secrets import ControlSecrets
 from streams.decoders.batch import RejectedError
 from streams.ingest_batch import Letter
@@ -144,9 +147,40 @@ def _unfit(command: Command, known: Known) -> tuple[tuple[bool, Why], ...]:
             (command.network not in known.sources, "network_unknown"),
             (command.source not in known.sources.get(command.network, ()), "source_unknown"),
         )
-    else:
+    elif command.command == "quarantine":
         checks = ((not _is_position(command, known.lane_partitions), "position_unusable"),)
-    return *checks, (bool(given(command).difference(NEEDS[command.command])), "field_unused")
+    else:
+        checks = _unfit_for_guard(command, known)
+    about = (*NEEDS[command.command], *MAY.get(command.command, ()))
+    return *checks, (bool(given(command).difference(about)), "field_unused")
+
+
+def _unfit_for_guard(command: Command, known: Known) -> tuple[tuple[bool, Why], ...]:
+    """Return the checks of a command about a network or an incident."""
+    needs = NEEDS[command.command]
+    names_network = "network" in needs or command.network != ""
+    names_incident = "incident" in needs or command.incident != ""
+    is_incident = is_printable(command.incident) and len(command.incident.encode()) <= INCIDENT_ID_BYTES_MAX
+    return (
+        (names_network and command.network not in known.sources, "network_unknown"),
+        (len(command.source.encode()) > SOURCE_BYTES_MAX, "source_unknown"),
+        (names_incident and not is_incident, "incident_unusable"),
+        (not _is_span(command), "span_unusable"),
+    )
+
+
+def _is_span(command: Command) -> bool:
+    """Return whether what a command says about from when and until when can be meant; absent is what is not needed."""
+    needs = NEEDS[command.command]
+    try:
+        since, until = (parse_ms(text) if text or name in needs else None for name, text in _span_of(command))
+    except ValueError:
+        return False
+    return since is None or until is None or since < until
+
+
+def _span_of(command: Command) -> tuple[tuple[str, str], ...]:
+    return ("since", command.since), ("until", command.until)
 
 
 def _names_user(command: Command) -> bool:

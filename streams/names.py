@@ -83,6 +83,32 @@ class Names:
         return f"{self.prefix}incidents.v1"
 
     @property
+    def incident_users(self) -> str:
+        """Whom each incident touches."""
+        return f"{self.prefix}incidents.users.v1"
+
+    @property
+    def feeds(self) -> str:
+        """What ingest took in from each raw partition."""
+        return f"{self.prefix}feeds.v1"
+
+    @property
+    def canaries(self) -> str:
+        """Score changes of synthetic accounts, which are nowhere else."""
+        return self._of_model("scores.canaries")
+
+    @property
+    def webhook_dead_letters(self) -> str:
+        """What could not be delivered to partners."""
+        return f"{self.prefix}webhooks.dlq.v1"
+
+    @property
+    def guard_id(self) -> str:
+        """Faust app id and consumer group of the guard."""
+        tag = "" if self.model == "1" else f"-{self.model}"
+        return f"{self.prefix}clout-guard{tag}"
+
+    @property
     def ingest_group(self) -> str:
         """Consumer group of ingest."""
         return f"{self.prefix}clout-ingest"

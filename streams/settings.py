@@ -14,6 +14,10 @@ from schemas.limits import RAW_PARTITIONS_MAX, REGISTERED_SOURCE_BYTES_MAX, REGI
 
 CONTROL_KEYS_MAX = 16
 """Keys that may sign commands; ingest remembers when each last did, and has little room for it."""
+CANARIES_MAX = 64
+"""Synthetic accounts a network."""
+WEBHOOKS_MAX = 16
+"""Partners who are told of incidents."""
 SECRET_LENGTH_MIN = 16
 """Characters of a configured secret."""
 
@@ -127,6 +131,32 @@ class WorkerSettings:
     """Extra time each restore takes; for drills of restores that are slower than the session."""
     stop_seconds: Positive = 8
     """Time a worker that was told to stop has for the batch in hand."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WebhookSettings:
+    """A partner who is told of incidents."""
+
+    url: str = ""
+    """Where to send it; it must be set, and begin with https:// or, for a loopback address, http://."""
+    secret: str = field(default="", repr=False)
+    """What deliveries are signed with, HMAC-SHA256; it must be set."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GuardSettings:
+    """The guard role."""
+
+    freeze: bool = True
+    """Whether a critical finding about one network freezes it at once; it is resumed by an operator alone."""
+    heartbeat_seconds: Positive = 60
+    """How often collectors send heartbeats: a feed that tells nothing for twice as long counts as stalled."""
+    canaries: Annotated[int, Ge(0), Le(CANARIES_MAX)] = 4
+    """Synthetic accounts a network by which scores and latency are checked; 0: none."""
+    canary_interval_seconds: Positive = 10
+    """How often each network's next synthetic interaction is sent."""
+    webhooks: Annotated[dict[str, WebhookSettings], Len(0, WEBHOOKS_MAX)] = field(default_factory=dict)
+    """Partners by name."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

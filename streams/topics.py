@@ -67,6 +67,18 @@ _INCIDENTS: Final = {
     "max.message.bytes": str(RECORD_BYTES_MAX),
 }
 """Incidents name the users whom they touch, so they are kept no longer than dead letters."""
+_INCIDENT_USERS: Final = {
+    "cleanup.policy": "compact,delete",
+    "retention.ms": str(30 * DAY_MS),
+    "max.compaction.lag.ms": str(DAY_MS),
+    "delete.retention.ms": str(DAY_MS),
+    "segment.ms": str(DAY_MS),
+}
+_REPORTS: Final = {
+    "cleanup.policy": "delete",
+    "retention.ms": str(7 * DAY_MS),
+    "segment.ms": str(DAY_MS),
+}
 _EXACT: Final[tuple[str, ...]] = ("cleanup.policy", "message.timestamp.type")
 _AT_LEAST: Final[tuple[str, ...]] = ("delete.retention.ms", "max.message.bytes", "min.compaction.lag.ms")
 _AT_MOST: Final[tuple[str, ...]] = ("delete.retention.ms", "max.compaction.lag.ms", "retention.ms", "segment.ms")
@@ -124,6 +136,10 @@ def specification(names: Names, lanes: LaneSettings, networks: dict[str, Network
         TopicSpec(names.lane_dead_letters, 1, _DEAD_LETTERS),
         TopicSpec(names.population, 1, _POPULATION),
         TopicSpec(names.incidents, 1, _INCIDENTS),
+        TopicSpec(names.incident_users, 1, _INCIDENT_USERS),
+        TopicSpec(names.feeds, 1, _REPORTS),
+        TopicSpec(names.canaries, 1, _REPORTS),
+        TopicSpec(names.webhook_dead_letters, 1, _DEAD_LETTERS),
     ]
 
 

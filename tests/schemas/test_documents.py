@@ -117,6 +117,8 @@ def test_the_addresses_are_the_topics_that_are_used() -> None:
         "controlRecord": names.control_record,
         "controlDeadLetters": names.control_dead_letters,
         "incidents": names.incidents,
+        "incidentUsers": names.incident_users,
+        "feeds": names.feeds,
         "population": names.population,
     }
 

@@ -228,6 +228,9 @@ CASES: Final = {
     "DETAIL_LENGTH_MAX": Case(detail, "cut"),
     "COMMAND_BYTES_MAX": Case(command_bytes, "record_too_large"),
     "COMMAND_ID_BYTES_MAX": Case(lambda size: command(id="x" * size), "id_unusable"),
+    "INCIDENT_ID_BYTES_MAX": Case(
+        lambda size: command(command="note", user="", incident="x" * size), "incident_unusable"
+    ),
     "KEY_NAME_BYTES_MAX": Case(key_name, "64"),
     "REASON_BYTES_MAX": Case(lambda size: command(reason="x" * size), "reason_too_long"),
 }

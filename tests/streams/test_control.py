@@ -135,8 +135,8 @@ def test_a_quarantine_is_on_public_record_alone_for_the_partition_that_stands_st
 
 
 def test_what_a_refused_command_says_is_recorded_within_limits() -> None:
-    [release] = records(signed(**RELEASE | {"network": "n" * 99, "source": "ü" * 99}))
-    assert (release.network, release.source) == ("n" * 32, "ü" * 32)
+    [release] = records(signed(**RELEASE | {"network": "n" * 99, "source": "ü" * 999}))
+    assert (release.network, release.source) == ("n" * 32, "ü" * 128)
     [quarantine] = records(signed(**QUARANTINE | {"partition": 10**400, "offset": -1}))
     assert (quarantine.partition, quarantine.offset) == (None, None)
 

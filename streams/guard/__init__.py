@@ -1,0 +1,1 @@
+"""The guard: sees a fault of the whole population before anyone else does, stops it, and says so."""
