@@ -33,7 +33,7 @@ SETTING_ROW = re.compile(r"^\| `(\w+)\.(\w+)` \|", re.MULTILINE)
 ARRIVAL_MS: Final = 1_340_000_000_000
 EVENT: Final = {"id": "1", "kind": "share", "actor": "a", "target": "b", "time": ARRIVAL_MS}
 ACTIVITY: Final = {"id": "https://a/1", "actor": "https://a/ann", "published": "2012-06-01T00:00:00Z"}
-KEY: Final = ControlKey(b"s" * 16, frozenset({"forget", "unforget"}))
+KEY: Final = ControlKey(b"s" * 16, frozenset({"forget", "unforget", "note"}))
 COMMAND: Final = Command(id="1", command="forget", user="u", key="ops", issued=format_ms(ARRIVAL_MS), reason="asked")
 
 
