@@ -136,6 +136,7 @@ def test_a_second_model_beside_the_first_gets_its_own_topics(
         "scores.changes.trial.v1",
         "lanes.dlq.trial.v1",
         "population.trial.v1",
+        "scores.canaries.trial.v1",
     }
 
 
