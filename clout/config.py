@@ -25,6 +25,7 @@ from clout.layers import (
     tree,
 )
 from schemas.limits import KEY_NAME_BYTES_MAX, NETWORK_BYTES_MAX, NETWORKS_MAX
+from schemas.webhook import address_error, secret_bytes
 from scorer.model import Model
 from streams.decoders import decoder_names
 from streams.names import Names
@@ -46,6 +47,7 @@ NetworkName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]*$",
 _TOPIC_PART: Final = re.compile(r"[A-Za-z0-9._-]*")
 _ADDRESSES: Final = re.compile(r"([^\s,]+:\d{1,5}(,[^\s,]+:\d{1,5})*)?")
 _SECRET: Final = re.compile(r"password|secret|\.pem$|^control\.(hash_key$|keys(?!.*\.may\b))")
+_WEBHOOK_NAME: Final = re.compile(r"[a-z0-9_-]{1,32}")
 _MASK: Final = "********"
 
 
@@ -118,6 +120,7 @@ def load(flags: Mapping[str, str | None], file: Path | None = None) -> Loaded:
         raise _unusable(path, first["msg"], first["input"], layer) from error
     _check_names(settings, layer)
     _check_control(settings.control, layer)
+    _check_webhooks(settings.guard, layer)
     return Loaded(settings.model_copy(update={"data_dir": _absolute(settings.data_dir, file, layer)}), layer)
 
 
@@ -155,6 +158,24 @@ def _check_control(control: ControlSettings, layer: Layer) -> None:
             raise _unusable(("control", "keys", name), f"Its name must have 1 to {KEY_NAME_BYTES_MAX} bytes", {}, layer)
     if control.key and control.key not in control.keys:
         raise _unusable(("control", "key"), "It must be one of control.keys", control.key, layer)
+
+
+def _check_webhooks(guard: GuardSettings, layer: Layer) -> None:
+    """Refuse addresses that incidents would cross a network to in the clear, and secrets that are easily guessed."""
+    for name, webhook in guard.webhooks.items():
+        path = ("guard", "webhooks", name)
+        if not _WEBHOOK_NAME.fullmatch(name):
+            raise _unusable(path, "Its name must have 1 to 32 of a-z, 0-9, '_' and '-'", {}, layer)
+        if (message := address_error(webhook.url)) is not None:
+            raise _unusable((*path, "url"), message, webhook.url, layer)
+        if len(webhook.secret) < SECRET_LENGTH_MIN:
+            message = f"It must have at least {SECRET_LENGTH_MIN} characters"
+            raise _unusable((*path, "secret"), message, webhook.secret, layer)
+        try:
+            secret_bytes(webhook.secret)
+        except ValueError as error:
+            message = "What follows whsec_ must be Base64"
+            raise _unusable((*path, "secret"), message, webhook.secret, layer) from error
 
 
 def _absolute(data_dir: Path, file: Path | None, layer: Layer) -> Path:

@@ -33,6 +33,16 @@ from schemas.interaction import REQUIRED, Interaction, encode
 from schemas.limits import ARRAY_EVENTS_MAX
 from schemas.population import BINS, NetworkPopulation, Population, Shift, Steps, encode_population
 from schemas.users import keyed_hash
+from schemas.webhook import (
+    UNDELIVERED,
+    UndeliveredHeaders,
+    WebhookDelivery,
+    delivery_headers,
+    delivery_id,
+    encode_delivery,
+    encode_undelivered,
+    told,
+)
 
 Json = dict[str, Any]
 
@@ -53,6 +63,8 @@ _FILES: Final[dict[str, tuple[Any, str]]] = {
     "json/incident_users.json": (IncidentUsers, "A record of incidents.users.v1"),
     "json/feed_reports.json": (FeedReport, "A record of feeds.v1"),
     "json/population.json": (Population, "A record of population.v1"),
+    "json/webhook_deliveries.json": (WebhookDelivery, "The body of a webhook's delivery"),
+    "json/undelivered_headers.json": (UndeliveredHeaders, "Headers of a record of webhooks.dlq.v1, as text"),
     "json/dead_letter_headers.json": (DeadLetter, "Headers of a record of interactions.NETWORK.dlq.v1, as text"),
 }
 
@@ -86,9 +98,14 @@ def _components(roots: list[Any], ref_template: str) -> tuple[list[Json], dict[s
     if "CommandRecord" in components:
         meanings = [{"const": why, "description": meaning} for why, meaning in WHYS.items()]
         components["CommandRecord"]["properties"]["why"] |= {"anyOf": [{"type": "null"}, {"oneOf": meanings}]}
-    if "Incident" in components:
+    for name in {"Incident", "IncidentTold"} & components.keys():
         kinds = [{"const": kind, "description": meaning} for kind, meaning in INCIDENT_KINDS.items()]
-        components["Incident"]["properties"]["kind"] = {"type": "string", "oneOf": kinds}
+        components[name]["properties"]["kind"] = {"type": "string", "oneOf": kinds}
+    if "UndeliveredHeaders" in components:
+        properties = components["UndeliveredHeaders"]["properties"]
+        reasons = [{"const": reason, "description": meaning} for reason, meaning in UNDELIVERED.items()]
+        properties["reason"] = {"type": "string", "oneOf": reasons}
+        properties["attempts"] = {"type": "string", "pattern": "^[0-9]+$"}
     return list(schemas), dict(sorted(components.items()))
 
 
@@ -127,6 +144,8 @@ def _asyncapi() -> Json:
         IncidentUsers,
         FeedReport,
         Population,
+        WebhookDelivery,
+        UndeliveredHeaders,
     ]
     _, schemas = _components(roots, "#/components/schemas/{name}")
     (record,), _ = _components([InteractionRecord], "#/components/schemas/{name}")
@@ -157,6 +176,8 @@ def _asyncapi() -> Json:
                 "incidentUsers": _incident_users_message(),
                 "feedReport": _feed_report_message(),
                 "population": _population_message(),
+                "webhookDelivery": _webhook_delivery_message(),
+                "undelivered": _undelivered_message(),
             },
             "schemas": dict(sorted(schemas.items())),
         },
@@ -240,6 +261,18 @@ def _channels() -> Json:
             "The users of each partition in numbers, keyed by partition: the newest record of a key counts. "
             "Read it with isolation.level=read_committed.",
         ),
+        "webhook": {
+            "address": None,
+            "description": "Incidents, by HTTP POST to each configured address, signed as the Standard Webhooks "
+            "convention says.",
+            "messages": {"webhookDelivery": {"$ref": "#/components/messages/webhookDelivery"}},
+        },
+        "undelivered": _channel(
+            "{prefix}webhooks.dlq.v1",
+            ["prefix"],
+            ["undelivered"],
+            "What could not be delivered to a webhook, keyed by incident: the body as it was to be sent.",
+        ),
     }
 
 
@@ -263,6 +296,8 @@ def _operations() -> Json:
         "nameUsers": {"action": "send", "channel": {"$ref": "#/channels/incidentUsers"}},
         "tellFeed": {"action": "send", "channel": {"$ref": "#/channels/feeds"}},
         "tellPopulation": {"action": "send", "channel": {"$ref": "#/channels/population"}},
+        "tellPartner": {"action": "send", "channel": {"$ref": "#/channels/webhook"}},
+        "setDeliveryAside": {"action": "send", "channel": {"$ref": "#/channels/undelivered"}},
         "setCommandAside": {"action": "send", "channel": {"$ref": "#/channels/controlDeadLetters"}},
     }
 
@@ -464,6 +499,73 @@ def _incident_users_message() -> Json:
         "payload": {"$ref": "#/components/schemas/IncidentUsers"},
         "bindings": _key("INCIDENT/NUMBER."),
         "examples": [{"name": "one", "payload": json.loads(encode_incident_users(users))}],
+    }
+
+
+_PARTIAL: Final = Incident(
+    id="feed_partial/twitter/2012-07-01T00:02:53.000Z",
+    kind="feed_partial",
+    slice=Slice(network="twitter"),
+    severity="major",
+    status="investigating",
+    title="twitter brings 31 % of what it brings at this hour",
+    opened="2012-07-01T00:02:53.000Z",
+    updated="2012-07-01T00:02:53.000Z",
+    evidence=[
+        Evidence(
+            finding="feed_partial",
+            detail="311 of 1,004 events in an hour",
+            numbers={"events": 311.0, "events_expected": 1_004.0},
+            at="2012-07-01T00:02:53.000Z",
+        )
+    ],
+    affected_users=240,
+    since="2012-06-30T23:30:00.000Z",
+)
+_DELIVERY: Final = WebhookDelivery(type="incident.opened", incident=told(_PARTIAL), sent="2012-07-01T00:02:53.412Z")
+
+
+def _webhook_delivery_message() -> Json:
+    body = encode_delivery(_DELIVERY)
+    headers = delivery_headers(delivery_id(_PARTIAL), 1_341_100_973, body, _KEY)
+    return {
+        "title": "Webhook delivery",
+        "summary": "An incident was opened, has another severity or status, or was resolved; no user is named.",
+        "contentType": "application/json",
+        "headers": {
+            "title": "WebhookHeaders",
+            "description": "Standard Webhooks 1.0.0: HMAC-SHA256 in Base64 over `ID.TIMESTAMP.BODY`.",
+            "type": "object",
+            "properties": {
+                "webhook-id": {"type": "string", "description": "The same for each attempt: drop what came before."},
+                "webhook-timestamp": {"type": "string", "pattern": "^[0-9]+$", "description": "Seconds since 1970."},
+                "webhook-signature": {"type": "string", "pattern": "^v1,"},
+            },
+            "required": ["webhook-id", "webhook-timestamp", "webhook-signature"],
+        },
+        "payload": {"$ref": "#/components/schemas/WebhookDelivery"},
+        "examples": [{"name": "opened", "headers": headers, "payload": json.loads(body)}],
+    }
+
+
+def _undelivered_message() -> Json:
+    headers = UndeliveredHeaders(
+        webhook="partner", id=delivery_id(_PARTIAL), reason="attempts_exhausted", detail="503", attempts=12
+    )
+    return {
+        "title": "Undelivered",
+        "summary": "What a webhook did not take.",
+        "contentType": "application/json",
+        "headers": {"$ref": "#/components/schemas/UndeliveredHeaders"},
+        "payload": {"$ref": "#/components/schemas/WebhookDelivery"},
+        "bindings": _key("The incident's id."),
+        "examples": [
+            {
+                "name": "exhausted",
+                "headers": _as_text(encode_undelivered(headers)),
+                "payload": json.loads(encode_delivery(_DELIVERY)),
+            }
+        ],
     }
 
 

@@ -224,3 +224,39 @@ def test_keys_that_cannot_be_used_are_refused_without_telling_them(text: str, na
 def test_as_many_keys_as_there_may_be_can_be_used() -> None:
     write("\n".join(f"[control.keys.k{number}]\n{KEY}" for number in range(16)))
     assert len(load({}).settings.control.keys) == 16
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        (f"[guard.webhooks.acme]\n{KEY}", "guard.webhooks.acme.url"),
+        (f'[guard.webhooks.acme]\n{KEY}\nurl = "http://acme.example/"', "guard.webhooks.acme.url"),
+        (f'[guard.webhooks.acme]\n{KEY}\nurl = "ftp://acme.example/"', "guard.webhooks.acme.url"),
+        (f'[guard.webhooks.acme]\n{KEY}\nurl = "https://me:pass@acme.example/"', "guard.webhooks.acme.url"),
+        (f'[guard.webhooks.acme]\n{KEY}\nurl = "https://acme.example:port/"', "guard.webhooks.acme.url"),
+        (f'[guard.webhooks.acme]\n{KEY}\nurl = "https:///incidents"', "guard.webhooks.acme.url"),
+        ('[guard.webhooks.acme]\nurl = "https://acme.example/"', "guard.webhooks.acme.secret"),
+        (
+            '[guard.webhooks.acme]\nurl = "https://acme.example/"\nsecret = "secret of 15 ch"',
+            "guard.webhooks.acme.secret",
+        ),
+        (
+            '[guard.webhooks.acme]\nurl = "https://acme.example/"\nsecret = "whsec_not Base64 at all"',
+            "guard.webhooks.acme.secret",
+        ),
+        (f'[guard.webhooks."The Acme"]\n{KEY}\nurl = "https://acme.example/"', "guard.webhooks.The Acme"),
+    ],
+)
+def test_webhooks_that_cannot_be_used_are_refused_without_telling_their_secrets(text: str, name: str) -> None:
+    write(text)
+    with pytest.raises(ConfigError) as caught:
+        load({})
+    assert caught.value.error == f"the setting {name} cannot be used"
+    for secret in ("0123456789abcdef", "secret of 15 ch", "not Base64"):
+        assert secret not in str(caught.value)
+
+
+def test_a_webhook_on_this_machine_may_go_without_tls_and_its_secret_is_masked() -> None:
+    write(f'[guard.webhooks.acme]\n{KEY}\nurl = "http://127.0.0.1:8080/"')
+    shown = {name: value for name, value, _ in load({}).rows() if name.startswith("guard.webhooks.")}
+    assert shown == {"guard.webhooks.acme.url": "http://127.0.0.1:8080/", "guard.webhooks.acme.secret": "********"}
