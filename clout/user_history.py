@@ -1,13 +1,15 @@
 """What the topics still say of one user: the changes of the score, and the incidents that touched them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
+import msgspec
 from confluent_kafka import Message
 
 from clout.whole_topic import extents, readable, reading, records
 from schemas.change import ScoreChange, decode_change
-from schemas.incident import Incident, decode_incident
+from schemas.incident import Incident, decode_incident, decode_incident_users
 from schemas.times import parse_ms
 from schemas.users import partition_of
 from streams.names import Names
@@ -43,21 +45,51 @@ def since_forgotten(changes: list[ScoreChange]) -> list[ScoreChange]:
 
 
 def incidents_of_user(kafka: KafkaSettings, names: Names, user: str, forgotten_ms: int | None) -> list[Incident]:
-    """Return the incidents that name a user since they were forgotten, as they stand, the one opened last first."""
+    """Return the incidents that touch a user since they were forgotten, as they stand, the one opened last first."""
     newest: dict[str, Incident] = {}
     for message in _committed(kafka, names, names.incidents):
         if (value := message.value()) is not None:
             incident = readable(decode_incident, value, names.incidents)
             newest[incident.id] = incident
-    return touching(list(newest.values()), user, forgotten_ms)
+    lists = (
+        (message.key() or b"", message.value(), message.timestamp()[1])
+        for message in _committed(kafka, names, names.incident_users)
+    )
+    return touching(list(newest.values()), user, forgotten_ms, listing(lists, user, names.incident_users))
 
 
-def touching(incidents: list[Incident], user: str, forgotten_ms: int | None) -> list[Incident]:
-    """Return those of the incidents that name a user and were opened since they were forgotten, the last one first."""
+def listing(lists: Iterable[tuple[bytes, bytes | None, int]], user: str, topic: str) -> dict[str, int]:
+    """Return the incidents whose lists name a user, and when the list that does was written, in ms.
+
+    `lists` are the topic's records in order, each a key, a value and its time; the newest of a key counts.
+
+    >>> listing([(b"i/0", b'{"incident":"i","number":0,"users":["t:1"]}', 7), (b"j/0", None, 8)], "t:1", "")
+    {'i': 7}
+    """
+    written, naming = msgspec.json.encode(user), dict[bytes, tuple[str, int]]()
+    for key, value, time_ms in lists:
+        naming.pop(key, None)
+        if value is not None and written in value:  # Nearly all lists can be told from their bytes.
+            users = readable(decode_incident_users, value, topic)
+            if user in users.users:
+                naming[key] = users.incident, time_ms
+    return dict(naming.values())
+
+
+def touching(
+    incidents: list[Incident], user: str, forgotten_ms: int | None, listed: Mapping[str, int] = MappingProxyType({})
+) -> list[Incident]:
+    """Return those of the incidents that touch a user, the one opened last first.
+
+    Incidents that name the user count if they were opened since the user was forgotten, those of `listed`, as `listing`
+    returns them, if the list was written since.
+    """
+    since_ms = -1 if forgotten_ms is None else forgotten_ms
     theirs = [
         incident
         for incident in incidents
-        if user in incident.users and (forgotten_ms is None or parse_ms(incident.opened) > forgotten_ms)
+        if (user in incident.users and parse_ms(incident.opened) > since_ms)
+        or listed.get(incident.id, since_ms) > since_ms
     ]
     return sorted(theirs, key=lambda incident: incident.opened, reverse=True)
 

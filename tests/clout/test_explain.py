@@ -11,7 +11,7 @@ from rich.console import Console, RenderableType
 from clout.commands.tail import line
 from clout.explain_view import change_line, change_panel, panel
 from clout.explaining import decayed, story, without_forgotten
-from clout.user_history import since_forgotten, touching
+from clout.user_history import listing, since_forgotten, touching
 from schemas.change import Reason, ScoreChange, Subscores
 from schemas.explanation import (
     Anchor,
@@ -24,7 +24,7 @@ from schemas.explanation import (
     Standing,
     Sums,
 )
-from schemas.incident import Incident, Slice
+from schemas.incident import Incident, IncidentUsers, Slice, encode_incident_users
 from schemas.times import format_ms
 from scorer.model import DAY_MS, Model
 from streams.errors import CloutError
@@ -108,6 +108,36 @@ def test_an_incident_of_a_former_life_is_not_named() -> None:
     assert [found.id for found in touching(incidents, "t:1", START_MS)] == ["newer", "new"]
     assert [found.id for found in touching(incidents, "t:1", None)] == ["newer", "new", "old"]
     assert touching(incidents, "t:2", None) == []
+
+
+def test_of_two_users_an_incident_is_named_to_the_one_whom_it_lists() -> None:
+    records = [
+        (b"listing/0", encode_incident_users(IncidentUsers(incident="listing", number=0, users=["t:7", "t:2"])), 5),
+        (b"listing/1", encode_incident_users(IncidentUsers(incident="listing", number=1, users=["t:8"])), 5),
+    ]
+    incidents = [an_incident("listing", START_MS), an_incident("another", START_MS)]
+    hers, his = (touching(incidents, user, None, listing(records, user, "")) for user in ("t:2", "t:3"))
+    assert [found.id for found in hers] == ["listing"]
+    assert his == []
+
+
+def test_a_list_that_was_written_again_without_a_user_or_taken_away_names_them_no_more() -> None:
+    first = encode_incident_users(IncidentUsers(incident="i", number=0, users=["t:2", "t:3"]))
+    again = encode_incident_users(IncidentUsers(incident="i", number=0, users=["t:3"]))
+    assert listing([(b"i/0", first, 5), (b"i/0", again, 6)], "t:2", "") == {}
+    assert listing([(b"i/0", first, 5), (b"i/0", again, 6)], "t:3", "") == {"i": 6}
+    assert listing([(b"i/0", first, 5), (b"i/0", None, 6)], "t:3", "") == {}
+
+
+def test_a_list_from_before_a_user_was_forgotten_is_not_theirs_but_one_written_since_is() -> None:
+    incidents = [an_incident("long", START_MS)]
+    assert touching(incidents, "t:2", START_MS + 9, {"long": START_MS + 8}) == []
+    assert touching(incidents, "t:2", START_MS + 9, {"long": START_MS + 10}) == incidents
+
+
+def test_a_user_is_found_by_the_whole_id_however_it_is_written() -> None:
+    record = encode_incident_users(IncidentUsers(incident="i", number=0, users=['t:"ann"', "t:22"]))
+    assert [listing([(b"i/0", record, 5)], user, "") for user in ('t:"ann"', "t:2", "ann")] == [{"i": 5}, {}, {}]
 
 
 def an_incident(name: str, opened_ms: int) -> Incident:

@@ -7,13 +7,14 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from clout.explain_view import change_panel, panel
 from clout.explaining import explained, explained_change
 from clout.user_history import history_of_user
 from schemas.change import ScoreChange
 from schemas.explanation import ChangeExplained, Explained
-from schemas.incident import Incident, Slice, encode_incident
+from schemas.incident import Incident, IncidentUsers, Slice, encode_incident, encode_incident_users
 from schemas.population import Population, Shift, Steps, encode_population
 from streams import clients
 from streams.errors import CloutError
@@ -104,6 +105,11 @@ def story(install: Install) -> Story:
     # A command waits for the records of all partitions: there is one. Who counts them itself says so too.
     for incident in (an_incident("i1", HER, "investigating"), an_incident("i2", HIM, "resolved")):
         producer.produce(installation.names.incidents, encode_incident(incident), incident.id)
+    feed = replace(an_incident("feed", HER, "monitoring"), kind="feed_partial", users=[], affected_users=2)
+    producer.produce(installation.names.incidents, encode_incident(feed), feed.id)
+    for users in ([HER, HIM], [HER, "t:another"]):
+        listed = IncidentUsers(incident="feed", number=0, users=users)
+        producer.produce(installation.names.incident_users, encode_incident_users(listed), "feed/0")
     resolved = an_incident("i1", HER, "resolved")
     producer.produce(installation.names.incidents, encode_incident(resolved), resolved.id)
     if not any(key == b"0" for key, _ in committed(installation.settings.kafka, installation.names.population)):
@@ -141,6 +147,13 @@ def test_an_incident_is_named_as_it_stands_and_only_for_whom_it_touched(story: S
     assert "i2" not in hers
     assert "Incident i2" in his
     assert "i1" not in his
+
+
+def test_an_incident_that_lists_whom_it_touches_is_named_to_those_alone(story: Story) -> None:
+    hers, his = (json.loads(story.run(user, "--json"))["incidents"] for user in (HER, HIM))
+    assert [incident["id"] for incident in hers] == ["i1", "feed"]
+    assert [incident["id"] for incident in his] == ["i2"]
+    assert "Incident feed: what befell feed feed_partial, monitoring" in story.said(HER)
 
 
 def test_a_change_says_what_moved_how_long_since_the_last_and_who_added(story: Story) -> None:
