@@ -109,6 +109,11 @@ class Names:
         return f"{self.prefix}clout-guard{tag}"
 
     @property
+    def affected_id(self) -> str:
+        """Consumer group and transactional id of who lists whom incidents touch: a later one fences the former."""
+        return f"{self.guard_id}-affected"
+
+    @property
     def ingest_group(self) -> str:
         """Consumer group of ingest."""
         return f"{self.prefix}clout-ingest"

@@ -1,0 +1,291 @@
+"""How things stand, in the form that status page tools read: Atlassian Statuspage's `summary.json`, version 2.
+
+Pure: made of the open incidents and the list of networks alone. No user whom an incident's record names is named, also
+where an operator's words do.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final, Literal
+
+import msgspec
+from msgspec import Struct
+
+from schemas.incident import INCIDENT_KINDS, Incident, IncidentKind, IncidentStatus, Severity
+
+ComponentStatus = Literal["operational", "degraded_performance", "partial_outage", "major_outage"]
+Indicator = Literal["none", "minor", "major", "critical"]
+
+SCORES: Final = "scores"
+GUARD: Final = "guard"
+PAGE_ID: Final = "clout"
+
+INDICATORS: Final[dict[Indicator, str]] = {
+    "none": "All Systems Operational",
+    "minor": "Minor Service Outage",
+    "major": "Partial System Outage",
+    "critical": "Major Service Outage",
+}
+"""How all of it stands, from the best to the worst, in the words that such tools know."""
+COMPONENT_STATUSES: Final[tuple[ComponentStatus, ...]] = (
+    "operational",
+    "degraded_performance",
+    "partial_outage",
+    "major_outage",
+)
+"""From the best to the worst."""
+
+_STATUS_OF: Final[dict[Severity, ComponentStatus]] = {
+    "minor": "degraded_performance",
+    "major": "partial_outage",
+    "critical": "major_outage",
+}
+_OF_SCORES: Final[frozenset[IncidentKind]] = frozenset(
+    {
+        "law_violation",
+        "lane_gap",
+        "partition_stopped",
+        "partition_silent",
+        "partition_shrunk",
+        "population_fall",
+        "population_shift",
+        "population_at_floor",
+        "canary",
+    }
+)
+_STATUS_WORDS: Final[dict[IncidentStatus, str]] = {
+    "investigating": "We are looking into it.",
+    "identified": "The cause is known.",
+    "monitoring": "It is mended, and watched.",
+    "resolved": "It is over.",
+}
+_ID_BYTES: Final = 8
+
+
+class Page(Struct, frozen=True, kw_only=True):
+    """Whose status it is."""
+
+    id: str = PAGE_ID
+    name: str
+    url: str
+    time_zone: str = "Etc/UTC"
+    updated_at: str
+
+
+class Status(Struct, frozen=True, kw_only=True):
+    """How all of it stands."""
+
+    indicator: Indicator
+    description: str
+
+
+class Component(Struct, frozen=True, kw_only=True):
+    """A part that can be out of order by itself."""
+
+    id: str
+    name: str
+    status: ComponentStatus
+    created_at: str
+    updated_at: str
+    position: int
+    description: str
+    showcase: bool = False
+    start_date: str | None = None
+    group_id: str | None = None
+    page_id: str = PAGE_ID
+    group: bool = False
+    only_show_if_degraded: bool = False
+
+
+class AffectedComponent(Struct, frozen=True, kw_only=True):
+    """A part that an incident touches."""
+
+    code: str
+    name: str
+    old_status: ComponentStatus = "operational"
+    new_status: ComponentStatus
+
+
+class Update(Struct, frozen=True, kw_only=True):
+    """Something said of an incident."""
+
+    id: str
+    status: IncidentStatus
+    body: str
+    incident_id: str
+    created_at: str
+    updated_at: str
+    display_at: str
+    affected_components: list[AffectedComponent]
+    deliver_notifications: bool = False
+    custom_tweet: str | None = None
+    tweet_id: str | None = None
+
+
+class IncidentShown(Struct, frozen=True, kw_only=True):
+    """An open incident; its updates the newest first."""
+
+    id: str
+    name: str
+    status: IncidentStatus
+    created_at: str
+    updated_at: str
+    monitoring_at: str | None
+    resolved_at: str | None = None
+    impact: Severity
+    shortlink: str
+    started_at: str
+    page_id: str = PAGE_ID
+    incident_updates: list[Update]
+    components: list[Component]
+
+
+class Summary(Struct, frozen=True, kw_only=True):
+    """How things stand."""
+
+    page: Page
+    components: list[Component]
+    incidents: list[IncidentShown]
+    scheduled_maintenances: list[IncidentShown] = []
+    status: Status
+
+
+encode_summary: Final = msgspec.json.Encoder().encode
+"""Write a summary as JSON."""
+
+
+def summary(
+    incidents: Iterable[Incident], networks: Sequence[str], *, now: str, since: str, name: str = "Clout", url: str = ""
+) -> Summary:
+    """Return how things stand `now`; `since` is when it was first looked at, `url` that of the page.
+
+    >>> summary([], ["twitter"], now="2012-07-01T00:00:00.000Z", since="2012-07-01T00:00:00.000Z").status.description
+    'All Systems Operational'
+    """
+    unresolved = sorted(
+        (incident for incident in incidents if incident.status != "resolved"),
+        key=lambda incident: (incident.opened, incident.id),
+        reverse=True,
+    )
+    components = [
+        _component(position, id_, title, description, unresolved, since)
+        for position, (id_, title, description) in enumerate(_parts(networks), 1)
+    ]
+    by_id = {component.id: component for component in components}
+    impacts: list[Indicator] = ["none", *(incident.severity for incident in unresolved)]
+    worst = max(impacts, key=list(INDICATORS).index)
+    return Summary(
+        page=Page(name=name, url=url, updated_at=now),
+        components=components,
+        incidents=[
+            _shown(incident, [by_id[id_] for id_ in _touches(incident) if id_ in by_id], url) for incident in unresolved
+        ],
+        status=Status(indicator=worst, description=INDICATORS[worst]),
+    )
+
+
+def without_users(text: str, incident: Incident) -> str:
+    """Return a text in which nobody is named whom the incident's record names."""
+    named = {*incident.users, *(values.user for found in incident.evidence for values in found.users)}
+    for user in sorted((user for user in named if user in text), key=len, reverse=True):
+        text = re.sub(rf"(?<!\w){re.escape(user)}(?!\w)", "(a user)", text)
+    return text
+
+
+def _parts(networks: Sequence[str]) -> Iterator[tuple[str, str, str]]:
+    """Yield id, name and description of every component."""
+    for network in networks:
+        yield _feed(network), f"Feed of {network}", f"What {network} reports comes in, and its time goes on."
+    yield SCORES, "Scores", "Scores are kept, and changes of them published."
+    yield GUARD, "Guard", "Feeds and scores are watched. It serves this page."
+
+
+def _feed(network: str) -> str:
+    return f"feed-{network}"
+
+
+def _touches(incident: Incident) -> dict[str, ComponentStatus]:
+    """Return the components that an incident touches, and how."""
+    network, status = incident.slice.network, _STATUS_OF[incident.severity]
+    if incident.slice.partition is not None:  # The others go on.
+        status = min(status, "partial_outage", key=COMPONENT_STATUSES.index)
+    of_scores = incident.kind in _OF_SCORES or network is None
+    touched = {SCORES if of_scores else _feed(network or ""): status}
+    for frozen in incident.frozen:
+        touched[_feed(frozen)] = max(
+            touched.get(_feed(frozen), "operational"), "partial_outage", key=COMPONENT_STATUSES.index
+        )
+    return touched
+
+
+def _component(
+    position: int, id_: str, name: str, description: str, incidents: Sequence[Incident], since: str
+) -> Component:
+    theirs = [(touched[id_], incident.updated) for incident in incidents if id_ in (touched := _touches(incident))]
+    return Component(
+        id=id_,
+        name=name,
+        status=max((status for status, _ in theirs), key=COMPONENT_STATUSES.index, default="operational"),
+        created_at=since,
+        updated_at=max((updated for _, updated in theirs), default=since),
+        position=position,
+        description=description,
+    )
+
+
+def _shown(incident: Incident, components: list[Component], url: str) -> IncidentShown:
+    return IncidentShown(
+        id=incident.id,
+        name=without_users(incident.title, incident),
+        status=incident.status,
+        created_at=incident.opened,
+        updated_at=incident.updated,
+        monitoring_at=incident.updated if incident.status == "monitoring" else None,
+        impact=incident.severity,
+        shortlink=f"{url}#{anchor(incident.id)}",
+        started_at=incident.opened,
+        incident_updates=list(_updates(incident, components)),
+        components=components,
+    )
+
+
+def anchor(incident: str) -> str:
+    """Return the name of an incident's place on the page.
+
+    >>> anchor("feed_partial/twitter/1")
+    'i-b76825164623b501'
+    """
+    return f"i-{_digest(incident)}"
+
+
+def _updates(incident: Incident, components: Sequence[Component]) -> Iterator[Update]:
+    """Yield what is said of an incident, the newest first: how it stands, operators' notes, and what it is."""
+    touched = _touches(incident)
+    affected = [
+        AffectedComponent(code=component.id, name=component.name, new_status=touched[component.id])
+        for component in components
+    ]
+    users = "1 user is" if incident.affected_users == 1 else f"{incident.affected_users:,} users are"
+    frozen = f" Held back until it is mended: {', '.join(incident.frozen)}." if incident.frozen else ""
+    known = f"{users} known to be touched."
+    said: list[tuple[str, IncidentStatus, str]] = [
+        (incident.updated, incident.status, f"{_STATUS_WORDS[incident.status]} {known}{frozen}"),
+        *((note.at, incident.status, without_users(note.text, incident)) for note in reversed(incident.notes)),
+        (incident.opened, "investigating", INCIDENT_KINDS[incident.kind]),
+    ]
+    for number, (at, status, body) in enumerate(said):
+        yield Update(
+            id=_digest(f"{incident.id}\n{at}\n{len(said) - number}"),
+            status=status,
+            body=body,
+            incident_id=incident.id,
+            created_at=at,
+            updated_at=at,
+            display_at=at,
+            affected_components=affected,
+        )
+
+
+def _digest(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=_ID_BYTES).hexdigest()

@@ -1,0 +1,313 @@
+"""Whom an incident touches, and nobody else: by the rule of its kind, and through a real Kafka."""
+
+import time
+from collections.abc import Callable, Iterator
+from itertools import count
+from typing import Any, Final
+
+import pytest
+from confluent_kafka import Producer
+from msgspec.structs import replace
+
+from schemas.change import Cause, ScoreChange, encode_change
+from schemas.incident import (
+    INCIDENT_KINDS,
+    USERS_NAMED_MAX,
+    Incident,
+    IncidentKind,
+    IncidentUsers,
+    Slice,
+    decode_incident_users,
+)
+from schemas.times import format_ms
+from schemas.users import canary
+from streams import clients
+from streams.guard import affected
+from streams.guard.affected import KEPT_MS, MARGIN_MS, READ_BACK_MS_MAX, RULES, WARM_UP_MS, Affected, Touched
+from streams.guard.affected_reader import AffectedReader
+from streams.names import Names
+from streams.settings import KafkaSettings
+from tests.checks import committed
+
+OPENED_MS: Final = 1_341_100_973_000
+NOW_MS: Final = OPENED_MS + 60_000
+
+
+def an_incident(kind: IncidentKind = "feed_partial", *, name: str = "i", **fields: Any) -> Incident:
+    described: dict[str, Any] = {
+        "slice": Slice(network="twitter"),
+        "severity": "major",
+        "status": "investigating",
+        "title": "",
+        "opened": format_ms(OPENED_MS),
+        "updated": format_ms(OPENED_MS),
+        "evidence": [],
+        "affected_users": 0,
+    }
+    return Incident(id=name, kind=kind, **(described | fields))
+
+
+def resolved(incident: Incident, at_ms: int) -> Incident:
+    return replace(incident, status="resolved", updated=format_ms(at_ms))
+
+
+def a_change(
+    user: str,
+    networks: dict[str, float],
+    cause: Cause = "interaction",
+    *,
+    score: float | None = 20.0,
+    previous: float | None = 19.0,
+    as_of_ms: int = NOW_MS,
+) -> ScoreChange:
+    return ScoreChange(user, 2, score, previous, None, networks, format_ms(as_of_ms), cause, "1")
+
+
+class Story:
+    """Changes in their order, a second apart unless said otherwise."""
+
+    def __init__(self, *incidents: Incident) -> None:
+        self.affected = Affected("1")
+        self.begins_ms = [self.affected.tell(incident) for incident in incidents]
+        self.times_ms = count(NOW_MS, 1_000)
+
+    def take(self, *changes: ScoreChange, time_ms: int | None = None, partition: int = 0) -> "Story":
+        for change in changes:
+            self.affected.take(change, partition, next(self.times_ms) if time_ms is None else time_ms)
+        return self
+
+    def users(self, incident: str = "i") -> list[str]:
+        return self.affected.touched()[incident].users
+
+
+def test_every_kind_of_incident_has_a_rule() -> None:
+    assert RULES.keys() == INCIDENT_KINDS.keys()
+
+
+def test_a_feed_touches_those_whose_score_on_its_network_it_moved() -> None:
+    story = Story(an_incident())
+    story.take(a_change("moved", {"twitter": 20.0}), a_change("elsewhere", {"mastodon": 20.0}))
+    assert story.users() == ["moved"]
+
+
+def test_of_a_user_on_two_networks_only_what_moved_counts() -> None:
+    story = Story(an_incident())
+    before = OPENED_MS - MARGIN_MS - 1
+    story.take(a_change("both", {"twitter": 20.0, "mastodon": 5.0}), time_ms=before)
+    story.take(a_change("both", {"twitter": 20.0, "mastodon": 7.0}))
+    assert story.users() == []
+    story.take(a_change("both", {"twitter": 21.0, "mastodon": 7.0}))
+    assert story.users() == ["both"]
+
+
+@pytest.mark.parametrize(
+    ("cause", "touches"),
+    [("interaction", True), ("retraction", True), ("correction", True), ("decay", False), ("model", False)],
+)
+def test_only_what_a_feed_can_cause_counts(cause: Cause, touches: bool) -> None:
+    story = Story(an_incident()).take(a_change("u", {"twitter": 20.0}, cause))
+    assert story.users() == (["u"] if touches else [])
+
+
+def test_a_user_all_of_whose_events_were_taken_back_is_touched() -> None:
+    story = Story(an_incident("retraction_surge"))
+    story.take(a_change("u", {}, "retraction", score=None))
+    assert story.users() == ["u"]
+
+
+def test_what_was_written_before_or_after_an_incident_or_tells_of_earlier_does_not_count() -> None:
+    incident = an_incident(since=format_ms(OPENED_MS - 10_000))
+    story = Story(incident)
+    story.take(a_change("early", {"twitter": 20.0}), time_ms=OPENED_MS - MARGIN_MS - 1)
+    story.take(a_change("of earlier", {"twitter": 20.0}, as_of_ms=OPENED_MS - 10_001))
+    story.affected.tell(resolved(incident, NOW_MS + 60_000))
+    story.take(a_change("in time", {"twitter": 20.0}), time_ms=NOW_MS + 60_000)
+    story.take(a_change("late", {"twitter": 20.0}), time_ms=NOW_MS + 60_001)
+    assert story.users() == ["in time"]
+
+
+def test_a_fall_touches_those_who_stand_a_point_lower_than_when_it_opened_in_however_many_steps() -> None:
+    story = Story(an_incident("population_fall", slice=Slice()))
+    story.take(a_change("steps", {"twitter": 19.5}, "decay", score=19.5, previous=20.0))
+    story.take(a_change("rose", {"twitter": 25.0}, "interaction", score=25.0, previous=20.0))
+    assert story.users() == []
+    story.take(a_change("steps", {"twitter": 19.0}, "decay", score=19.0, previous=19.5))
+    story.take(a_change("gone", {}, "retraction", score=None, previous=20.0))
+    assert story.users() == ["steps", "gone"]
+
+
+def test_a_shift_touches_those_who_rose_too() -> None:
+    story = Story(an_incident("population_shift", slice=Slice()))
+    story.take(a_change("rose", {"twitter": 25.0}, score=25.0, previous=20.0))
+    story.take(a_change("barely", {"twitter": 20.9}, score=20.9, previous=20.0))
+    assert story.users() == ["rose"]
+
+
+def test_an_incident_of_one_partition_touches_nobody_of_another() -> None:
+    story = Story(an_incident("population_at_floor", slice=Slice(partition=1)))
+    story.take(a_change("here", {}, score=1.0), partition=1)
+    story.take(a_change("there", {}, score=1.0), partition=0)
+    assert story.users() == ["here"]
+
+
+@pytest.mark.parametrize("kind", ["feed_stalled", "partition_silent", "forget_surge"])
+def test_nobody_is_touched_where_no_score_moved_that_should_not_have(kind: IncidentKind) -> None:
+    story = Story(an_incident(kind, users=["named"]))
+    story.take(a_change("u", {"twitter": 20.0}))
+    assert story.affected.touched() == {"i": Touched(0, [], more=False)}
+    assert story.begins_ms == [None]
+
+
+def test_a_partition_that_stopped_touches_those_whom_its_record_names() -> None:
+    story = Story(an_incident("law_violation", slice=Slice(partition=0), users=["named", canary("twitter", 0)]))
+    story.take(a_change("u", {"twitter": 20.0}))
+    assert story.users() == ["named"]
+
+
+def test_a_declared_incident_without_a_network_touches_nobody_by_itself() -> None:
+    story = Story(an_incident("declared", slice=Slice())).take(a_change("u", {"twitter": 20.0}))
+    assert story.users() == []
+
+
+def test_canaries_are_never_listed() -> None:
+    assert Story(an_incident()).take(a_change(canary("twitter", 3), {"twitter": 20.0})).users() == []
+
+
+def test_an_incident_of_another_model_touches_nobody_here() -> None:
+    story = Story(an_incident(model="trial")).take(a_change("u", {"twitter": 20.0}))
+    assert story.affected.touched() == {}
+
+
+def test_changes_are_read_from_a_while_before_it_opened_or_from_when_its_cause_began() -> None:
+    of_yesterday, of_long_ago = (format_ms(OPENED_MS - days * READ_BACK_MS_MAX) for days in (1, 9))
+    story = Story(an_incident(name="a"), an_incident(name="b", since=of_yesterday), an_incident(since=of_long_ago))
+    margin = OPENED_MS - MARGIN_MS
+    assert story.begins_ms == [
+        begin_ms - WARM_UP_MS for begin_ms in (margin, margin - READ_BACK_MS_MAX + MARGIN_MS)
+    ] + [OPENED_MS - READ_BACK_MS_MAX - WARM_UP_MS]
+    assert story.affected.tell(an_incident(name="a")) is None
+
+
+def test_the_same_changes_taken_again_change_nothing() -> None:
+    changes = [a_change(f"u{number}", {"twitter": 20.0 + number}) for number in range(5)]
+    story = Story(an_incident()).take(*changes)
+    before = story.affected.touched()
+    story.affected.rewind()
+    assert story.take(*changes).affected.touched() == before
+
+
+def test_lists_are_cut_into_records_and_the_first_users_are_told_with_the_count() -> None:
+    changes = [a_change(f"u{number}", {"twitter": 20.0}) for number in range(2 * USERS_NAMED_MAX + 1)]
+    story = Story(an_incident()).take(*changes)
+    told = story.affected.touched()["i"]
+    assert (told.user_count, len(told.users), told.users[0]) == (2_001, 1_000, "u0")
+    written = {key: decode_incident_users(value or b"") for key, value in story.affected.unwritten()}
+    assert {key: len(record.users) for key, record in written.items()} == {"i/0": 1_000, "i/1": 1_000, "i/2": 1}
+    story.affected.all_written()
+    story.take(a_change("one more", {"twitter": 20.0}))
+    assert [key for key, _ in story.affected.unwritten()] == ["i/2"]
+
+
+def test_past_a_limit_nobody_more_is_listed_and_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(affected, "USERS_LISTED_MAX", 3)
+    story = Story(an_incident()).take(*(a_change(f"u{number}", {"twitter": 20.0}) for number in range(4)))
+    assert story.affected.touched()["i"] == Touched(3, ["u0", "u1", "u2"], more=True)
+
+
+def test_who_is_forgotten_is_taken_out_of_every_list_and_the_record_written_again() -> None:
+    story = Story(an_incident(), an_incident(name="j"))
+    story.take(a_change("goes", {"twitter": 20.0}), a_change("stays", {"twitter": 20.0}))
+    story.affected.tell(resolved(an_incident(name="j"), NOW_MS + 10_000))
+    story.affected.all_written()
+    story.take(a_change("goes", {}, "forget", score=None))
+    written = {key: decode_incident_users(value or b"").users for key, value in story.affected.unwritten()}
+    assert written == {"i/0": ["stays"], "j/0": ["stays"]}
+    story.affected.forget("stays")
+    assert list(story.affected.unwritten()) == [("i/0", None), ("j/0", None)]
+
+
+def test_a_guard_that_begins_goes_on_from_what_is_written_and_does_not_name_again_who_was_forgotten() -> None:
+    incident = an_incident("law_violation", slice=Slice(partition=0), users=["forgotten", "u1"])
+    resumed = Affected("1")
+    resumed.restore(IncidentUsers(incident="i", number=1, users=["u1"]), NOW_MS)
+    assert resumed.is_needed
+    assert resumed.tell(incident) is None
+    assert resumed.touched()["i"].users == ["u1"]
+    resumed.forget("u1")
+    assert list(resumed.unwritten()) == [("i/1", None)]
+
+
+def test_lists_are_let_go_of_when_the_topic_keeps_them_no_longer() -> None:
+    incident = an_incident()
+    story = Story(incident).take(a_change("u", {"twitter": 20.0}))
+    story.affected.tell(resolved(incident, NOW_MS))
+    story.affected.settle(NOW_MS + KEPT_MS)
+    assert (story.affected.is_needed, story.affected.is_listing) == (True, False)
+    story.affected.settle(NOW_MS + KEPT_MS + 1)
+    assert not story.affected.is_needed
+
+
+# Through a real Kafka. ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def names(kafka_settings: KafkaSettings, make_topic: Callable[..., str]) -> Names:
+    names = Names(kafka_settings.prefix, "1")
+    make_topic(names.changes, 2)
+    make_topic(names.incident_users)
+    return names
+
+
+@pytest.fixture
+def reading(kafka_settings: KafkaSettings, names: Names) -> Iterator[Callable[[], AffectedReader]]:
+    """Starts readers; one that was started before is fenced."""
+    started: list[AffectedReader] = []
+
+    def start() -> AffectedReader:
+        reader = AffectedReader(kafka_settings, names)
+        reader.start()
+        started.append(reader)
+        return reader
+
+    yield start
+    for reader in started:
+        reader.stop()
+
+
+def publish(producer: Producer, names: Names, user: str, score: float | None, at_ms: int) -> None:
+    networks = {} if score is None else {"twitter": score}
+    value = encode_change(user, 1, score, None, None, networks, at_ms, "interaction", "1")
+    producer.produce(names.changes, None if score is None else value, user, timestamp=at_ms)
+
+
+def eventually(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_lists_come_of_the_changes_are_gone_on_with_and_lose_who_is_forgotten(
+    kafka_settings: KafkaSettings, names: Names, reading: Callable[[], AffectedReader]
+) -> None:
+    producer = clients.producer(kafka_settings)
+    now_ms = int(time.time() * 1000)
+    publish(producer, names, "long ago", 20.0, now_ms - 3_600_000)
+    publish(producer, names, "touched", 20.0, now_ms)
+    publish(producer, names, "goes", 20.0, now_ms)
+    producer.flush()
+    incident = an_incident(opened=format_ms(now_ms), updated=format_ms(now_ms))
+    first = reading()
+    first.tell(incident)
+    eventually(lambda: sorted(told.users if (told := first.touched("i")) else []) == ["goes", "touched"])
+    first.stop()
+
+    publish(producer, names, "goes", None, now_ms + 1)
+    publish(producer, names, "later", 20.0, now_ms + 2)
+    producer.flush()
+    second = reading()
+    second.tell(incident)
+    eventually(lambda: sorted(told.users if (told := second.touched("i")) else []) == ["later", "touched"])
+    second.stop()
+    newest = dict(committed(kafka_settings, names.incident_users))
+    assert sorted(decode_incident_users(newest[b"i/0"] or b"").users) == ["later", "touched"]

@@ -1,0 +1,292 @@
+"""How things stand, for status page tools and for people: from open incidents alone, and without naming anybody."""
+
+import base64
+import hashlib
+import re
+from collections.abc import Sequence
+from html.parser import HTMLParser
+from typing import Any, Final
+
+import httpx
+import pytest
+from jsonschema import Draft202012Validator
+from prometheus_client import CollectorRegistry
+
+from schemas.incident import Evidence, Incident, Note, Slice, UserValues
+from schemas.times import parse_ms
+from streams.guard.status_page import PAGE_PATH, SUMMARY_PATH, page_of, status_routes
+from streams.guard.status_summary import Summary, summary
+from streams.http import RoleServer
+from streams.settings import HttpSettings
+
+NOW: Final = "2012-07-01T00:10:00.000Z"
+OPENED: Final = "2012-07-01T00:02:53.000Z"
+NAMED: Final = "twitter:813"
+
+_TEXT: Final = {"type": "string", "minLength": 1}
+_MOMENT: Final = {"type": "string", "format": "date-time", "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}T"}
+_COMPONENT: Final = {
+    "type": "object",
+    "properties": {
+        "id": _TEXT,
+        "name": _TEXT,
+        "status": {
+            "enum": ["operational", "degraded_performance", "partial_outage", "major_outage", "under_maintenance"]
+        },
+        "created_at": _MOMENT,
+        "updated_at": _MOMENT,
+        "position": {"type": "integer"},
+        "description": {"type": ["string", "null"]},
+        "showcase": {"type": "boolean"},
+        "group_id": {"type": ["string", "null"]},
+        "page_id": _TEXT,
+        "group": {"type": "boolean"},
+        "only_show_if_degraded": {"type": "boolean"},
+    },
+}
+_COMPONENT["required"] = list(_COMPONENT["properties"])
+_UPDATE: Final = {
+    "type": "object",
+    "properties": {
+        "id": _TEXT,
+        "status": {"enum": ["investigating", "identified", "monitoring", "resolved", "postmortem"]},
+        "body": _TEXT,
+        "incident_id": _TEXT,
+        "created_at": _MOMENT,
+        "updated_at": _MOMENT,
+        "display_at": _MOMENT,
+    },
+    "required": ["id", "status", "body", "incident_id", "created_at", "updated_at", "display_at"],
+}
+SHAPE: Final = {
+    "type": "object",
+    "properties": {
+        "page": {
+            "type": "object",
+            "properties": {"id": _TEXT, "name": _TEXT, "url": {"type": "string"}, "updated_at": _MOMENT},
+            "required": ["id", "name", "url", "time_zone", "updated_at"],
+        },
+        "status": {
+            "type": "object",
+            "properties": {"indicator": {"enum": ["none", "minor", "major", "critical"]}, "description": _TEXT},
+            "required": ["indicator", "description"],
+        },
+        "components": {"type": "array", "items": _COMPONENT},
+        "incidents": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "id": _TEXT,
+                    "name": _TEXT,
+                    "status": {"enum": ["investigating", "identified", "monitoring"]},
+                    "created_at": _MOMENT,
+                    "updated_at": _MOMENT,
+                    "started_at": _MOMENT,
+                    "monitoring_at": {"type": ["string", "null"]},
+                    "resolved_at": {"type": "null"},
+                    "impact": {"enum": ["none", "minor", "major", "critical"]},
+                    "shortlink": {"type": "string"},
+                    "page_id": _TEXT,
+                    "incident_updates": {"type": "array", "items": _UPDATE, "minItems": 1},
+                    "components": {"type": "array", "items": _COMPONENT},
+                },
+                "required": ["id", "name", "status", "created_at", "updated_at", "impact", "shortlink", "page_id"],
+            },
+        },
+        "scheduled_maintenances": {"type": "array"},
+    },
+    "required": ["page", "status", "components", "incidents", "scheduled_maintenances"],
+}
+"""What tools read of Statuspage's `summary.json`."""
+
+
+def an_incident(name: str = "feed_partial/twitter/1", **fields: Any) -> Incident:
+    described: dict[str, Any] = {
+        "kind": "feed_partial",
+        "slice": Slice(network="twitter"),
+        "severity": "major",
+        "status": "investigating",
+        "title": "twitter brings 31 % of what it brings at this hour",
+        "opened": OPENED,
+        "updated": OPENED,
+        "evidence": [],
+        "affected_users": 0,
+    }
+    return Incident(id=name, **(described | fields))
+
+
+def of(*incidents: Incident, networks: Sequence[str] = ("twitter", "mastodon")) -> Summary:
+    return summary(incidents, networks, now=NOW, since="2012-07-01T00:00:00.000Z", url="https://status.example/status")
+
+
+def statuses(summary: Summary) -> dict[str, str]:
+    return {component.id: component.status for component in summary.components}
+
+
+def test_without_incidents_everything_is_well() -> None:
+    found = of()
+    assert (found.status.indicator, found.incidents) == ("none", [])
+    assert statuses(found) == dict.fromkeys(["feed-twitter", "feed-mastodon", "scores", "guard"], "operational")
+
+
+@pytest.mark.parametrize(
+    ("incident", "component", "status", "indicator"),
+    [
+        (an_incident(), "feed-twitter", "partial_outage", "major"),
+        (an_incident(severity="minor"), "feed-twitter", "degraded_performance", "minor"),
+        (an_incident(kind="feed_stalled", severity="critical"), "feed-twitter", "major_outage", "critical"),
+        (an_incident(kind="population_fall", severity="critical"), "scores", "major_outage", "critical"),
+        (
+            an_incident(kind="law_violation", severity="critical", slice=Slice(partition=3)),
+            "scores",
+            "partial_outage",
+            "critical",
+        ),
+        (an_incident(kind="declared", severity="minor", slice=Slice()), "scores", "degraded_performance", "minor"),
+    ],
+)
+def test_an_incident_shows_on_the_part_that_it_is_about_alone(
+    incident: Incident, component: str, status: str, indicator: str
+) -> None:
+    found = of(incident)
+    assert {id_: status for id_, status in statuses(found).items() if status != "operational"} == {component: status}
+    assert [component.id for component in found.incidents[0].components] == [component]
+    assert found.status.indicator == indicator
+
+
+def test_the_worst_incident_decides_and_a_frozen_network_is_out_of_order() -> None:
+    found = of(
+        an_incident(severity="minor"),
+        an_incident("canary/mastodon/1", kind="canary", severity="critical", frozen=["mastodon"]),
+    )
+    assert statuses(found) == {
+        "feed-twitter": "degraded_performance",
+        "feed-mastodon": "partial_outage",
+        "scores": "major_outage",
+        "guard": "operational",
+    }
+    assert found.status.description == "Major Service Outage"
+
+
+def test_what_is_resolved_is_not_shown_and_the_newest_comes_first() -> None:
+    found = of(
+        an_incident("old"),
+        an_incident("over", status="resolved"),
+        an_incident("new", opened="2012-07-01T00:09:00.000Z"),
+    )
+    assert [incident.id for incident in found.incidents] == ["new", "old"]
+
+
+def test_an_incident_of_a_network_that_is_not_configured_is_shown_without_a_part() -> None:
+    found = of(an_incident(slice=Slice(network="orkut")))
+    assert [incident.components for incident in found.incidents] == [[]]
+
+
+def test_updates_come_the_newest_first_with_what_operators_say() -> None:
+    notes = [Note(at=f"2012-07-01T00:0{minute}:00.000Z", key="ops", text=f"at {minute}") for minute in (4, 5)]
+    incident = an_incident(status="identified", updated=NOW, notes=notes, affected_users=1_240, frozen=["twitter"])
+    updates = of(incident).incidents[0].incident_updates
+    assert [update.body for update in updates][1:3] == ["at 5", "at 4"]
+    assert "1,240 users are known to be touched" in updates[0].body
+    assert "Held back until it is mended: twitter" in updates[0].body
+    assert [update.created_at for update in updates] == sorted((update.created_at for update in updates), reverse=True)
+    assert len({update.id for update in updates}) == 4
+
+
+NAMING: Final = an_incident(
+    title=f"{NAMED} fell",
+    users=[NAMED, "twitter:8"],
+    affected_users=2,
+    evidence=[
+        Evidence(
+            finding="population_fall",
+            detail=f"{NAMED} fell by 20 points",
+            users=[UserValues(user="mastodon:ann", score=26.4, proposed=1.0, networks={})],
+        )
+    ],
+    notes=[Note(at=OPENED, key="ops", text=f"ask {NAMED}, twitter:8 or mastodon:ann; twitter:8130 is well")],
+)
+
+
+def test_nobody_whom_a_record_names_is_named() -> None:
+    found = of(NAMING)
+    assert found.incidents[0].name == "(a user) fell"
+    said = [update.body for update in found.incidents[0].incident_updates]
+    assert "ask (a user), (a user) or (a user); twitter:8130 is well" in said
+    assert NAMED not in page_of(found).replace("twitter:8130", "")
+
+
+class Seen(HTMLParser):
+    """Tags that were opened and not closed, attributes, and text."""
+
+    VOID = ("meta", "br", "!doctype")
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str | None]] = []
+        self.text = ""
+        self.feed(page)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += attrs
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_what_others_wrote_is_text_and_never_part_of_the_page() -> None:
+    wicked = '</h3><script>alert("1")</script><img src=//x onerror=alert(1)> & \'"'
+    notes = [Note(at=OPENED, key="ops", text=wicked)]
+    incident = an_incident('i"><script>', title=wicked, notes=notes, slice=Slice(network=wicked))
+    seen = Seen(page_of(of(incident, networks=[wicked])))
+    assert not {"script", "img"} & set(seen.tags)
+    assert seen.text.count(wicked) == 5  # title, component and its description, what it touches, note
+    assert seen.open == []
+    assert not [name for name, _ in seen.attributes if name.startswith("on")]
+
+
+def test_the_page_loads_nothing_and_says_in_words_what_colours_say() -> None:
+    seen = Seen(page_of(of(an_incident("another"), NAMING)))
+    assert [value for name, value in seen.attributes if name in {"href", "src"}] == [SUMMARY_PATH]
+    for word in ("partial outage", "operational", "Partial System Outage", "2012-07-01 00:02:53 UTC"):
+        assert word in seen.text
+    assert "url(" not in seen.text
+    ids = [value for name, value in seen.attributes if name == "id"]
+    assert len(ids) == len(set(ids))
+    labels = {value for name, value in seen.attributes if name == "aria-labelledby"}
+    assert labels <= set(ids)
+
+
+def test_the_guard_serves_both_as_the_incidents_stand() -> None:
+    incidents: list[Incident] = []
+    server = RoleServer(HttpSettings(), "guard")
+    routes = status_routes(["twitter"], incidents.copy, url="https://status.example/status")
+    server.start(CollectorRegistry(), dict, lambda: None, routes)
+    try:
+        address = f"http://{server.address}"
+        assert httpx.get(address + SUMMARY_PATH).json()["status"]["indicator"] == "none"
+        incidents.append(NAMING)
+        answer, page = httpx.get(address + SUMMARY_PATH), httpx.get(address + PAGE_PATH)
+    finally:
+        server.stop()
+    Draft202012Validator(SHAPE, format_checker=Draft202012Validator.FORMAT_CHECKER).validate(answer.json())
+    assert parse_ms(answer.json()["page"]["updated_at"]) > 0
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.headers["access-control-allow-origin"] == "*"
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    policy = page.headers["content-security-policy"]
+    [style] = re.findall(r"<style>(.*?)</style>", page.text, re.DOTALL)
+    assert f"style-src 'sha256-{base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()}'" in policy
+    assert "default-src 'none'" in policy
+    assert page.headers["x-content-type-options"] == "nosniff"
+    assert '<html lang="en">' in page.text
