@@ -32,6 +32,8 @@ _BATCH_RECORDS: Final = 2_000
 _POLL_SECONDS: Final = 0.2
 _IDLE_SECONDS: Final = 1.0
 _RETRY_SECONDS: Final = 5.0
+_FENCED_SECONDS: Final = 30.0
+"""Another guard lists; who goes on before it knows that it is active no more would fence that one in turn."""
 _KAFKA_SECONDS: Final = 15.0
 _STOP_SECONDS: Final = 8.0
 
@@ -72,9 +74,9 @@ class AffectedReader:
         while not self._stopping.is_set():
             try:
                 self._work()
-            except (KafkaException, CloutError) as error:
-                _log.warning("lists of whom incidents touch are begun again", reason=str(error))
-                self._stopping.wait(_RETRY_SECONDS)
+            except Exception as error:  # noqa: BLE001 - lists that are late are better than none
+                _log.warning("lists of whom incidents touch are begun again", reason=repr(error))
+                self._stopping.wait(_FENCED_SECONDS if _is_fatal(error) else _RETRY_SECONDS)
 
     def _work(self) -> None:
         producer = clients.producer(
@@ -227,8 +229,18 @@ def _restore(consumer: Consumer, topic: str, affected: Affected) -> None:
             raise CloutError(f"{topic} cannot be read to its end", hint="look for a writer that hangs")
     consumer.unassign()
     for message in newest.values():
-        if (value := message.value()) is not None:
+        if (value := message.value()) is None:
+            continue
+        try:
             affected.restore(decode_incident_users(value), message.timestamp()[1])
+        except msgspec.DecodeError as reason:
+            _log.warning(
+                "a list of whom an incident touches cannot be read", offset=message.offset(), reason=str(reason)
+            )
+
+
+def _is_fatal(error: Exception) -> bool:
+    return isinstance(error, KafkaException) and error.args[0].fatal()
 
 
 def _number(value: Any) -> int:

@@ -196,9 +196,9 @@ def without_users(text: str, incident: Incident) -> str:
 def _parts(networks: Sequence[str]) -> Iterator[tuple[str, str, str]]:
     """Yield id, name and description of every component."""
     for network in networks:
-        yield _feed(network), f"Feed of {network}", f"What {network} reports comes in, and its time goes on."
-    yield SCORES, "Scores", "Scores are kept, and changes of them published."
-    yield GUARD, "Guard", "Feeds and scores are watched. It serves this page."
+        yield _feed(network), f"Feed of {network}", f"What is reported on {network}, as it comes in."
+    yield SCORES, "Scores", "Scores, as they are kept and published."
+    yield GUARD, "Guard", "Watches feeds and scores, and serves this page."
 
 
 def _feed(network: str) -> str:

@@ -22,7 +22,7 @@ from schemas.incident import (
 from schemas.times import format_ms
 from schemas.users import canary
 from streams import clients
-from streams.guard import affected
+from streams.guard import affected, affected_reader
 from streams.guard.affected import KEPT_MS, MARGIN_MS, READ_BACK_MS_MAX, RULES, WARM_UP_MS, Affected, Touched
 from streams.guard.affected_reader import AffectedReader
 from streams.names import Names
@@ -288,8 +288,12 @@ def eventually(condition: Callable[[], bool]) -> None:
 
 
 def test_lists_come_of_the_changes_are_gone_on_with_and_lose_who_is_forgotten(
-    kafka_settings: KafkaSettings, names: Names, reading: Callable[[], AffectedReader]
+    kafka_settings: KafkaSettings,
+    names: Names,
+    reading: Callable[[], AffectedReader],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(affected_reader, "FLUSH_SECONDS", 0.1)
     producer = clients.producer(kafka_settings)
     now_ms = int(time.time() * 1000)
     publish(producer, names, "long ago", 20.0, now_ms - 3_600_000)
@@ -308,6 +312,9 @@ def test_lists_come_of_the_changes_are_gone_on_with_and_lose_who_is_forgotten(
     second = reading()
     second.tell(incident)
     eventually(lambda: sorted(told.users if (told := second.touched("i")) else []) == ["later", "touched"])
+    before = format_ms(now_ms - 3_600_000)
+    second.tell(an_incident(name="j", opened=before, updated=before))
+    eventually(lambda: sorted(told.users if (told := second.touched("j")) else []) == ["later", "long ago", "touched"])
     second.stop()
     newest = dict(committed(kafka_settings, names.incident_users))
     assert sorted(decode_incident_users(newest[b"i/0"] or b"").users) == ["later", "touched"]
