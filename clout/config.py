@@ -46,7 +46,9 @@ NetworkName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]*$",
 
 _TOPIC_PART: Final = re.compile(r"[A-Za-z0-9._-]*")
 _ADDRESSES: Final = re.compile(r"([^\s,]+:\d{1,5}(,[^\s,]+:\d{1,5})*)?")
-_SECRET: Final = re.compile(r"password|secret|\.pem$|^control\.(hash_key$|keys(?!.*\.may\b))")
+_SECRET: Final = re.compile(
+    r"password|secret|\.pem$|^control\.(hash_key$|keys(?!.*\.may\b))|^guard\.webhooks(?!.*\.url$)"
+)
 _WEBHOOK_NAME: Final = re.compile(r"[a-z0-9_-]{1,32}")
 _MASK: Final = "********"
 

@@ -8,7 +8,7 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Any, Final, get_args, get_origin
+from typing import Annotated, Any, Final, get_args, get_origin
 
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsError, TomlConfigSettingsSource
 
@@ -176,7 +176,12 @@ def _children(of: Any) -> dict[str, Any] | None:
 
 
 def _open_keys(of: Any) -> bool:
-    return get_origin(of) is dict
+    return get_origin(_bare(of)) is dict
+
+
+def _bare(of: Any) -> Any:
+    """Return a type without its bounds."""
+    return get_args(of)[0] if get_origin(of) is Annotated else of
 
 
 def _type_at(root: Any, path: tuple[str, ...]) -> Any:
@@ -186,7 +191,7 @@ def _type_at(root: Any, path: tuple[str, ...]) -> Any:
         children = _children(at)
         if children is None:
             return None
-        at = get_args(at)[1] if _open_keys(at) else children.get(key)
+        at = get_args(_bare(at))[1] if _open_keys(at) else children.get(key)
     return at
 
 

@@ -18,7 +18,7 @@ from schemas.users import CANARY_PREFIX
 USERS_LISTED_MAX: Final = 1_000_000
 """Users whom the list of one incident names."""
 NAMES_KEPT_MAX: Final = 2_000_000
-"""Names in all lists that a guard keeps in mind, about 200 bytes each."""
+"""Names in all lists that a guard keeps in mind, about 130 bytes each where ids are short."""
 FORMER_MAX: Final = 200_000
 """Users whose scores by network are remembered until their next change, those that changed last."""
 MARGIN_MS: Final = 300_000

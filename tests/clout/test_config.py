@@ -256,6 +256,20 @@ def test_webhooks_that_cannot_be_used_are_refused_without_telling_their_secrets(
         assert secret not in str(caught.value)
 
 
+def test_a_misspelt_key_of_a_webhook_is_named_and_what_it_holds_is_not() -> None:
+    write('[guard.webhooks.acme]\nurl = "https://acme.example/"\nsecert = "0123456789abcdef"')
+    with pytest.raises(ConfigError) as caught:
+        load({})
+    assert caught.value.hint == "the nearest valid one is guard.webhooks.acme.secret"
+    assert "0123456789abcdef" not in str(caught.value)
+
+
+def test_a_webhook_may_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLOUT_GUARD__WEBHOOKS__ACME__URL", "https://acme.example/")
+    monkeypatch.setenv("CLOUT_GUARD__WEBHOOKS__ACME__SECRET", "0123456789abcdef")
+    assert load({}).settings.guard.webhooks["acme"].secret == "0123456789abcdef"  # noqa: S105 - no secret
+
+
 def test_a_webhook_on_this_machine_may_go_without_tls_and_its_secret_is_masked() -> None:
     write(f'[guard.webhooks.acme]\n{KEY}\nurl = "http://127.0.0.1:8080/"')
     shown = {name: value for name, value, _ in load({}).rows() if name.startswith("guard.webhooks.")}
