@@ -16,13 +16,15 @@ from schemas.change import ScoreChange
 from schemas.explanation import ChangeExplained, Explained
 from schemas.incident import Incident, IncidentUsers, Slice, encode_incident, encode_incident_users
 from schemas.population import Population, Shift, Steps, encode_population
+from schemas.times import format_ms
 from streams import clients
 from streams.errors import CloutError
+from streams.guard.affected_reader import AffectedReader
 from streams.settings import LaneSettings, NetworkSettings, WorkerSettings
 from tests.checks import committed
 from tests.clout.test_explain import in_one_line
 from tests.engine.conftest import Install
-from tests.roles import Installation
+from tests.roles import Installation, eventually
 from tests.streams.test_explanations import check_that_it_adds_up
 
 pytestmark = pytest.mark.timeout(180)
@@ -150,9 +152,9 @@ def test_an_incident_is_named_as_it_stands_and_only_for_whom_it_touched(story: S
 
 
 def test_an_incident_that_lists_whom_it_touches_is_named_to_those_alone(story: Story) -> None:
-    hers, his = (json.loads(story.run(user, "--json"))["incidents"] for user in (HER, HIM))
+    hers = json.loads(story.run(HER, "--json"))["incidents"]
     assert [incident["id"] for incident in hers] == ["i1", "feed"]
-    assert [incident["id"] for incident in his] == ["i2"]
+    assert [incident.id for incident in story.explained(HIM).incidents] == ["i2"]
     assert "Incident feed: what befell feed feed_partial, monitoring" in story.said(HER)
 
 
@@ -206,3 +208,27 @@ def test_the_command_prints_it_and_says_by_its_exit_code_that_there_is_nothing(s
     assert (found.change, found.before, found.moved) == (story.changes[HER][0], None, None)
     assert "everything that had been counted for this user was taken back" in story.run(GONE, code=1)
     assert "t:nobody has no score" in story.run("t:nobody", code=1)
+
+
+def test_an_incident_of_a_feed_is_named_to_those_whom_the_feed_moved_and_to_nobody_forgotten(story: Story) -> None:
+    settings, now = story.installation.settings, format_ms(int(time.time() * 1000))
+    incident = replace(
+        an_incident("twitter", HER, "investigating"),
+        kind="feed_partial",
+        slice=Slice(network="twitter"),
+        opened=now,
+        updated=now,
+        users=[],
+    )
+    producer = clients.producer(settings.kafka)
+    producer.produce(settings.names.incidents, encode_incident(incident), incident.id)
+    assert producer.flush(10) == 0
+    reader = AffectedReader(settings.kafka, settings.names)
+    reader.start()
+    reader.tell(incident)
+    try:
+        eventually(lambda: (told := reader.touched("twitter")) is not None and set(told.users) == {HER, GONE})
+    finally:
+        reader.stop()
+    assert "twitter" in [found.id for found in story.explained(HER).incidents]
+    assert "twitter" not in [found.id for found in story.explained(HIM).incidents]

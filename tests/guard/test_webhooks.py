@@ -30,6 +30,7 @@ from streams.guard.undelivered import UndeliveredTopic
 from streams.guard.webhooks import ATTEMPT_SECONDS_MAX, News, Webhooks
 from streams.names import Names
 from streams.settings import KafkaSettings, WebhookSettings
+from tests.roles import eventually
 
 ROOT = Path(__file__).resolve().parents[2]
 SECRET = "whsec_YW4gb3BlbiBzZWNyZXQsIGZvciB0ZXN0cw=="  # noqa: S105 - no secret
@@ -118,13 +119,6 @@ class Told(NamedTuple):
     webhooks: Webhooks
     aside: Aside
     counted: list[tuple[str, str]]
-
-
-def eventually(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 def wait_until_delivered(told: Told, number: int) -> None:
