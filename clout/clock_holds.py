@@ -5,13 +5,14 @@ how far the inputs of the network are, and waits for the one that is furthest be
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 
 import msgspec
 
 from schemas.times import format_ms
 from streams.errors import first_line
-from streams.progress import RUNNING
-from streams.status import InputsStatus, TaskStatus
+from streams.progress import RUNNING, frozen_in_words
+from streams.status import FreezeStatus, InputsStatus, TaskStatus
 from streams.task_state import ACTORS
 
 SHOWN_MAX = 8
@@ -22,11 +23,11 @@ class Holder(msgspec.Struct, frozen=True, kw_only=True):
     """Something that a clock waits for."""
 
     name: str
-    """`raw partition 3`, `source west`, `partition 0` of the workers, or `ingest`."""
+    """`raw partition 3`, `source west`, `partition 0` of the workers, `ingest`, or `freeze`."""
     time: str | None = None
     """How far it is, for a source its last heartbeat; None when nothing was ever heard of it."""
     since: str | None = None
-    """When a raw partition was last heard; of a source no arrival is known."""
+    """When a raw partition was last heard, or the network frozen; of a source no arrival is known."""
     why: str = ""
     """What is wrong with a partition or with ingest; who waits for an input, if not all do."""
 
@@ -50,18 +51,28 @@ class NetworkClock(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def network_clocks(
-    tasks: Mapping[int, TaskStatus], partitions: int, networks: Iterable[str] = (), *, ingest_trouble: str = ""
+    tasks: Mapping[int, TaskStatus],
+    partitions: int,
+    networks: Iterable[str] = (),
+    *,
+    ingest_trouble: str = "",
+    frozen: Mapping[str, FreezeStatus] = MappingProxyType({}),
 ) -> list[NetworkClock]:
     """Return the clock of each network, of those that the tasks know and of `networks`.
 
     `tasks` are those that answered, by partition, of `partitions` that there are; `ingest_trouble` says why nothing is
-    read in, if that is so.
+    read in, if that is so; `frozen` are the networks of which nothing is read by order.
     """
     known = dict.fromkeys(networks)
     for task in tasks.values():
         known |= dict.fromkeys([*task.inputs, *task.clocks])
     standing = [Holder(name="ingest", why=ingest_trouble)] if ingest_trouble else []
-    return [_network_clock(network, tasks, partitions, standing) for network in known]
+    return [_network_clock(network, tasks, partitions, [*standing, *_freeze(network, frozen)]) for network in known]
+
+
+def _freeze(network: str, frozen: Mapping[str, FreezeStatus]) -> Iterator[Holder]:
+    if network in frozen:
+        yield Holder(name="freeze", since=frozen[network].since, why=frozen_in_words(frozen[network]))
 
 
 def _network_clock(

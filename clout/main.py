@@ -23,6 +23,7 @@ from clout.commands import (
     explain,
     export,
     forget,
+    freeze,
     ingest,
     quarantine,
     replay,
@@ -47,7 +48,7 @@ app = typer.Typer(
 )
 for module in (
     *(demo, up, broker, topics, ingest, score, replay, wait, status, clock, tail, show, explain, export),
-    *(audit, dlq, forget, quarantine, control, config),
+    *(audit, dlq, freeze, forget, quarantine, control, config),
 ):
     module.register(app)
 

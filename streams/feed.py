@@ -1,14 +1,25 @@
 """A raw partition as an ingest process reads it: where it stands, and when it has something to tell about time."""
 
-from dataclasses import dataclass
-from typing import Final
+import math
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
 
 from streams.feed_position import CONTROL, FeedPosition
 from streams.ticks import Tick
+from streams.volumes import Counted, Slice
 
 _QUIET_INTERVALS: Final = 2
 """Ticks of a raw partition that brought nothing but heartbeats come so many times more seldom: each costs every task
 two commits, which are most of what an idle worker costs (`python -m bench --only idle`)."""
+
+
+class Reported(NamedTuple):
+    """What a report says, as far as a new one depends on it."""
+
+    position: int
+    lag_records: int
+    at_end: bool
+    frozen: bool
 
 
 @dataclass(slots=True)
@@ -24,12 +35,20 @@ class Feed:
     end: int = 0
     at_end: bool = False
     """Whether everything that had come was read, as of the last fetch."""
+    frozen: bool = False
+    """Whether nothing of it is read, because an order says so."""
     told: Tick | None = None
     """The last tick."""
     told_at: float = 0.0
     """When that was, in seconds of the monotonic clock."""
     told_events: int = 0
     """Events read by then, heartbeats apart."""
+    reported: Reported | None = None
+    """The last report."""
+    reported_at: float = 0.0
+    """When that was, in seconds of the monotonic clock."""
+    volumes: dict[Slice, Counted] = field(default_factory=dict)
+    """What came since."""
 
     def news(self, raw_partition: int, now: float, interval_seconds: float) -> Tick | None:
         """Return the tick to tell now, and take it as told; None when there is no news, or it was told just now.
@@ -61,3 +80,26 @@ class Feed:
             return None
         self.told, self.told_at, self.told_events = tick, now, events
         return tick
+
+    def freeze(self) -> None:
+        """Read no further. As long as it is frozen it is not at its end, where its clock would not be waited for."""
+        self.frozen, self.at_end = True, False
+        self.told_at = -math.inf  # The tick that says so goes at once.
+
+    def count(self, of: Slice, counted: Counted) -> None:
+        """Note a volume until it is reported."""
+        before = self.volumes.get(of)
+        self.volumes[of] = counted if before is None else before.plus(counted)
+
+    @property
+    def lag_records(self) -> int:
+        """Records that have come, as far as fetches have told, and were not read.
+
+        >>> Feed("twitter", 9, FeedPosition([0]), end=11).lag_records
+        2
+        """
+        return max(0, self.end - self.position)
+
+    def as_reported(self) -> Reported:
+        """Return what a report would say now."""
+        return Reported(self.position, self.lag_records, self.at_end, self.frozen)

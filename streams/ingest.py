@@ -5,7 +5,6 @@ commits, in the same transaction as the records. Fetching, decoding and packing 
 commit of the last one.
 """
 
-import os
 import signal
 import threading
 import time
@@ -21,21 +20,25 @@ import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from schemas.packed import Stamp, encode_key
-from streams import topics
+from streams import feed_reports, topics
 from streams.clients import KAFKA, Connect
 from streams.control import Known, RawCommand, decide
 from streams.control_secrets import ControlSecrets
 from streams.decoders import Decoder, decoder
 from streams.errors import CloutError
 from streams.feed import Feed
+from streams.feed_lag import FeedLag
 from streams.feed_position import COMMAND_OUTCOMES, CONTROL, COUNTERS, decode, encode, source_of
+from streams.freezes import Freezes
 from streams.http import RoleServer
 from streams.ingest_batch import Letter, Prepared, Progress, Raw, prepare, present
+from streams.ingest_status import ingest_status
 from streams.metrics import IngestMetrics
 from streams.names import Names
 from streams.process import ended_if_stuck, set_up_garbage_collection
 from streams.settings import HttpSettings, IngestSettings, KafkaSettings, LaneSettings, NetworkSettings
 from streams.ticks import tick_value
+from streams.volumes import volumes_of
 from streams.warm_up import load_decoders
 
 _log = structlog.get_logger(__name__)
@@ -57,7 +60,6 @@ _QUEUE_KILOBYTES_MAX: Final = 16_384
 _FETCH_BYTES_MIN: Final = 65_536
 _FETCH_WAIT_MS: Final = 50
 """A fetch waits this long for that many bytes: fewer requests, and still less than a batch's interval."""
-_LAG_SECONDS: Final = 1.0
 
 _ARRIVAL: Final = itemgetter(1)
 """Of a message's timestamp, which is its type and the time."""
@@ -74,8 +76,8 @@ class Work:
     """Lane partition, key, value."""
     letters: list[tuple[str, Letter]]
     """Topic and dead letter."""
-    records: list[tuple[bytes, bytes]]
-    """Key and value of public records of commands."""
+    records: list[tuple[str, bytes, bytes]]
+    """Topic, key and value of public records of commands, and of reports."""
     offsets: list[TopicPartition]
     group: Any
     counts: list[tuple[str, str, int]]
@@ -106,17 +108,18 @@ class Ingest:
         self.lane_partitions = lanes.partitions
         self.network_of = {self.names.interactions(network): network for network in networks}
         self.network_of[self.names.control] = CONTROL
-        self.sources = {name: frozenset(settings.sources) for name, settings in networks.items()}
+        self.sources = {name: settings.sources for name, settings in networks.items()}
         self.decoders: dict[str, Decoder] = {name: decoder(settings.format) for name, settings in networks.items()}
         self.metrics = IngestMetrics(networks)
         self.feeds: dict[Partition, Feed] = {}
+        self.lag = FeedLag(self.metrics, self.network_of.values())
+        self.freezes = Freezes(kafka, self.names, connect)
         self.stop = threading.Event()
         self.server = RoleServer(http, "ingest")
         self.joined = False
         self._commits = ThreadPoolExecutor(1, "commit")
         self._commit: Future[None] | None = None
         self._events_per_record = 1.0
-        self._next_look = 0.0
 
     def run(self) -> None:
         """Work until told to stop; SIGTERM and SIGINT finish the batch in hand, commit and leave."""
@@ -162,6 +165,7 @@ class Ingest:
             },
         )
         self._producer.init_transactions(_REQUEST_SECONDS)
+        self.freezes.open(self.stop.is_set)
         consumer = self.connect.consumer(
             self.kafka,
             {
@@ -182,18 +186,21 @@ class Ingest:
         try:
             while not self.stop.is_set():
                 self._step(consumer)
-                self._observe_lag(consumer)
+                self.lag.observe(consumer, self.feeds)
             self._finish_commit()
         finally:
             self.joined = False
             with suppress(KafkaException):
                 self._finish_commit()
+            self.freezes.close()
             consumer.close()
 
     def _step(self, consumer: Consumer) -> None:
         """Fetch and prepare the next batch while the last one commits; then hand it over."""
         records_max = max(1, int(self.settings.batch_events_max / self._events_per_record))
         messages = consumer.consume(records_max, self.settings.batch_interval_ms / 1000)
+        if self.freezes.poll():
+            self._freeze(consumer)
         if self._commit is not None and self._commit.done():
             self._finish_commit()
         with self.metrics.batch_seconds.time():
@@ -203,18 +210,11 @@ class Ingest:
         self._finish_commit()
         self._commit = self._commits.submit(self._write_in_time, work)
 
-    def _observe_lag(self, consumer: Consumer) -> None:
-        """Note, now and then, where the raw partitions end, as far as fetches have told."""
-        if time.monotonic() < self._next_look:
-            return
-        self._next_look = time.monotonic() + _LAG_SECONDS
-        lag = dict.fromkeys(self.network_of.values(), 0)
-        for (topic, partition), feed in self.feeds.items():
-            _, end = consumer.get_watermark_offsets(TopicPartition(topic, partition), cached=True)
-            feed.end = max(feed.end, end)
-            lag[feed.network] += max(0, feed.end - feed.position)
-        for network, records in lag.items():
-            self.metrics.lag.labels(network).set(records)
+    def _freeze(self, consumer: Consumer) -> None:
+        """Stop at networks that are frozen, and go on with those that are not any more."""
+        self.freezes.apply(consumer, self.feeds)
+        for network in self.sources:
+            self.metrics.frozen.labels(network).set(network in self.freezes.frozen)
 
     def _finish_commit(self) -> None:
         """Wait for the commit under way; raise what it raised."""
@@ -248,13 +248,15 @@ class Ingest:
                     hint="bring its records back from a replica or backup, or start anew under another kafka.prefix",
                 )
             network = self.network_of[position.topic]
-            for source in state.heartbeats_ms.keys() - self.sources.get(network, frozenset()):
+            for source in state.heartbeats_ms.keys() - set(self.sources.get(network, ())):
                 del state.heartbeats_ms[source]
-            # The first tick takes its time too, so that a session that ends at once tells nothing.
-            feed = Feed(network, offset, state, counts[position.topic], told_at=time.monotonic())
+            # The first tick and report take their time too, so that a session that ends at once tells nothing.
+            now = time.monotonic()
+            feed = Feed(network, offset, state, counts[position.topic], told_at=now, reported_at=now)
             self.feeds[position.topic, position.partition] = feed
             position.offset = offset
         consumer.assign([TopicPartition(p.topic, p.partition, p.offset) for p in committed])
+        self._freeze(consumer)
         self.joined = True
         _log.info("assigned", positions=self._positions())
 
@@ -286,17 +288,22 @@ class Ingest:
             moved |= prepare_topic(topic, theirs, work)
         if len(good) < len(messages):
             moved |= self._reach_ends(message for message in messages if message.error() is not None)
-        moved |= self._tell(work)
+        now, interval_seconds = time.monotonic(), self.settings.tick_interval_ms / 1000
+        moved |= self._tell(work, now, interval_seconds)
+        moved |= feed_reports.urgent(self.feeds, now, interval_seconds)
+        if moved:
+            reports = feed_reports.due(self.feeds, now, interval_seconds, int(time.time() * 1000))
+            work.records.extend((self.names.feeds, key, value) for key, value in reports)
         for topic, partition in moved:
             feed = self.feeds[topic, partition]
             work.offsets.append(TopicPartition(topic, partition, feed.position, encode(feed.state)))
         return work if moved else None
 
-    def _tell(self, work: Work) -> set[Partition]:
+    def _tell(self, work: Work, now: float, interval_seconds: float) -> set[Partition]:
         """Add a tick of every raw partition that has news and did not tell just now; return these."""
-        now, told = time.monotonic(), set()
+        told = set()
         for (topic, partition), feed in self.feeds.items():
-            tick = feed.news(partition, now, self.settings.tick_interval_ms / 1000)
+            tick = feed.news(partition, now, interval_seconds)
             if tick is None:
                 continue
             value = tick_value(tick)
@@ -316,7 +323,7 @@ class Ingest:
                 raise KafkaException(error)
             at, end = (message.topic() or "", message.partition() or 0), message.offset() or 0
             feed = self.feeds.get(at)
-            if feed is None:
+            if feed is None or feed.frozen:
                 continue
             feed.end = end
             feed.at_end = end >= feed.position
@@ -358,6 +365,8 @@ class Ingest:
             feed.at_end = False
             moved.add((topic, number))
             self._come_along(feed, prepared.progress[number])
+        for number, of, counted in volumes_of(prepared.acts, self.sources[network]):
+            self.feeds[topic, number].count(of, counted)
         self._stamp(topic, network, prepared, work)
         events = sum(counts["read"] for counts in prepared.counts.values())
         self._events_per_record += (max(1.0, events / len(messages)) - self._events_per_record) / 2
@@ -368,7 +377,7 @@ class Ingest:
         state = feed.state
         state.time_ms = max(state.time_ms, progress.time_ms)
         state.arrival_ms = max(state.arrival_ms, progress.arrival_ms)
-        for source in self.sources[feed.network] & progress.heartbeats_ms.keys():
+        for source in progress.heartbeats_ms.keys() & set(self.sources[feed.network]):
             state.heartbeats_ms[source] = max(progress.heartbeats_ms[source], state.heartbeats_ms.get(source, 0))
 
     def _prepare_commands(self, topic: str, messages: list[Message], work: Work) -> set[Partition]:
@@ -384,18 +393,18 @@ class Ingest:
         for value in decided.lane:
             for lane in range(self.lane_partitions):
                 work.lane.append((lane, self._next_key(CONTROL, 0, feed, lane), value))
-        work.records.extend(decided.records)
+        work.records.extend((self.names.control_record, key, record) for key, record in decided.records)
         work.letters.extend((self.names.control_dead_letters, letter) for letter in decided.letters)
         self._count(feed, decided.counts, work)
         feed.position = raw[-1].offset + 1
         return {(topic, 0)}
 
     def _current(self, topic: str, partition: Any, offset: Any) -> Any:
-        """Return which records belong to partitions held now and were not taken before."""
+        """Return which records belong to partitions that are read now and were not taken before."""
         keep = np.zeros(len(partition), np.bool_)
         for number in present(partition):
             feed = self.feeds.get((topic, number))
-            if feed is not None:
+            if feed is not None and not feed.frozen:
                 keep |= (partition == number) & (offset >= feed.position)
         return keep
 
@@ -429,8 +438,8 @@ class Ingest:
             producer.produce(self.names.actors_lane, value, key, partition=lane)
         for topic, letter in work.letters:
             producer.produce(topic, letter.value, headers=letter.headers)
-        for public_key, record in work.records:
-            producer.produce(self.names.control_record, record, public_key)
+        for topic, public_key, record in work.records:
+            producer.produce(topic, record, public_key)
         with ended_if_stuck("sending offsets to a transaction", _OFFSETS_STUCK_SECONDS):
             producer.send_offsets_to_transaction(work.offsets, work.group, _OFFSETS_SECONDS)
         for attempt in range(_COMMIT_RETRIES_MAX + 1):
@@ -448,23 +457,4 @@ class Ingest:
 
     def status(self) -> dict[str, Any]:
         """Return what /v1/status shows."""
-        partitions = [
-            {
-                "topic": topic,
-                "network": feed.network,
-                "partition": partition,
-                "position": feed.position,
-                "end": max(feed.end, feed.position),
-                "lag_records": max(0, feed.end - feed.position),
-                "sent": {str(lane): sequence for lane, sequence in enumerate(feed.state.sent)},
-                "counters": dict(feed.state.counters),
-            }
-            for (topic, partition), feed in sorted(self.feeds.copy().items())
-        ]
-        return {
-            "role": "ingest",
-            "pid": os.getpid(),
-            "address": self.server.address,
-            "version": self.version,
-            "partitions": partitions,
-        }
+        return ingest_status(self.feeds.copy(), self.freezes.frozen, self.server.address, self.version)

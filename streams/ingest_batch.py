@@ -17,6 +17,7 @@ from streams.decoders.columns import Columns
 from streams.decoders.reader import read
 from streams.decoders.texts import Texts
 from streams.packing import Rows, cut, groups_of
+from streams.volumes import Acts
 
 
 class Raw(NamedTuple):
@@ -66,6 +67,7 @@ class Prepared(NamedTuple):
     """Events by outcome, for each raw partition."""
     progress: dict[int, Progress]
     """Of each raw partition."""
+    acts: Acts
 
 
 def prepare(raw: Raw, network: str, decoder: Decoder, lane_partitions: int, rows_max: int) -> Prepared:
@@ -80,6 +82,7 @@ def prepare(raw: Raw, network: str, decoder: Decoder, lane_partitions: int, rows
         _count(counts, "heartbeat", raw.partition[columns.record[heartbeats]])
         columns.keep(~heartbeats)
     from_partition = raw.partition[columns.record]
+    acts = Acts(from_partition, columns.kind, columns.time_ms, columns.sources, columns.actors)
     retractions = columns.kind == RETRACT_CODE
     if retractions.any():
         _count(counts, "retracting", from_partition[retractions])
@@ -88,12 +91,12 @@ def prepare(raw: Raw, network: str, decoder: Decoder, lane_partitions: int, rows
     else:
         _count(counts, "passed", from_partition)
     if not len(columns.kind):
-        return Prepared([], letters, counts, progress)
+        return Prepared([], letters, counts, progress, acts)
     rows, lane = _rows(raw, columns, network, lane_partitions)
     group = from_partition * lane_partitions + lane
     records = cut(rows, groups_of(group, int(group.max()) + 1), rows_max)
     lane_records = [LaneRecord(*divmod(at, lane_partitions), value) for at, value in records]
-    return Prepared(lane_records, letters, counts, progress)
+    return Prepared(lane_records, letters, counts, progress, acts)
 
 
 def _progress(raw: Raw, columns: Columns) -> dict[int, Progress]:

@@ -95,6 +95,14 @@ class IngestMetrics:
         )
         for network in (*networks, CONTROL):
             self.lag.labels(network)
+        self.frozen = Gauge(
+            "clout_feed_frozen",
+            "Whether a network is frozen: nothing of it is read.",
+            ("network",),
+            registry=self.registry,
+        )
+        for network in networks:
+            self.frozen.labels(network)
         self.aborts = Counter("clout_ingest_aborts", "Transactions given up and read again.", registry=self.registry)
 
     def count(self, network: str, outcome: str, events: int) -> None:

@@ -8,7 +8,7 @@ from schemas.times import HOUR_MS, format_ms
 from scorer.population import GONE, STEPS
 from streams.opening import Shared
 from streams.population_state import HourShift
-from streams.task_state import TaskState
+from streams.task_state import ACTORS_COUNTERS, TaskState
 
 CHANGED_SECONDS: Final = 3.0
 """While something changes, the numbers are told so often."""
@@ -69,6 +69,10 @@ def next_population(state: TaskState, partition: int, shared: Shared) -> bytes:
             shift=_shift(population.shift),
             shift_before=None if population.shift_before is None else _shift(population.shift_before),
             changes=population.changes,
+            outcomes={
+                network: {outcome: counters.get(outcome, 0) for outcome in ACTORS_COUNTERS}
+                for network, counters in state.counters.items()
+            },
         )
     )
 

@@ -7,11 +7,11 @@ much came in meanwhile.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from streams.errors import first_line
 from streams.feed_position import CONTROL, FeedPosition, source_of
-from streams.status import TaskStatus
+from streams.status import FreezeStatus, TaskStatus
 from streams.task_state import QUARANTINED
 
 RUNNING = "running"
@@ -28,6 +28,15 @@ class Feed:
     committed: int | None
     position: FeedPosition
 
+    @property
+    def records_behind(self) -> int:
+        """Records that were not taken in.
+
+        >>> Feed("twitter", 0, 5, 9, None, FeedPosition([0])).records_behind
+        4
+        """
+        return max(0, self.end - (self.begin if self.committed is None else self.committed))
+
 
 @dataclass(frozen=True, slots=True)
 class Reading:
@@ -37,6 +46,8 @@ class Reading:
     actors: Mapping[int, TaskStatus]
     targets: Mapping[int, TaskStatus]
     lane_partitions: int
+    frozen: Mapping[str, FreezeStatus] = field(default_factory=dict)
+    """Networks of which nothing is read, as ingest says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +60,8 @@ class Behind:
     records: int
     """How far it is behind; 0 where that is not known."""
     note: str = ""
+    frozen: str = ""
+    """The network that is frozen, for which there is no use to wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,11 +130,23 @@ def behind(reading: Reading) -> list[Behind]:
     return [*_feeds_behind(reading), *_tasks_not_running(reading), *_actors_behind(reading), *_targets_behind(reading)]
 
 
+def frozen_in_words(freeze: FreezeStatus) -> str:
+    """Say since when, for what and why a network is frozen.
+
+    >>> frozen_in_words(FreezeStatus(since="2026-01-01T00:00:00.000Z", reason="half of it is garbage"))
+    'frozen since 2026-01-01T00:00:00.000Z: half of it is garbage'
+    """
+    incident = f" by incident {freeze.incident}" if freeze.incident else ""
+    return f"frozen since {freeze.since}{incident}: {freeze.reason}"
+
+
 def _feeds_behind(reading: Reading) -> Iterable[Behind]:
     for feed in reading.feeds:
-        done = feed.begin if feed.committed is None else feed.committed
-        if done < feed.end:
-            yield Behind("ingest", source_of(feed.network, feed.partition), feed.end - done)
+        if records := feed.records_behind:
+            freeze = reading.frozen.get(feed.network)
+            note = "" if freeze is None else f"{records:,} records wait: {frozen_in_words(freeze)}"
+            frozen = "" if freeze is None else feed.network
+            yield Behind("ingest", source_of(feed.network, feed.partition), records, note, frozen)
 
 
 def _tasks_not_running(reading: Reading) -> Iterable[Behind]:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import TypeVar
 
 import httpx
@@ -17,13 +18,15 @@ from streams.feed_position import CONTROL, FeedPosition, decode
 from streams.names import Names
 from streams.progress import RUNNING, Feed, Reading
 from streams.settings import KafkaSettings
-from streams.status import IngestStatus, TaskStatus, WorkerStatus
+from streams.status import FreezeStatus, IngestStatus, TaskStatus, WorkerStatus
 
 Status = TypeVar("Status", WorkerStatus, IngestStatus)
 
 KAFKA_TIMEOUT_SECONDS = 10.0
 REBALANCE_TIMEOUT_SECONDS = 30.0
 HTTP_TIMEOUT_SECONDS = 5.0
+NO_REBALANCE_SECONDS = 2.0
+"""Wait for a group of which it is enough to know what it says now."""
 _NAP_SECONDS = 0.02
 
 
@@ -45,10 +48,19 @@ class ProgressReader:
     def read(self, *, timeout_seconds: float = REBALANCE_TIMEOUT_SECONDS) -> Reading:
         """Take a reading. Raises `CloutError` if no worker runs or Kafka does not answer."""
         feeds = self.feeds()
+        frozen = self.frozen() if any(feed.records_behind for feed in feeds) else {}
         workers = self.workers(timeout_seconds)
         actors = tasks_by_partition(self.worker_statuses(workers))
         targets = tasks_by_partition(self.worker_statuses(workers))
-        return Reading(feeds=feeds, actors=actors, targets=targets, lane_partitions=self._lane_partitions)
+        return Reading(
+            feeds=feeds, actors=actors, targets=targets, lane_partitions=self._lane_partitions, frozen=frozen
+        )
+
+    def frozen(self) -> dict[str, FreezeStatus]:
+        """Ask ingest which networks are frozen; while no ingest process answers, none is known to be."""
+        with suppress(CloutError):
+            return frozen_networks(self.ingest_statuses(self.ingests(NO_REBALANCE_SECONDS)))
+        return {}
 
     def feeds(self) -> list[Feed]:
         """Read the ends of the raw partitions, then what ingest committed of them.
@@ -152,6 +164,16 @@ class ProgressReader:
             if time.monotonic() > deadline:
                 raise KafkaException(problem)
             time.sleep(_NAP_SECONDS)
+
+
+def frozen_networks(ingests: Iterable[IngestStatus]) -> dict[str, FreezeStatus]:
+    """Return the networks that any of these processes knows to be frozen, each by its latest order."""
+    found: dict[str, FreezeStatus] = {}
+    for ingest in ingests:
+        for network, freeze in ingest.frozen.items():
+            if network not in found or freeze.epoch > found[network].epoch:
+                found[network] = freeze
+    return found
 
 
 def tasks_by_partition(statuses: Iterable[WorkerStatus]) -> Mapping[int, TaskStatus]:

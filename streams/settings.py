@@ -98,7 +98,8 @@ class IngestSettings:
     record_rows_max: Positive = 4_000
     """Rows in one packed record."""
     tick_interval_ms: Annotated[int, Ge(0)] = 1_000
-    """Shortest time between two ticks of a raw partition: how finely the networks' clocks move."""
+    """Shortest time between two ticks of a raw partition: how finely the networks' clocks move; and between two of its
+    reports on `feeds.v1`."""
     transaction_timeout_seconds: Positive = 15
 
 

@@ -86,8 +86,22 @@ class FeedStatus(msgspec.Struct, kw_only=True):
     position: int
     end: int
     lag_records: int
+    frozen: bool = False
+    """Whether nothing of it is read, because its network is frozen."""
     sent: dict[str, int] = {}
     counters: dict[str, int] = {}
+
+
+class FreezeStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a network is frozen."""
+
+    since: str
+    """When the order arrived."""
+    reason: str = ""
+    incident: str = ""
+    """The incident that it was ordered for; empty if for none."""
+    epoch: int = 0
+    """Number of the latest such order in the control topic."""
 
 
 class IngestStatus(msgspec.Struct, kw_only=True):
@@ -98,3 +112,5 @@ class IngestStatus(msgspec.Struct, kw_only=True):
     address: str
     version: str = ""
     partitions: list[FeedStatus] = []
+    frozen: dict[str, FreezeStatus] = {}
+    """The networks that this process knows to be frozen, whether or not it has raw partitions of them."""

@@ -475,7 +475,7 @@ def _by_code(state: TaskState) -> dict[int, int]:
 
 
 def _population_changed(before: TaskState, after: TaskState) -> bool:
-    return before.population != after.population
+    return before.population != after.population or before.counters != after.counters
 
 
 def _newest(users: list[bytes], proposed: dict[bytes, bytes | None], store: Store) -> list[bytes | None]:

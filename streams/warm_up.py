@@ -21,6 +21,7 @@ from streams.publish import changes
 from streams.reasons import reasons_of
 from streams.stages import actors, targets
 from streams.task_state import TaskState
+from streams.volumes import volumes_of
 
 
 def load_decoders(decoders: Iterable[Decoder]) -> None:
@@ -28,7 +29,8 @@ def load_decoders(decoders: Iterable[Decoder]) -> None:
     event = encode(Interaction(kind="share", time=0, id="event", actor="actor", target="target"))
     nothing = np.zeros(1, np.int64)
     for format_ in decoders:
-        prepare(Raw("", [event], [None], nothing, nothing, nothing), "network", format_, 1, 1)
+        prepared = prepare(Raw("", [event], [None], nothing, nothing, nothing), "network", format_, 1, 1)
+        list(volumes_of(prepared.acts, ()))
 
 
 def load_stages(model: Model) -> None:

@@ -42,7 +42,8 @@ def show(
     """Show each network's clock, how far it is behind the furthest of its inputs, and what holds it.
 
     Scores are taken by the least clock of all partitions. It waits for every raw partition, every source that the
-    settings name, and every partition of the workers; what is down holds it, so that no score fades meanwhile.
+    settings name, and every partition of the workers; what is down holds it, so that no score fades meanwhile, and so
+    does an order to freeze the network.
     Of a source the time of its last heartbeat is shown, of a raw partition also when it was last heard.
 
     Example: clout clock show --json
@@ -51,7 +52,8 @@ def show(
     reader = reader_of(settings)
     tasks = _tasks(reader)
     trouble = ingest_trouble(reader)
-    clocks = network_clocks(tasks, settings.lanes.partitions, settings.networks, ingest_trouble=trouble)
+    frozen = {} if trouble else reader.frozen()
+    clocks = network_clocks(tasks, settings.lanes.partitions, settings.networks, ingest_trouble=trouble, frozen=frozen)
     if as_json:
         typer.echo(msgspec.json.encode({"networks": clocks}))
         return

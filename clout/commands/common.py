@@ -83,9 +83,9 @@ def reason_given(reason: str) -> str:
     return reason
 
 
-def check_network(context: typer.Context, network: str) -> None:
+def check_network(context: typer.Context, network: str, named_by: str = "--network") -> None:
     """Refuse a network that the settings do not name."""
     settings = settings_of(context)
     if network not in settings.networks:
         message = f"{network!r} is none of {', '.join(settings.networks)}, which the settings name"
-        raise typer.BadParameter(message, param_hint="--network")
+        raise typer.BadParameter(message, param_hint=named_by)

@@ -8,11 +8,12 @@ import typer
 from rich.table import Table
 
 from clout.commands.common import connected_to_lanes
+from clout.commands.dlq import printable
 from clout.commands.tables import ConservationTable, output, retraction_lines
 from clout.commands.wait import reader_of
 from streams.errors import CloutError, first_line
-from streams.progress import Conservation, Reading, conservation
-from streams.progress_reader import tasks_by_partition
+from streams.progress import Conservation, Reading, conservation, frozen_in_words
+from streams.progress_reader import frozen_networks, tasks_by_partition
 from streams.status import IngestStatus, LedgerStatus, WorkerStatus
 
 _HOUR_SECONDS: Final = 3_600.0
@@ -52,7 +53,7 @@ def command(
     else:
         console = output()
         console.print(_table(ingests, workers))
-        for line in _standing_lines(workers):
+        for line in (*_frozen_lines(ingests), *_standing_lines(workers)):
             console.print(line)
         for line in _ledger_lines([task.ledger for task in tasks.values()]):
             console.print(line)
@@ -82,8 +83,8 @@ def _table(ingests: list[IngestStatus], workers: list[WorkerStatus]) -> Table:
     for ingest in ingests:
         head = (ingest.role, str(ingest.pid), ingest.address)
         for feed in ingest.partitions:
-            place = f"{feed.network}/{feed.partition}"
-            table.add_row(*head, place, "running", f"{feed.position:,}", f"{feed.lag_records:,}")
+            place, state = f"{feed.network}/{feed.partition}", "frozen" if feed.frozen else "running"
+            table.add_row(*head, place, state, f"{feed.position:,}", f"{feed.lag_records:,}")
             head = ("", "", "")
         if not ingest.partitions:
             table.add_row(*head, "-", "idle", "", "")
@@ -101,6 +102,18 @@ def _table(ingests: list[IngestStatus], workers: list[WorkerStatus]) -> Table:
 def _lanes(numbers: dict[str, int]) -> str:
     """Write what is known of the two lanes, as `actors / targets`."""
     return " / ".join(f"{numbers[lane]:,}" for lane in ("actors", "targets") if lane in numbers)
+
+
+def _frozen_lines(ingests: Sequence[IngestStatus]) -> list[str]:
+    """Say which networks are not read.
+
+    >>> from streams.status import FreezeStatus
+    >>> frozen = {"twitter": FreezeStatus(since="2026-01-01T00:00:00.000Z", reason="garbage", incident="x/1")}
+    >>> _frozen_lines([IngestStatus(role="ingest", pid=1, address="", frozen=frozen)])
+    ['twitter is frozen since 2026-01-01T00:00:00.000Z by incident x/1: garbage']
+    """
+    frozen = frozen_networks(ingests)
+    return [f"{network} is {printable(frozen_in_words(freeze))}" for network, freeze in sorted(frozen.items())]
 
 
 def _standing_lines(workers: Sequence[WorkerStatus]) -> list[str]:

@@ -32,9 +32,9 @@ def command(
 ) -> None:
     """Wait until everything that was read in has been processed, and print what became of it.
 
-    Exit code 1, with what is behind and by how much, when that takes longer than the time-out; also when the counts
-    do not add up: read = applied + self + duplicate + withheld + forgotten + dead-lettered + heartbeat + retracting,
-    for each network.
+    Exit code 1, with what is behind and by how much, when that takes longer than the time-out; at once when only what
+    waits in a frozen network is left; also when the counts do not add up: read = applied + self + duplicate +
+    withheld + forgotten + dead-lettered + heartbeat + retracting, for each network.
 
     Example: clout wait --timeout 5m
     """
@@ -64,21 +64,34 @@ def wait_until_processed(reader: ProgressReader, timeout_seconds: float, say: Ca
         left = deadline - time.monotonic()
         try:
             reading = reader.read(timeout_seconds=max(0.0, left))
+        except CloutError as error:
+            problem = error
+            say(error.error)
+        else:
             late = behind(reading)
             if not late:
                 return reading
+            if all(of.frozen for of in late):
+                raise _frozen(late)
             problem = CloutError(
                 f"not everything was processed within {timeout_seconds:g} seconds",
                 detail="; ".join(lines(late)),
                 hint="wait longer with --timeout if these numbers fall, else see `clout status` and the roles' logs",
             )
             say(summary(late))
-        except CloutError as error:
-            problem = error
-            say(error.error)
         if deadline - time.monotonic() <= 0:
             raise _with_reason(problem, reader)
         time.sleep(POLL_SECONDS)
+
+
+def _frozen(late: Sequence[Behind]) -> CloutError:
+    """Return what to say where all that is left waits in frozen networks: there is no use to wait for that."""
+    networks = list(dict.fromkeys(of.frozen for of in late))
+    return CloutError(
+        f"all else is processed, but {' and '.join(networks)} {'is' if len(networks) == 1 else 'are'} frozen",
+        detail="; ".join(lines(late)),
+        hint=f"let it go on with: clout resume {networks[0]} --reason …",
+    )
 
 
 def _with_reason(problem: CloutError, reader: ProgressReader) -> CloutError:

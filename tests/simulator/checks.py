@@ -20,6 +20,7 @@ from streams.stages import clocks
 from streams.store import Rows, Store
 from streams.task import Task
 from streams.task_state import TaskState
+from tests.simulator.feed_checks import misreported
 from tests.simulator.log import PartitionLog
 from tests.simulator.oracle import Granted, Verdicts, records_of, verdicts_of
 from tests.simulator.population_checks import miscounted_changes, mistold, uncounted
@@ -54,6 +55,7 @@ def wrong(world: World) -> list[str]:
         "users told": mistold(world, _tasks(world)),
         "restored": _restorable(world),
         "clocks": _clocks(world),
+        "feeds reported": misreported(world),
     }
     return [f"{what}, {len(of)}: {'; '.join(of[:_SHOWN_MAX])}" for what, of in found.items() if of]
 

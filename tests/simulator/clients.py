@@ -144,12 +144,26 @@ class Consumer:
         self.committed_only = options.get("isolation.level", "read_committed") == "read_committed"
         self.tells_ends = options.get("enable.partition.eof", False)
         self.positions: dict[Place, int] = {}
+        self.paused: set[Place] = set()
         self.generation = 0
         """Of the group, as this member has heard."""
 
     def assign(self, partitions: Sequence[TopicPartition]) -> None:
         """Read these partitions from the offsets given."""
         self.positions = {(at.topic, at.partition): max(at.offset, 0) for at in partitions}
+        self.paused = set()
+
+    def pause(self, partitions: Sequence[TopicPartition]) -> None:
+        """Read no more of these."""
+        self.paused |= {(at.topic, at.partition) for at in partitions}
+
+    def resume(self, partitions: Sequence[TopicPartition]) -> None:
+        """Read them again."""
+        self.paused -= {(at.topic, at.partition) for at in partitions}
+
+    def seek(self, at: TopicPartition) -> None:
+        """Read on from there."""
+        self.positions[at.topic, at.partition] = at.offset
 
     def consume(self, records_max: int = 1, _seconds: float = 0) -> list[Message]:
         """Return what comes next, at most as much as a fetch happens to bring, and an end where one is reached."""
@@ -158,6 +172,8 @@ class Consumer:
         if self.log.random.random() < 1 / 2:
             room = self.log.random.randint(1, min(records_max, _SHORT_FETCH_RECORDS))
         for place, position in self.positions.items():
+            if place in self.paused:
+                continue
             partition = self.log.at(place)
             entries, self.positions[place] = partition.read(
                 max(position, partition.begin), room, committed=self.committed_only

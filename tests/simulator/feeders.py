@@ -48,6 +48,7 @@ class Feeder:
                     },
                 )
                 ingest._producer.init_transactions()
+                ingest.freezes.open()
                 options = {"group.id": names.ingest_group, "enable.partition.eof": True}
                 self.consumer = ingest.connect.consumer(ingest.kafka, options)
             ingest.feeds = {}
@@ -63,7 +64,11 @@ class Feeder:
         ingest: Any = self.ingest
         consumer: Any = self.consumer
         try:
-            work = ingest._prepare(self.consumer.consume(_FETCH_RECORDS_MAX), consumer)
+            messages = self.consumer.consume(_FETCH_RECORDS_MAX)
+            # As in the loop of ingest: after the fetch, of which nothing may be taken that is frozen by then.
+            if ingest.freezes.poll():
+                ingest._freeze(consumer)
+            work = ingest._prepare(messages, consumer)
         except KafkaException:
             self.forget_everything()
             return

@@ -28,7 +28,7 @@ TASK_POINTS: Final = (
 )  # fmt: skip
 """Where a task can die in its commit path, in order."""
 OPEN_POINTS: Final = ("fence", "fenced", "restore", "restored")
-INGEST_POINTS: Final = ("begin", "lanes", "letters", "offsets", "commit", "committed")
+INGEST_POINTS: Final = ("begin", "lanes", "letters", "reports", "offsets", "commit", "committed")
 TROUBLES: Final = (
     "queue full",
     "queue short",
@@ -44,7 +44,7 @@ INGEST_TROUBLES: Final = tuple(trouble for trouble in TROUBLES if trouble != "qu
 FAULTS: Final = (
     "crash", "task point", "open point", "ingest point", "ingest crash", "trouble", "ingest trouble", "move",
     "pause", "stale copy", "lost copy", "damaged copy", "time", "compact", "retain", "garbage", "ingest move",
-    "ingest pause", "command", "release",
+    "ingest pause", "command", "release", "freeze", "resume",
 )  # fmt: skip
 _POINTS: Final = ("task point", "open point", "ingest point")
 _POINT_WEIGHTS: Final = (len(TASK_POINTS), len(OPEN_POINTS), len(INGEST_POINTS))
@@ -188,5 +188,7 @@ def _arguments(fault: str, swarm: Swarm, random: Random) -> tuple[Any, ...]:
             random.random() >= _REFUSED_SHARE,
         ),
         "release": (random.choice(swarm.mix.networks), random.random() >= _REFUSED_SHARE),
+        "freeze": (random.choice(swarm.mix.networks), random.random() >= _REFUSED_SHARE),
+        "resume": (random.choice(swarm.mix.networks), random.random() >= _REFUSED_SHARE),
     }
     return arguments.get(fault, () if fault in _OF_NOBODY else (worker,))

@@ -138,7 +138,7 @@ class World:
 
     def _feeder(self, slot: int) -> Feeder:
         process = Process(f"ingest {slot}", lambda point: self.hits.update([f"ingest: {point}"]))
-        points = {self.names.actors_lane: "lanes"} | {
+        points = {self.names.actors_lane: "lanes", self.names.feeds: "reports"} | {
             self.names.dead_letters(network): "letters" for network in self.networks
         }
         ingest = Ingest(
@@ -244,6 +244,8 @@ class World:
             "release": lambda network, well_signed: self._command(
                 "release", well_signed, network=network, source=SOURCE
             ),
+            "freeze": lambda network, well_signed: self._command("freeze", well_signed, network=network),
+            "resume": lambda network, well_signed: self._command("resume", well_signed, network=network),
         }
         actions[step.name](*step.args)
 
@@ -393,6 +395,9 @@ class World:
         for owner in owners:
             owner.process.armed = owner.trouble = ""
         self.log.now_ms += 60_000
+        for network in self.networks:
+            self._command("resume", well_signed=True, network=network)
+            self.log.now_ms += 1_000
         for _ in range(_DRAIN_ROUNDS_MAX):
             self.log.now_ms += 1_000
             self.log.expire()

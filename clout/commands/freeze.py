@@ -1,0 +1,91 @@
+"""`clout freeze` and `clout resume`: what a network reports stays in Kafka, unread, until an operator says more."""
+
+import time
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+
+from clout.commands.common import check_network, connected_to_lanes, reason_given
+from clout.commands.dlq import printable
+from clout.commands.durations import seconds_of
+from clout.commands.wait import reader_of
+from clout.freezing import wait_until_obeyed
+from clout.orders import issue, signed
+from schemas.control import CommandName
+from streams.freezes import FREEZE, RESUME
+from streams.progress_reader import NO_REBALANCE_SECONDS, ProgressReader
+from streams.status import IngestStatus
+
+Network = Annotated[str, typer.Argument(metavar="NETWORK", help="As the settings name it.")]
+Reason = Annotated[str, typer.Option(metavar="TEXT", callback=reason_given, help="Why; it is published.")]
+Timeout = Annotated[str, typer.Option(metavar="DURATION", help="Wait for at most 90, 90s, 2m or 1h.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command()(freeze)
+    app.command()(resume)
+
+
+def freeze(
+    context: typer.Context,
+    network: Network,
+    reason: Reason,
+    incident: Annotated[str, typer.Option(metavar="ID", help="The incident that it is for.")] = "",
+    timeout: Timeout = "60s",
+) -> None:
+    """Read no more of a network: Kafka keeps what comes, its clock stands, and no score of it changes until `resume`.
+
+    Returns when every ingest process does so, and says how many records wait. The order is signed with this machine's
+    key (control.key) and recorded for everyone to read: `clout control log`.
+
+    Example: clout freeze twitter --reason "half of it is garbage"
+    """
+    about = {"incident": incident} if incident else {}
+    reader = _ordered(context, FREEZE, network, reason, timeout, about)
+    typer.echo(
+        f"{network} is frozen: {_waiting(reader, network):,} records wait; nothing of it is read until "
+        f"`clout resume {network}`"
+    )
+
+
+def resume(
+    context: typer.Context,
+    network: Network,
+    reason: Reason,
+    timeout: Timeout = "60s",
+) -> None:
+    """Read a network that was frozen again, from where it stopped.
+
+    Returns when every ingest process does so, and says how many records wait. The order is signed with this machine's
+    key (control.key) and recorded for everyone to read: `clout control log`.
+
+    Example: clout resume twitter --reason "the collector is repaired"
+    """
+    reader = _ordered(context, RESUME, network, reason, timeout, {})
+    typer.echo(f"{network} is read again: {_waiting(reader, network):,} records are to be read")
+
+
+def _ordered(
+    context: typer.Context, command: CommandName, network: str, reason: str, timeout: str, about: dict[str, Any]
+) -> ProgressReader:
+    """Issue the order and return when it is obeyed."""
+    timeout_seconds = seconds_of(timeout)
+    deadline = time.monotonic() + timeout_seconds
+    check_network(context, network, "NETWORK")
+    settings = connected_to_lanes(context)
+    record = issue(settings, signed(settings, command, reason, network=network, **about), timeout_seconds)
+    typer.echo(printable(f"accepted: command {record.id}, number {record.epoch} of the control topic"), err=True)
+    reader = reader_of(settings)
+
+    def ask() -> tuple[int, Sequence[IngestStatus]]:
+        members = reader.ingests(NO_REBALANCE_SECONDS)
+        return len(members), reader.ingest_statuses(members)
+
+    wait_until_obeyed(ask, network, command, record.epoch, max(0.0, deadline - time.monotonic()))
+    return reader
+
+
+def _waiting(reader: ProgressReader, network: str) -> int:
+    return sum(feed.records_behind for feed in reader.feeds() if feed.network == network)
