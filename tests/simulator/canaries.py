@@ -55,6 +55,25 @@ class ForgetfulFeeder(Feeder):
         return super().finish()
 
 
+class UnfreezableFeeder(Feeder):
+    """Ingest reads on, whatever is frozen."""
+
+    def forget_everything(self) -> None:
+        super().forget_everything()
+        ingest: Any = self.ingest
+        ingest._freeze = lambda _consumer: None
+
+
+class TwiceReportingFeeder(Feeder):
+    """Ingest tells twice what came in."""
+
+    def finish(self) -> bool:
+        if self.pending is not None:
+            feeds = self.ingest.names.feeds
+            self.pending.records.extend([record for record in self.pending.records if record[0] == feeds])
+        return super().finish()
+
+
 class EarlyTask(Task):
     """The task notes its positions before the transaction."""
 
@@ -309,6 +328,8 @@ CANARIES: Final = (
         {"ingest trouble": 5},
     ),
     Canary("dead letters are dropped", Parts(feeder=ForgetfulFeeder)),
+    Canary("a frozen network is read", Parts(feeder=UnfreezableFeeder), {"freeze": 5}),
+    Canary("what came in is reported twice", Parts(feeder=TwiceReportingFeeder)),
     Canary("a task acknowledges before the commit", Parts(task=EarlyTask), _CRASHES),
     Canary("a batch in the changelog without its position", Parts(producer=NoPositionProducer), _CRASHES),
     Canary("a position is written before its rows", Parts(store=HalfStore), _CRASHES),

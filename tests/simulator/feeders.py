@@ -9,6 +9,7 @@ from streams.ingest import Ingest, Work
 from tests.simulator.clients import Consumer, Producer
 from tests.simulator.log import Log, Place
 from tests.simulator.process import Process
+from tests.simulator.workers import WrongError
 
 _FETCH_RECORDS_MAX = 50
 
@@ -68,7 +69,10 @@ class Feeder:
             # As in the loop of ingest: after the fetch, of which nothing may be taken that is frozen by then.
             if ingest.freezes.poll():
                 ingest._freeze(consumer)
+            frozen = self._frozen()
             work = ingest._prepare(messages, consumer)
+            if self._frozen() != frozen:
+                raise WrongError(f"frozen raw partitions were read, from {frozen} to {self._frozen()}")
         except KafkaException:
             self.forget_everything()
             return
@@ -76,6 +80,11 @@ class Feeder:
             self._spoil(work)
         if self.finish():
             self.pending = work
+
+    def _frozen(self) -> dict[Place, int]:
+        """Return where the raw partitions stand of which nothing may be read."""
+        frozen = self.ingest.freezes.frozen
+        return {at: feed.position for at, feed in self.ingest.feeds.items() if feed.network in frozen}
 
     def finish(self) -> bool:
         """Write the batch in hand; return False when its session is over."""

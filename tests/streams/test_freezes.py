@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import closing
 
 import pytest
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, TopicPartition
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -81,7 +81,8 @@ class Place:
         assert producer.flush(10) == 0
 
     def consumer(self) -> Consumer:
-        consumer = clients.consumer(self.kafka, {"group.id": "reads", "queued.min.messages": 100_000})
+        options = {"group.id": "reads", "queued.min.messages": 100_000, "enable.partition.eof": True}
+        consumer = clients.consumer(self.kafka, options)
         consumer.assign([TopicPartition(self.topic, 0, 0)])
         return consumer
 
@@ -132,3 +133,18 @@ def test_after_a_freeze_reading_goes_on_with_the_first_record_that_was_not_taken
     assert dropped == list(range(TAKEN, 2 * TAKEN))
     assert taken == list(range(RECORDS))
     assert not feed.frozen
+
+
+def test_a_feed_at_its_end_that_was_frozen_and_resumed_is_said_to_be_at_its_end_again(
+    place: Place, freezes: Freezes
+) -> None:
+    with closing(place.consumer()) as consumer:
+        assert len(offsets(consumer, RECORDS)) == RECORDS
+        [end] = consumer.consume(1, 10)
+        feed = Feed("bad", RECORDS, FeedPosition([0]), at_end=True)
+        for epoch, command in enumerate(["freeze", "resume"]):
+            freezes._orders.heed(order(epoch, command))
+            freezes.apply(consumer, {(place.topic, 0): feed})
+        [again] = consumer.consume(1, 10)
+    errors = [(message.error() or KafkaError(KafkaError.UNKNOWN), message.offset()) for message in (end, again)]
+    assert [(error.code(), offset) for error, offset in errors] == [(KafkaError._PARTITION_EOF, RECORDS)] * 2
