@@ -5,6 +5,8 @@ ingest, the stages and the tools must agree, for the life of the topics.
 """
 
 import hashlib
+from bisect import bisect_left
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -19,6 +21,10 @@ _FIRST_PRINTABLE: Final = " "
 
 CANARY_PREFIX: Final = "@canary/"
 """Begins the ids of synthetic accounts, by which the guard sees that scores are right and in time."""
+CANARY_SOURCE: Final = "@canary"
+"""What the guard calls itself as the collector of what they do."""
+_CANARIES_BEGIN: Final = CANARY_PREFIX.encode()
+_CANARIES_END: Final = _CANARIES_BEGIN[:-1] + bytes([_CANARIES_BEGIN[-1] + 1])
 
 
 def canary(network: str, number: int) -> str:
@@ -28,6 +34,37 @@ def canary(network: str, number: int) -> str:
     '@canary/twitter/0'
     """
     return f"{CANARY_PREFIX}{network}/{number}"
+
+
+def is_canary(user: bytes) -> bool:
+    """Return whether an id is one of a synthetic account.
+
+    >>> is_canary(b"@canary/twitter/0"), is_canary(b"ann")
+    (True, False)
+    """
+    return user.startswith(_CANARIES_BEGIN)
+
+
+def canaries_among(users: Sequence[bytes]) -> slice:
+    """Return where the synthetic accounts are among users in order; they are side by side.
+
+    >>> canaries_among([b"@ann", b"@canary/twitter/0", b"@canary/twitter/1", b"bob"])
+    slice(1, 3, None)
+    """
+    first = bisect_left(users, _CANARIES_BEGIN)
+    return slice(first, bisect_left(users, _CANARIES_END, first))
+
+
+def people_among(users: Sequence[bytes]) -> list[slice]:
+    """Return where the people are among users in order: all of them, but for synthetic accounts.
+
+    >>> people_among([b"@ann", b"@canary/twitter/0", b"bob"]), people_among([b"ann", b"bob"])
+    ([slice(0, 1, None), slice(2, 3, None)], [slice(0, 2, None)])
+    """
+    canaries = canaries_among(users)
+    if canaries.start == canaries.stop:
+        return [slice(0, len(users))]
+    return [slice(0, canaries.start), slice(canaries.stop, len(users))]
 
 
 def is_printable(text: str) -> bool:

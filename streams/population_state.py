@@ -9,6 +9,7 @@ import numpy as np
 from schemas.change import Cause
 from schemas.population import BINS
 from schemas.times import HOUR_MS
+from schemas.users import people_among
 from scorer.compiled import Ints, Records
 from scorer.population import SHIFT_COUNTS, Counts, add, no_counts, subtract
 from scorer.target_state import decode_targets
@@ -34,7 +35,7 @@ class HourShift(msgspec.Struct, frozen=True):
 
 
 class PopulationState(msgspec.Struct, kw_only=True):
-    """The users of a partition who have a score."""
+    """The users of a partition who have a score; synthetic accounts are none."""
 
     counted: bool = False
     """Whether all users are in it: records of before version 4 knew nothing of them."""
@@ -102,7 +103,8 @@ class PopulationState(msgspec.Struct, kw_only=True):
             if stopped():
                 return False
             users = decode_targets([row for _, row in piece], networks)
-            add(counts, users.heads, users.entries, self.shift.hour)
+            for people in people_among([user for user, _ in piece]):
+                add(counts, users.heads[people], users.entries[people], self.shift.hour)
             last = piece[-1][0]
         self._keep(counts)
         self.counted = True

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from schemas.change import CAUSES, GRANTED_STEPS, Headers, Subscores, change_headers, common_headers, encode_change
 from schemas.times import HOUR_MS
+from schemas.users import canaries_among
 from scorer.targets import Published
 from streams.reasons import Reasons
 
@@ -44,6 +45,20 @@ class Changes(NamedTuple):
     def followed_by(self, others: "Changes") -> "Changes":
         """Return these and then the others."""
         return Changes(self.keys + others.keys, self.values + others.values, self.headers + others.headers)
+
+    def parted(self) -> tuple["Changes", "Changes"]:
+        """Return those of people, and those of synthetic accounts, which are not public; keys must be in order.
+
+        >>> people, canaries = Changes([b"@canary/t/0", b"ann"], [b"0", b"1"], [[], []]).parted()
+        >>> people.keys, canaries.keys
+        ([b'ann'], [b'@canary/t/0'])
+        """
+        theirs = canaries_among(self.keys)
+        if theirs.start == theirs.stop:
+            return self, NO_CHANGES
+        canaries = Changes(self.keys[theirs], self.values[theirs], self.headers[theirs])
+        people = Changes(*([*column[: theirs.start], *column[theirs.stop :]] for column in self))
+        return people, canaries
 
 
 NO_CHANGES: Final = Changes([], [], [])

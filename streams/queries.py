@@ -13,7 +13,7 @@ from schemas.change import Subscores
 from schemas.explanation import encode_explanation
 from schemas.export import NetworkState, UserState, encode_user
 from schemas.times import format_ms
-from schemas.users import partition_of, user_hashes
+from schemas.users import is_canary, partition_of, user_hashes
 from scorer.model import Parameters
 from scorer.scale import tenths
 from scorer.target_state import decode_targets
@@ -139,7 +139,10 @@ def _explanation(task: Task, store: Store, user: bytes, row: bytes) -> bytes:
 
 
 def _lines(task: Task) -> Iterator[bytes]:
-    """Yield all users of a partition in pieces; break off when the partition moves away meanwhile."""
+    """Yield all users of a partition in pieces, but no synthetic accounts.
+
+    Break off when the partition moves away meanwhile.
+    """
     after = b""
     while True:
         store = task.store
@@ -148,9 +151,11 @@ def _lines(task: Task) -> Iterator[bytes]:
         rows = store.scan_targets(after, _PIECE_ROWS)
         if not rows:
             return
-        states = user_states(rows, task.state, task.parameters, stale=bool(task.stopped))
+        last = rows[-1][0]
+        people = [(user, row) for user, row in rows if not is_canary(user)]
+        states = user_states(people, task.state, task.parameters, stale=bool(task.stopped))
         yield b"".join(encode_user(state) + b"\n" for state in states)
-        after = rows[-1][0]
+        after = last
 
 
 def _elsewhere(partition: int) -> Response:

@@ -52,6 +52,8 @@ class Proposal:
     lane: list[tuple[int, bytes]]
     """Records for partitions of the targets lane."""
     changes: Changes
+    canaries: Changes
+    """Those of synthetic accounts."""
     dead: list[tuple[Accepted, str]]
     """Records that cannot be read, and why."""
     rows: Rows
@@ -219,7 +221,7 @@ class Task:
     def _propose(self, batch: Sequence[Accepted], opened: Opened) -> Proposal:
         """Read and fold; the task's own state stays as it is, but for `opened.forgotten`, which goes with the task."""
         state = self.state.copy()
-        proposal = Proposal(state, [], NO_CHANGES, [], Rows(), None, None, [], None)
+        proposal = Proposal(state, [], NO_CHANGES, NO_CHANGES, [], Rows(), None, None, [], None)
         records, sources, heard, told = self._sorted(batch, opened, proposal)
         last = [lane[-1].columns.get("arrival", _NONE)[-1:] for lane in records.values() if lane]
         proposal.newest_arrival_ms = max((int(arrival[0]) for arrival in last if len(arrival)), default=None)
@@ -328,7 +330,8 @@ class Task:
                 changes_source=self._changes_source,
             )
             proposal.rows = proposal.erased = obeyed.rows
-            proposal.changes, proposal.timers, proposal.erased_timers = obeyed.changes, obeyed.timers, obeyed.timers
+            proposal.changes, proposal.canaries = obeyed.changes, obeyed.canaries
+            proposal.timers = proposal.erased_timers = obeyed.timers
             return
         due = proposal.due or NOTHING_DUE
         outcome = targets_stage.fold(
@@ -347,7 +350,7 @@ class Task:
         names = opened.names.new_rows(outcome.actor_hashes[outcome.named], named)
         proposal.rows = Rows(targets=outcome.rows, names=names)
         proposal.timers = moved_rows(outcome.moved, outcome.users, due)
-        proposal.changes = changes(
+        everyones = changes(
             outcome.published,
             outcome.users,
             proposal.state.networks,
@@ -356,6 +359,7 @@ class Task:
             model=model,
             source=self._changes_source,
         )
+        proposal.changes, proposal.canaries = everyones.parted()
 
     def _propose_actors(self, records: list[Record], opened: Opened, proposal: Proposal) -> None:
         store, shared, state, before = opened.store, self.shared, proposal.state, proposal.rows
@@ -425,6 +429,8 @@ class Task:
             produce, topic = producer.produce, names.changes
             for user, change, headers in zip(*proposal.changes, strict=True):
                 produce(topic, change, user, partition=partition, headers=headers)
+            for user, change, headers in zip(*proposal.canaries, strict=True):
+                produce(names.canaries, change, user, partition=0, headers=headers)
             for dead, why in proposal.dead:
                 headers = letter_headers(names, partition, dead, "not_a_packed_record", why)
                 producer.produce(names.lane_dead_letters, dead.value, dead.key, headers=headers)
@@ -463,6 +469,7 @@ class Task:
         if outcome is not None and len(outcome.published.index):
             changed = np.zeros(len(outcome.users), np.bool_)
             changed[outcome.published.index] = True
+            changed[outcome.canaries] = False
             theirs = changed[outcome.user] & ~outcome.takes_back
             now_ms = self.shared.clock() * 1000
             metrics.event_to_change.observe((now_ms - outcome.time[theirs]) / 1000)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.packed import COMMANDS, FORGET, Record
-from schemas.users import partition_of, user_hash
+from schemas.users import is_canary, partition_of, user_hash
 from scorer.target_state import decode_targets, stored_dues
 from streams.actor_names import name_key
 from streams.forgotten import Forgotten
@@ -42,6 +42,8 @@ class Obeyed(NamedTuple):
 
     rows: TableRows
     changes: Changes
+    canaries: Changes
+    """Changes of synthetic accounts."""
     onward: list[tuple[int, Rows]]
     """Commands for partitions of the targets lane."""
     timers: list[Row]
@@ -91,7 +93,7 @@ def obey_actors(
             actors |= {actor_key(command.user, name.encode()): None for name in state.networks}
             blocks |= ledger.without(command.user, blocks)
     rows = TableRows(list(actors.items()), (), list(blocks.items()), list(entries.items()), list(names.items()))
-    return Obeyed(rows, NO_CHANGES, onward, [])
+    return Obeyed(rows, NO_CHANGES, NO_CHANGES, onward, [])
 
 
 def obey_targets(
@@ -108,7 +110,7 @@ def obey_targets(
     targets: dict[bytes, bytes | None] = {}
     entries: dict[bytes, bytes | None] = {}
     timers: list[Row] = []
-    changes = NO_CHANGES
+    changes = canaries = NO_CHANGES
     for record, source in zip(records, sources, strict=True):
         for command in commands_of([record]):
             entry = forgotten.get(command.user)
@@ -121,7 +123,8 @@ def obey_targets(
                 row = None if command.user in targets else store.read_targets([command.user])[0]
                 if row is not None:
                     heads, entries_, _ = decode_targets([row], len(state.networks))
-                    state.population.follow(len(state.networks), (heads, entries_), None)
+                    if not is_canary(command.user):
+                        state.population.follow(len(state.networks), (heads, entries_), None)
                     head = heads[0]
                     timers += [(key, None) for key in keys_of(stored_dues([row]), [command.user])]
                     entry.sequence = int(head["sequence"])
@@ -137,12 +140,15 @@ def obey_targets(
                             source=changes_source,
                             reference=command.label,
                         )
-                        changes = changes.followed_by(last)
-                        state.population.count_changes("forget", 1)
+                        if is_canary(command.user):
+                            canaries = canaries.followed_by(last)
+                        else:
+                            changes = changes.followed_by(last)
+                            state.population.count_changes("forget", 1)
             row_ = forgotten.row(command.user, entry)
             forgotten.apply([row_])
             entries |= [row_]
-    return Obeyed(TableRows((), list(targets.items()), (), list(entries.items())), changes, [], timers)
+    return Obeyed(TableRows((), list(targets.items()), (), list(entries.items())), changes, canaries, [], timers)
 
 
 def _as_rows(command: Command) -> Rows:

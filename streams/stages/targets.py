@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from schemas.change import CAUSES
 from schemas.packed import ADJUSTMENTS, CREDITS, Record
-from schemas.users import user_hashes
+from schemas.users import canaries_among, people_among, user_hashes
 from scorer.actors import Grants
 from scorer.compiled import Bools, Ints, Records
 from scorer.laws import Batch
@@ -74,6 +74,11 @@ class TargetsOutcome(NamedTuple):
     """Each row's actor, as a number among them."""
     counted: Bools | None
     """Which of the rows that came in are among those above; None: all."""
+
+    @property
+    def canaries(self) -> slice:
+        """Return which of the users are synthetic accounts."""
+        return canaries_among(self.users)
 
     def batch(self, rows_in: int, clocks_before: Ints, clocks_after: Ints) -> Batch:
         """Return what the audit looks at; `rows_in` counts all rows that came, dropped ones too.
@@ -144,7 +149,10 @@ def fold(
     scored = score_targets(heads, entries, times, parameters)
     published = publish(heads, entries, scored, state.population.shift.hour)
     moved = reschedule(heads, entries, times, clocks, parameters)
-    state.population.follow(len(state.networks), (before.heads, before.entries), (heads, entries))
+    for people in people_among(users):
+        state.population.follow(
+            len(state.networks), (before.heads[people], before.entries[people]), (heads[people], entries[people])
+        )
 
     _count_by(state, network[~batch.takes_back], "applied")
     _count_by(state, network[batch.takes_back], "adjusted")
@@ -154,7 +162,9 @@ def fold(
     # What others do adds: if the score is lower all the same, decay took more.
     fell = np.nan_to_num(published.score) * 10.0 < published.previous_tenths
     causes[fell & (causes == _INTERACTION)] = _DECAY
-    for cause, count in zip(CAUSES, np.bincount(causes, minlength=len(CAUSES)).tolist(), strict=True):
+    canaries = canaries_among(users)
+    public = (published.index < canaries.start) | (published.index >= canaries.stop)
+    for cause, count in zip(CAUSES, np.bincount(causes[public], minlength=len(CAUSES)).tolist(), strict=True):
         if count:
             state.population.count_changes(cause, count)
     # Who had no score and lost all credits within the batch was never there.
