@@ -26,6 +26,7 @@ from schemas.limits import (
     TIME_AHEAD_MS_MAX,
     USER_BYTES_MAX,
 )
+from schemas.users import CANARY_PREFIX
 
 Reason = Literal[
     "broken_json",
@@ -37,6 +38,7 @@ Reason = Literal[
     "object_too_long",
     "source_too_long",
     "control_character",
+    "reserved_user",
     "time_invalid",
     "time_in_future",
     "empty_array",
@@ -57,6 +59,7 @@ REASONS: Final[dict[Reason, str]] = {
     "object_too_long": f"The object has more than {OBJECT_BYTES_MAX} UTF-8 bytes.",
     "source_too_long": f"The source has more than {SOURCE_BYTES_MAX} UTF-8 bytes.",
     "control_character": "A user id holds a control character (U+0000 to U+001F).",
+    "reserved_user": f"A user id begins with {CANARY_PREFIX}: such accounts are the guard's alone.",
     "time_invalid": "The time is not RFC 3339 with an offset, nor milliseconds, or lies outside 1970 to 2099.",
     "time_in_future": f"The event claims to be more than {TIME_AHEAD_MS_MAX // 60_000} minutes later than its arrival.",
     "empty_array": "The record is an array without events.",

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,8 +11,9 @@ from schemas.dead_letter import DeadLetter, Header, encode_headers
 from schemas.identity import event_hashes
 from schemas.interaction import HEARTBEAT_CODE, RETRACT_CODE
 from schemas.packed import INTERACTIONS
+from schemas.users import CANARY_PREFIX, CANARY_SOURCE, is_canary
 from streams.decoders import Decoder
-from streams.decoders.batch import WHOLE, originals
+from streams.decoders.batch import WHOLE, Rejection, originals
 from streams.decoders.columns import Columns
 from streams.decoders.reader import read
 from streams.decoders.texts import Texts
@@ -47,9 +48,15 @@ class Letter(NamedTuple):
     headers: list[Header]
 
 
+_CANARY_SOURCE: Final = CANARY_SOURCE.encode()
+
+
 @dataclass(slots=True)
 class Progress:
-    """How far a raw partition has come with some records; 0 where they say nothing."""
+    """How far a raw partition has come with some records; 0 where they say nothing.
+
+    What synthetic accounts do says nothing: it comes from the guard, and not from the network.
+    """
 
     time_ms: int = 0
     """Latest event time or heartbeat."""
@@ -73,10 +80,11 @@ class Prepared(NamedTuple):
 def prepare(raw: Raw, network: str, decoder: Decoder, lane_partitions: int, rows_max: int) -> Prepared:
     """Decode, check, and pack by raw partition and by the actor's lane partition."""
     columns = read(decoder.decode, raw.values, raw.headers, raw.arrival_ms, decoder.read_plain)
+    canaries = _canaries(columns, network)
     counts: dict[int, Counter[str]] = {partition: Counter() for partition in present(raw.partition)}
     letters = _letters(raw, columns, counts)
     _count(counts, "read", raw.partition[columns.record])
-    progress = _progress(raw, columns)
+    progress = _progress(raw, columns, canaries)
     heartbeats = columns.kind == HEARTBEAT_CODE
     if heartbeats.any():
         _count(counts, "heartbeat", raw.partition[columns.record[heartbeats]])
@@ -99,13 +107,40 @@ def prepare(raw: Raw, network: str, decoder: Decoder, lane_partitions: int, rows
     return Prepared(lane_records, letters, counts, progress, acts)
 
 
-def _progress(raw: Raw, columns: Columns) -> dict[int, Progress]:
+def _canaries(columns: Columns, network: str) -> NDArray[np.intp]:
+    """Return the rows of this network's synthetic accounts; those of others' are set aside."""
+    if _CANARY_SOURCE not in columns.sources.names:
+        return np.empty(0, np.intp)
+    own = f"{CANARY_PREFIX}{network}/".encode()
+    wanted = np.ones(len(columns.kind), np.bool_)
+    by_guard = columns.sources.number == columns.sources.names.index(_CANARY_SOURCE)
+    for row in np.flatnonzero(by_guard).tolist():
+        users = (texts.names[texts.number[row]] for texts in (columns.actors, columns.targets))
+        foreign = [user for user in users if is_canary(user) and not user.startswith(own)]
+        if foreign:
+            wanted[row] = False
+            detail = f"{foreign[0][:40]!r} is none of this network's"
+            place = int(columns.record[row]), int(columns.index[row])
+            columns.rejected.append(Rejection(*place, "reserved_user", detail))
+    if not wanted.all():
+        columns.keep(wanted)
+        by_guard = by_guard[wanted]
+    is_theirs = np.array([is_canary(name) for name in columns.actors.names], np.bool_)
+    return np.flatnonzero(by_guard & is_theirs[columns.actors.number])
+
+
+def _progress(raw: Raw, columns: Columns, canaries: NDArray[np.intp]) -> dict[int, Progress]:
     """Return how far each raw partition has come; heartbeats, which have no rows, are looked at one by one."""
     progress = {partition: Progress() for partition in present(raw.partition)}
     from_partition = raw.partition[columns.record]
+    arrival_ms, time_ms = raw.arrival_ms, columns.time_ms
+    if len(canaries):
+        arrival_ms, time_ms = arrival_ms.copy(), time_ms.copy()
+        arrival_ms[columns.record[canaries]] = 0
+        time_ms[canaries] = 0
     for partition, theirs in progress.items():
-        theirs.arrival_ms = int(raw.arrival_ms[raw.partition == partition].max())
-        theirs.time_ms = int(columns.time_ms[from_partition == partition].max(initial=0))
+        theirs.arrival_ms = int(arrival_ms[raw.partition == partition].max())
+        theirs.time_ms = int(time_ms[from_partition == partition].max(initial=0))
     for row in np.flatnonzero(columns.kind == HEARTBEAT_CODE).tolist():
         source = columns.sources.names[columns.sources.number[row]].decode()
         if source:

@@ -21,6 +21,7 @@ from schemas.limits import (
     USER_BYTES_MAX,
 )
 from schemas.times import format_ms, parse_many_ms, parse_ms
+from schemas.users import CANARY_PREFIX, CANARY_SOURCE
 
 _UTF8_BYTES_MAX: Final = 4
 _UNKNOWN: Final = 253
@@ -110,8 +111,33 @@ def _check_texts(columns: Checked, bad: _Bad) -> None:
     _check_text("id", columns.ids, columns.kind, bad)
     for name, column in (("actor", columns.actors), ("target", columns.targets)):
         _check_text(name, column, columns.kind, bad)
-        for row in _with_control_characters(column):
+        joined = "".join(column)
+        for row in _with_control_characters(column, joined):
             bad.add(row, "control_character", f"{name} {column[row][:40]!r}")
+        for row in _reserved(columns, column, joined):
+            bad.add(row, "reserved_user", f"{name} {column[row][:40]!r}")
+
+
+def _reserved(columns: Checked, column: list[str], joined: str) -> list[int]:
+    """Return rows that name a synthetic account and are not the guard's: there all are such, and it says so.
+
+    Whether they are of the network in hand is for who knows that to say (`streams.ingest_batch`).
+    """
+    if CANARY_PREFIX not in joined:
+        return []
+    return [
+        row for row, text in enumerate(column) if text.startswith(CANARY_PREFIX) and not _is_the_guards(columns, row)
+    ]
+
+
+def _is_the_guards(columns: Checked, row: int) -> bool:
+    target = columns.targets[row]
+    return (
+        columns.sources[row] == CANARY_SOURCE
+        and columns.actors[row].startswith(CANARY_PREFIX)
+        # A retraction needs none.
+        and (not target or target.startswith(CANARY_PREFIX))
+    )
 
 
 def _check_text(name: str, column: list[str], kind: NDArray[np.uint8], bad: _Bad) -> None:
@@ -148,8 +174,8 @@ def _longer_than(column: list[str], bytes_max: int) -> list[int]:
     return [row for row, text in enumerate(column) if len(text.encode()) > bytes_max]
 
 
-def _with_control_characters(column: list[str]) -> list[int]:
-    raw = np.frombuffer("".join(column).encode(), np.uint8)
+def _with_control_characters(column: list[str], joined: str) -> list[int]:
+    raw = np.frombuffer(joined.encode(), np.uint8)
     if not raw.size or raw.min() >= ord(_FIRST_PRINTABLE):
         return []
     return [row for row, text in enumerate(column) if text and min(text) < _FIRST_PRINTABLE]

@@ -25,6 +25,7 @@ from schemas.limits import (
     TIME_MS_MAX,
     USER_BYTES_MAX,
 )
+from schemas.users import CANARY_PREFIX
 from scorer.compiled import kernel
 from streams.decoders.batch import WHOLE
 from streams.decoders.columns import Columns
@@ -60,6 +61,8 @@ _BACKSLASHES: Final = np.uint64(0x5C5C5C5C5C5C5C5C)
 _SPACES: Final = np.uint64(0x2020202020202020)
 _PLACES: Final = np.uint64(0x0001020304050607)
 """Multiplied by a word with one byte set to 1, has that byte's place in its highest byte."""
+_RESERVED: Final = np.uint64(int.from_bytes(CANARY_PREFIX.encode(), "little"))
+"""The eight characters that the ids of synthetic accounts begin with: what names one is not plain."""
 _DAY_MS: Final = 86_400_000
 
 _LENGTH_MAX: Final = np.array(
@@ -287,6 +290,8 @@ def _take(words: Any, begin: int, end: int, name: int, field: Any) -> bool:
     if name == _OTHER:
         return True
     field[name, 0], field[name, 1] = begin, end
+    if _ACTOR <= name <= _TARGET and words[begin] == _RESERVED:
+        return False
     return bool(end - begin <= _LENGTH_MAX[name])
 
 

@@ -1,7 +1,9 @@
+from collections import Counter
 from typing import Any
 
 import msgspec
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -137,3 +139,54 @@ def test_a_batch_may_name_more_collectors_than_an_index_can_count() -> None:
     # The stage that joins these records numbers their labels anew.
     joined, label = labels(rows)
     assert [joined[number] for number in label.tolist()[-3:]] == rows[-1].labels[-3:]
+
+
+def act_of_a_canary(number: int, network: str = "net", **fields: Any) -> dict[str, Any]:
+    usual = {"actor": f"@canary/{network}/1", "target": f"@canary/{network}/2", "source": "@canary"}
+    return event(number, **usual | fields)
+
+
+@pytest.mark.parametrize("fields", [{}, {"kind": "retract", "target": ""}])
+def test_what_the_guard_lets_its_synthetic_accounts_do_is_taken_in(fields: dict[str, Any]) -> None:
+    result = prepared([act_of_a_canary(0, **fields)])
+    assert result.letters == []
+    [record] = result.lane
+    assert decode(record.value).actors == [b"@canary/net/1"]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"source": None},
+        {"source": "west"},
+        {"actor": "a:1"},
+        {"target": "t:1"},
+        {"target": "@canary/other/2"},
+        {"actor": "@canary/other/1", "target": "@canary/other/2"},
+        {"actor": "@canary/network/1"},
+        {"kind": "retract", "target": "", "source": "west"},
+    ],
+)
+@pytest.mark.parametrize("others", [0, 3])
+def test_whoever_else_names_a_synthetic_account_is_refused_alone(fields: dict[str, Any], others: int) -> None:
+    values = [event(number) for number in range(others)]
+    result = prepared([[*values, act_of_a_canary(9, **fields)]])
+    [letter] = result.letters
+    assert decode_headers(letter.headers).reason == "reserved_user"
+    assert result.counts[0] == Counter(read=others + 1, dead_lettered=1, passed=others)
+    assert sum(decode(record.value).rows for record in result.lane) == others
+
+
+def test_names_that_only_resemble_those_of_synthetic_accounts_are_peoples() -> None:
+    result = prepared(
+        [event(0, actor="@canary", target="@canary0"), event(1, actor="x@canary/net/1", source="@canary")]
+    )
+    assert result.letters == []
+    assert sum(decode(record.value).rows for record in result.lane) == 2
+
+
+def test_synthetic_accounts_move_neither_time_nor_arrival_of_their_raw_partition() -> None:
+    alone = prepared([act_of_a_canary(0)]).progress[0]
+    assert (alone.time_ms, alone.arrival_ms) == (0, 0)
+    among = prepared([act_of_a_canary(0), event(7)]).progress[0]
+    assert (among.time_ms, among.arrival_ms) == (ARRIVAL - 7, ARRIVAL)
