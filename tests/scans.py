@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
+from schemas.users import is_canary
 from scorer.target_state import decode_targets
 from streams.population_state import PopulationState
 from streams.store import Store
@@ -37,5 +38,6 @@ def counters_of(population: PopulationState, networks: Sequence[str]) -> Found:
 
 
 def scan_of(store: Store, population: PopulationState, networks: Sequence[str]) -> Found:
-    """Count the users of an open partition."""
-    return counted_one_by_one((row for _, row in store.scan("targets")), len(networks), population.shift.hour)
+    """Count the users of an open partition; synthetic accounts are none."""
+    people = (row for user, row in store.scan("targets") if not is_canary(user))
+    return counted_one_by_one(people, len(networks), population.shift.hour)

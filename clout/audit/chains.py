@@ -6,7 +6,8 @@ Of several networks it is that of the furthest one, and the others may have had 
 were ever seen on several networks are not held against this bound; two looks at the rows are (`clout.audit.two_looks`).
 
 Records older than `KEPT_MS` may be missing, since the topic is compacted: a chain may then begin later, or have holes,
-but none before a younger record. What comes after a score of null may also follow on what is gone for good.
+but none before a younger record. What comes after a score of null may also follow on what is gone for good. Canaries,
+whose changes are in a topic of their own, are followed likewise; of them nothing is kept for longer.
 """
 
 from collections.abc import Sequence
@@ -135,10 +136,12 @@ class Chains:
             return
         self._findings.offend_all(
             6,
-            ~self._met & (look.heads["sequence"] > 0),
+            ~self._met & (look.heads["sequence"] > 0) & ~look.is_canary,
             look.users,
             "the state speaks of a change that is not in the topic",
         )
+        unmet = int(np.count_nonzero(~self._met & (look.heads["sequence"] > 0) & look.is_canary))
+        self._findings.count(6, "canaries whose last change is of more than a week ago, and not kept", unmet)
         for user, sequence in self._missing:
             if self._null.get(user, 0) <= sequence:
                 self._findings.offend(8, user.decode(errors="replace"), "a score was published, and there is no row")

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from clout.audit.formulas import left_after
 from schemas.look import LookHead, LookPiece, decode_look
+from schemas.users import canaries_among
 from scorer.compiled import Floats, Ints, Records
 from scorer.model import Model
 from scorer.target_state import ENTRY, HEAD, decode_targets
@@ -67,6 +68,13 @@ class Look:
         """[n, 3] the sums of each user over all networks."""
         totals = [np.bincount(self.user, weights=part, minlength=len(self.users)) for part in part_sums.T]
         return np.column_stack(totals)
+
+    @cached_property
+    def is_canary(self) -> npt.NDArray[np.bool_]:
+        """[n] which are synthetic accounts: all laws hold for them, but they count in no public figure."""
+        found = np.zeros(len(self.users), np.bool_)
+        found[canaries_among(self.users)] = True
+        return found
 
     @cached_property
     def has_parts(self) -> npt.NDArray[np.bool_]:

@@ -135,7 +135,7 @@ def _events_counted(look: Look, findings: Findings) -> None:
 
 def _users_counted(look: Look, findings: Findings) -> None:
     """Law 7: the partition's own numbers of its users are what a look at all of them gives."""
-    score = look.published[:, 0]
+    score = np.where(look.is_canary, 0, look.published[:, 0])
     counted = look.head.histograms
     found = [_histogram(score)]
     for code in range(len(look.head.networks)):
@@ -149,7 +149,7 @@ def _users_counted(look: Look, findings: Findings) -> None:
             there, was = int(have[wrong[0]]), told[wrong[0]]
             findings.offend(7, where, f"{there:,} users have a score of {wrong[0] + 1}, and {was:,} were counted")
     anchor = look.heads["anchor_tenths"].astype(np.int64)
-    anchored = (anchor > 0) & (look.heads["anchor_hour"] == look.head.hour)
+    anchored = (anchor > 0) & (look.heads["anchor_hour"] == look.head.hour) & ~look.is_canary
     fall = (anchor - score)[anchored & (score > 0)]
     shift = [int(np.sum(sign * fall >= 10 * points)) for sign in (1, -1) for points in STEPS_POINTS]
     shift.append(int(np.sum(anchored & (score == 0))))

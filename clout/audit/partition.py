@@ -14,6 +14,7 @@ from clout.audit.one_look import judge_look
 from clout.audit.two_looks import judge_looks
 from clout.owners import Owners
 from clout.whole_topic import Extent, record_batches
+from schemas.users import partition_of
 from scorer.model import Model
 from streams.errors import CloutError, first_line
 from streams.names import Names
@@ -63,6 +64,8 @@ class PartitionAudit:
         chains.slack_tenths = _slack(first)
         begin, end = self._ends(self._names.changes, partition)
         self._read(chains, Extent(self._names.changes, partition, begin, end))
+        canaries, met = self._canaries(), set[bytes]()
+        self._read_canaries(chains, partition, canaries, met)
         _, stored = self._ends(self._names.state, partition)
         self._say(f"partition {partition}: its users again")
         time.sleep(max(0.0, seconds - (time.monotonic() - begun)))
@@ -72,6 +75,7 @@ class PartitionAudit:
         chains.expect(second)
         _, last = self._ends(self._names.changes, partition)
         self._read(chains, Extent(self._names.changes, partition, end, last))
+        self._read_canaries(chains, partition, self._canaries()._replace(begin=canaries.end), met)
         chains.end()
         judge_looks(first, second, chains.reborn(first), model, findings)
         findings.looked_at_users(len(second.users))
@@ -130,6 +134,26 @@ class PartitionAudit:
                     batch = []
                 else:
                     batch.append(Raw(key, value, message.timestamp()[1], message.offset() or 0))
+            chains.feed(batch)
+
+    def _canaries(self) -> Extent:
+        return Extent(self._names.canaries, 0, *self._ends(self._names.canaries, 0))
+
+    def _read_canaries(self, chains: Chains, partition: int, extent: Extent, met: set[bytes]) -> None:
+        """Follow the canaries of a partition; `met` are those followed so far.
+
+        Old segments of their topic are deleted, so a chain may begin anywhere: its first record counts as old.
+        """
+        partitions = self._owners.partitions
+        for messages in record_batches(self._reader, extent, BATCH_CHANGES):
+            batch = []
+            for message in messages:
+                key, value = message.key() or b"", message.value()
+                if value is None or partition_of(key, partitions) != partition:
+                    continue
+                written_ms = message.timestamp()[1] if key in met else 0
+                met.add(key)
+                batch.append(Raw(key, value, written_ms, message.offset() or 0))
             chains.feed(batch)
 
 

@@ -1,9 +1,13 @@
 """What is sound is never called broken, whatever comes in between the two looks; and most of it is judged."""
 
+from dataclasses import replace
+
 import pytest
 
 from scorer.model import DAY_MS
+from scorer.reference import Event
 from tests.clout.audit.stand import START_MS, Stand, audited, broken, in_batches, some_acts
+from tests.streams.stages import Act
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -24,6 +28,37 @@ def test_events_retractions_and_time_between_the_looks_break_nothing(seed: int, 
         assert [of.users for of in findings.verdicts] == [len(second.users)] * 8
         left_out = sum(number for what, number in findings.verdicts[1].counted.items() if what.startswith("users"))
         assert left_out <= (len(first.users) if retracting else 0)
+
+
+def test_synthetic_accounts_are_held_to_the_laws_and_count_as_nobody() -> None:
+    stand = Stand()
+    looks, ends = [], []
+    for number, acts in enumerate(in_batches(list(some_acts(5, 400, days=3, retracting=0.1)), 50)):
+        stand.apply([replace(act, **of_canaries(act)) for act in acts])
+        stand.pass_time(START_MS + number * DAY_MS)
+        looks.append(stand.look())
+        ends.append(len(stand.topic))
+    findings = audited(looks[3], looks[-1], stand.topic, seen=ends[3])
+    assert broken(findings) == {}
+    canaries = [user for user in looks[-1].users if user.startswith(b"@canary/")]
+    assert len(canaries) > 5
+    assert sum(looks[-1].head.histograms[0]) <= len(looks[-1].users) - len(canaries)
+    # Their topic keeps a week, and not even their last change for longer.
+    kept = [record for record in stand.topic if not record.key.startswith(b"@canary/")]
+    found = audited(looks[-1], looks[-1], kept)
+    assert broken(found) == {}
+    [number] = [number for what, number in found.verdicts[5].counted.items() if "canaries" in what]
+    assert number == len(canaries)
+    # But what is there must be as the laws say.
+    lost = next(record for record in reversed(stand.topic) if record.key == canaries[0])
+    doubled = [*stand.topic, lost]
+    assert set(broken(audited(looks[-1], looks[-1], doubled))) == {"sequence_and_previous_chain"}
+
+
+def of_canaries(act: Act) -> dict[str, str]:
+    """Every fourth user is a synthetic account."""
+    names = {"actor": act.actor} | ({"target": act.target} if isinstance(act, Event) else {})
+    return {of: f"@canary/one/{name}" for of, name in names.items() if int(name[1:]) % 4 == 0}
 
 
 def test_whoever_was_forgotten_and_began_anew_between_the_looks_breaks_nothing() -> None:
