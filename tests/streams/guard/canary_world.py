@@ -29,6 +29,7 @@ class World:
 
     def __init__(self, *, format_: str = "native", pace: float = 1.0, model: Model | None = None) -> None:
         self.format, self.pace = format_, pace
+        self._decoder = decoder(format_)
         self.stand = Stand()
         self.stand.model = model or Model()
         self.guards_model = Model()
@@ -92,7 +93,7 @@ class World:
         zeros = np.zeros(1, np.int64)
         headers = [list(record.headers)] if self.format != "native" else None
         raw = Raw("raw", [record.value], headers, zeros, zeros, zeros + self.now_ms)  # type: ignore[arg-type]
-        prepared = prepare(raw, NETWORK, decoder(self.format), 1, 100)
+        prepared = prepare(raw, NETWORK, self._decoder, 1, 100)
         assert prepared.letters == []
         for lane in prepared.lane:
             outcome = self.stand.take(decode(lane.value))
