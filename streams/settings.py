@@ -153,7 +153,7 @@ class GuardSettings:
     heartbeat_seconds: Positive = 60
     """How often collectors send heartbeats: a feed that tells nothing for twice as long counts as stalled."""
     canaries: Annotated[int, Ge(0), Le(CANARIES_MAX)] = 4
-    """Synthetic accounts a network by which scores and latency are checked; 0: none."""
+    """Synthetic accounts a network by which scores and latency are checked; 0: none. 1 counts as 2: one acts on one."""
     canary_interval_seconds: Positive = 10
     """How often each network's next synthetic interaction is sent."""
     webhooks: Annotated[dict[str, WebhookSettings], Len(0, WEBHOOKS_MAX)] = field(default_factory=dict)

@@ -11,7 +11,7 @@ import numpy as np
 from schemas.change import ScoreChange, decode_change
 from schemas.identity import event_hashes
 from schemas.packed import CREDITS, INTERACTIONS
-from schemas.users import partition_of, user_hash
+from schemas.users import is_canary, partition_of, user_hash
 from scorer.reference import Entry
 from scorer.target_state import decode_targets
 from streams import feed_position
@@ -46,6 +46,7 @@ def wrong(world: World) -> list[str]:
         "credits": unpaired,
         "grants": _granted(paired, verdicts),
         "sums": _sums(world, paired, verdicts),
+        "public topics": _public(world),
         "chains": _chains(world),
         "last changes": _last_changes(world, verdicts),
         "counters": _conserved(world, verdicts),
@@ -200,14 +201,25 @@ def _decayed(entries: list[tuple[Entry, float]], time: int, half_life_ms: int) -
 
 
 def _changes(world: World) -> dict[str, list[ScoreChange]]:
-    """Return every user's changes in the order of the topic."""
+    """Return every user's changes in the order of their topic; synthetic accounts have one of their own."""
     changes: defaultdict[str, list[ScoreChange]] = defaultdict(list)
-    for log in world.log.topics[world.names.changes]:
+    for log in [*world.log.topics[world.names.changes], *world.log.topics[world.names.canaries]]:
         for entry in log.read(0, len(log.entries), committed=True)[0]:
             if entry.value is not None:
                 change = decode_change(entry.value)
                 changes[change.user].append(change)
     return changes
+
+
+def _public(world: World) -> list[str]:
+    """Synthetic accounts are in their own topic alone, and nobody else is there."""
+    return [
+        f"{entry.key!r} in {topic}"
+        for topic, theirs in ((world.names.changes, False), (world.names.canaries, True))
+        for log in world.log.topics[topic]
+        for entry in log.entries
+        if not entry.marker and is_canary(entry.key or b"") is not theirs
+    ]
 
 
 def _chains(world: World) -> list[str]:

@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from schemas.kinds import KINDS
+from schemas.users import CANARY_PREFIX, CANARY_SOURCE, canary
 from scorer.reference import Event
 
 START_MS: Final = 1_340_000_000_000
@@ -16,6 +17,9 @@ SOURCE: Final = "west"
 """A collector that sends heartbeats now and then."""
 _BROKEN: Final = (b"", b"{", b"17", b'"share"', b'{"id":"1","kind":"wave","actor":"a","target":"b","time":0}')
 _PER_RECORD_MAX: Final = 8
+_CANARY_EVERY: Final = 13
+"""Every so many events one is by a synthetic account towards another."""
+_CANARIES: Final = 3
 _REMEMBERED: Final = 200
 """Events that may be reported again, or taken back."""
 
@@ -135,12 +139,14 @@ class Feed:
             # At times before its event is reported.
             taken = event if random.random() < 1 / 8 else self._again(network)
         if taken is not None:
-            parts.append({"kind": "retract", "time": self._time, "id": taken.id, "actor": taken.actor})
+            part = {"kind": "retract", "time": self._time, "id": taken.id, "actor": taken.actor}
+            parts.append(part | _source(taken.actor))
             back.append(Retraction(network, taken.actor, taken.id))
         if taken is event:
             self._pending.append(event)
             return
-        parts.append({name: getattr(event, name) for name in ("id", "kind", "actor", "target", "time")})
+        part = {name: getattr(event, name) for name in ("id", "kind", "actor", "target", "time")}
+        parts.append(part | _source(event.actor))
         events.append(event)
         self._past = [*self._past[-_REMEMBERED:], event]
 
@@ -152,9 +158,17 @@ class Feed:
             target = (target + 1) % mix.users
         late = round(random.expovariate(1 / (24 * HOUR_MS))) if random.random() < mix.late else 0
         time = max(0, self._time - late)
-        return Event(network, f"e{self._made}", random.choice(KINDS), user(actor), user(target), time)
+        names = user(actor), user(target)
+        if self._made % _CANARY_EVERY == 0:
+            names = canary(network, actor % _CANARIES), canary(network, target % _CANARIES)
+        return Event(network, f"e{self._made}", random.choice(KINDS), *names, time)
 
     def _again(self, network: str) -> Event | None:
         """Return an event that was reported before, if the one drawn was on this network."""
         one = self.random.choice(self._past) if self._past else None
         return one if one is not None and one.network == network else None
+
+
+def _source(actor: str) -> dict[str, str]:
+    """Return who reports what somebody does, where that has to be said."""
+    return {"source": CANARY_SOURCE} if actor.startswith(CANARY_PREFIX) else {}
