@@ -4,13 +4,14 @@ On the wire a packed record is one MessagePack array:
 
     [version, kind, rows, networks, labels, actors, targets, columns]
 
-`networks`, `labels` (collectors' names, or references of adjustments), `actors` and `targets` are lists of distinct
-values (user ids as UTF-8 bytes); `columns` are little-endian arrays of `rows` elements each, in the order of
-`COLUMNS[kind]`; columns of indices point into those lists. An account column may be empty, which says that every
+`networks`, `labels` (collectors' names, or references of adjustments and retractions), `actors` and `targets` are lists
+of distinct values (user ids as UTF-8 bytes); `columns` are little-endian arrays of `rows` elements each, in the order
+of `COLUMNS[kind]`; columns of indices point into those lists. An account column may be empty, which says that every
 account named is the user it resolves to.
 
 A retraction travels among interactions, so that it keeps its place after what it takes back: its kind is
-`schemas.interaction.RETRACT_CODE`, its event hash that of the event taken back, its target its own actor.
+`schemas.interaction.RETRACT_CODE`, its event hash that of the event taken back, its target its own actor. What an
+operator takes back of a whole feed comes in records of its own, `RETRACTIONS`.
 
 The Kafka key says who wrote the record and the how-manieth it is for this lane partition, as `twitter/3:17` (raw
 partition 3 of twitter) or `actors/2:5` (the actors stage of partition 2), so that a reader sees any gap or repeat,
@@ -47,6 +48,7 @@ COMMANDS: Final = "commands"
 RELEASES: Final = "releases"
 TICKS: Final = "ticks"
 CLOCKS: Final = "clocks"
+RETRACTIONS: Final = "retractions"
 
 FORGET: Final = 1
 UNFORGET: Final = 2
@@ -98,6 +100,17 @@ COLUMNS: Final[dict[str, dict[str, np.dtype[Any]]]] = {
         },
         # The clock of a network, as the task that writes the record has it.
         CLOCKS: {"network": "u1", "time": "<i8"},
+        # Events that an operator takes back: what came of a feed, without a name in it. Only the copy counts that came
+        # at this time from this collector (the hash of its name); label is the reference, epoch the order's.
+        RETRACTIONS: {
+            "network": "u1",
+            "label": "<u2",
+            "epoch": "<u8",
+            "actor_hash": "<u8",
+            "event_hash": "<u8",
+            "source_hash": "<u8",
+            "arrival": "<i8",
+        },
     }.items()
 }
 """Column names and types of each kind of record, in wire order; times in ms UTC."""

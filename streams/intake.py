@@ -12,10 +12,12 @@ from enum import Enum
 from typing import Any, Final
 
 from schemas.incident import Span
-from schemas.packed import CLOCKS, COMMANDS, TICKS, PackedError, Stamp, decode_key, peek
+from schemas.packed import CLOCKS, COMMANDS, RETRACTIONS, TICKS, PackedError, Stamp, decode_key, peek
 from streams.task_state import ACTORS, LANES, TARGETS, TaskState, task_of
 
 _CLOSED: Final = -1
+_ALONE: Final = (COMMANDS, RETRACTIONS)
+"""Kinds of record that are not folded together with others."""
 
 
 class Verdict(Enum):
@@ -115,7 +117,8 @@ class Intake:
     def take(self, state: TaskState, own_source: str, *, rows_max: int, own_in_flight_max: int) -> list[Accepted]:
         """Return the next batch, targets first; at most `rows_max` rows a lane, but at least one record.
 
-        A lane's part is commands alone or no commands, so that those are obeyed exactly where they stand.
+        A lane's part is commands alone or no commands, so that those are obeyed exactly where they stand; so it is
+        with what an operator takes back.
 
         Actor records are left while more than `own_in_flight_max` of the task's own credits are not yet folded, so
         that the stage that makes work does not run away from the one that does it.
@@ -132,10 +135,15 @@ class Intake:
     def _take(self, lane: str, rows_max: int) -> list[Accepted]:
         waiting, rows, count = self.waiting[lane], 0, 0
         while count < len(waiting) and (count == 0 or rows + waiting[count].rows <= rows_max):
-            if (waiting[count].kind == COMMANDS) != (waiting[0].kind == COMMANDS):
+            if count and _alone(waiting[count].kind) != _alone(waiting[0].kind):
                 break
             rows += waiting[count].rows
             count += 1
         self.waiting[lane] = waiting[count:]
         self.rows[lane] -= rows
         return waiting[:count]
+
+
+def _alone(kind: str) -> str:
+    """Return the kind of a record that is folded with its like alone, and nothing for all others."""
+    return kind if kind in _ALONE else ""

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.interaction import RETRACT_CODE
-from schemas.users import user_hash
+from schemas.users import user_hash, user_hashes
 from streams.errors import CloutError
 from streams.fingerprints import HELD, LIVE, TAKEN, Fingerprints, Judged
 from streams.ledger_block import Block, BlockError, LedgerRows, decode_block, encode_blocks, without
@@ -69,6 +69,11 @@ class LedgerState(msgspec.Struct):
         return self.next_row - self.first_row
 
     @property
+    def begins_ms(self) -> int | None:
+        """Return the arrival of the oldest row, None when nothing has expired yet."""
+        return self.slices[0].first_arrival if self.first_row else None
+
+    @property
     def window_seconds(self) -> float:
         """Return the effective window: the arrival time between the oldest and the newest row."""
         if not self.slices:
@@ -87,11 +92,17 @@ class LedgerLimits:
 class Found(NamedTuple):
     """Rows of the ledger, by column."""
 
+    actors: list[bytes]
     actor_hash: NDArray[np.uint64]
     anybody: NDArray[np.bool_]
     """The actor has been forgotten since."""
     targets: list[bytes]
     networks: list[str]
+    source_hash: NDArray[np.uint64]
+    """`schemas.users.user_hash` of the name of the collector that brought it."""
+    kind: NDArray[np.uint8]
+    arrival: NDArray[np.int64]
+    """`streams.ledger_block.UNKNOWN_ARRIVAL` where that was not kept."""
     time: NDArray[np.int64]
     reach: NDArray[np.float64]
     amplification: NDArray[np.float64]
@@ -101,8 +112,17 @@ class Found(NamedTuple):
     former_x: NDArray[np.float64]
     former_time: NDArray[np.int64]
 
+    def select(self, rows: NDArray[np.int64]) -> "Found":
+        """Return some of the rows."""
+        chosen = rows.tolist()
+        return Found(
+            *([part[row] for row in chosen] if isinstance(part, list) else part[rows] for part in self)  # type: ignore[arg-type]
+        )
+
 
 _NUMBERS: Final = {
+    "kind": np.uint8,
+    "arrival": np.int64,
     "time": np.int64,
     "reach": np.float64,
     "amplification": np.float64,
@@ -148,14 +168,19 @@ class Ledger:
         """Say what becomes of a batch's events and retractions."""
         return self._prints.judge(hashes, retractions)
 
+    def rows_of(self, hashes: NDArray[np.uint64]) -> NDArray[np.int64]:
+        """Return the row of each hash, -1 where there is none; the event in it may be another one."""
+        return self._prints.judge(hashes, np.ones(len(hashes), np.bool_)).ledger_row
+
     def find(self, rows: NDArray[np.int64]) -> Found:
         """Return rows by their numbers, in that order; they must be there."""
         starts = np.array(self._starts, np.int64)
         block_of = np.searchsorted(starts, rows, "right") - 1
         size = len(rows)
-        targets, networks = [b""] * size, [""] * size
+        actors, targets, networks = [b""] * size, [b""] * size, [""] * size
         columns: dict[str, Any] = {name: np.zeros(size, kind) for name, kind in _NUMBERS.items()}
         actor_hash, anybody = np.zeros(size, np.uint64), np.zeros(size, np.bool_)
+        source_hash = np.zeros(size, np.uint64)
         for number in np.unique(block_of).tolist():
             at = np.flatnonzero(block_of == number)
             start = self._starts[number]
@@ -163,13 +188,14 @@ class Ledger:
             found = block.select(rows[at] - start)
             for name, column in columns.items():
                 column[at] = found[name]
+            source_hash[at] = user_hashes(list(map(str.encode, block.labels)))[found["label"]]
             where = [found[name].tolist() for name in ("actor", "target", "network")]
             for place, actor, target, network in zip(at.tolist(), *where, strict=True):
-                who = block.actors[actor]
+                actors[place] = who = block.actors[actor]
                 actor_hash[place], anybody[place] = user_hash(who), who == ANYBODY
                 targets[place] = block.targets[target]
                 networks[place] = block.networks[network]
-        return Found(actor_hash, anybody, targets, networks, **columns)
+        return Found(actors, actor_hash, anybody, targets, networks, source_hash, **columns)
 
     def enter(self, rows: LedgerRows, newest_arrival: int, state: LedgerState, limits: LedgerLimits) -> Entered:
         """Return what adding rows comes to: their blocks, deletions of expired ones, and the new state."""

@@ -2,13 +2,15 @@
 
 One MessagePack array:
 
-    [version, rows, networks, labels, actors, targets, time, columns]
+    [version, rows, networks, labels, actors, targets, time, columns, arrival]
 
 `networks` and `labels` are lists of distinct texts; `actors` and `targets` are distinct user ids, as their bytes one
-after the other and their lengths (u2); `time` is the earliest event time in ms. `columns` are little-endian arrays in
+after the other and their lengths (u2); `time` is the earliest event time in ms, `arrival` the earliest arrival.
+`columns` are little-endian arrays in
 the order of `COLUMNS`; what they save is written, read and kept for every event that ever comes:
 
 - `time` counts from the block's (u4, or u8 where that is too short);
+- `arrival` counts from the block's too (u2, u4 or u8, as short as it can be); a block of version 1 has none;
 - `influence` is one an actor, as it was in that batch; an event granted its amplification times that;
 - `network`, `label` and `rate_lead` (how much later than the event its actor's rate rose) are empty where all are 0;
 - `memory` says what the slot of the pair held before: `NOTHING`, the target `ITSELF`, `ANOTHER`, or nothing although
@@ -28,7 +30,10 @@ from schemas.limits import LANE_RECORD_BYTES_MAX
 from schemas.users import user_hash
 from streams.packing import Index, renumber
 
-VERSION: Final = 1
+VERSION: Final = 2
+_WITHOUT_ARRIVAL: Final = 1
+"""The version before, which is still read."""
+UNKNOWN_ARRIVAL: Final = -1
 BLOCK_ROWS_MAX: Final = 4_096
 _BLOCK_BYTES_MAX: Final = LANE_RECORD_BYTES_MAX - 50_000
 """What names, labels and columns may take; the frame comes on top."""
@@ -56,8 +61,10 @@ COLUMNS: Final = {
         "former_x": "<f8",
         "former_time": "<i8",
         "former_target": "<u8",
+        "arrival": "<u2",
     }.items()
 }
+_ARRIVALS: Final = {size: np.dtype(f"<u{size}") for size in (2, 4, 8)}
 _LONG_TIME: Final = np.dtype("<u8")
 _LENGTH: Final = np.dtype("<u2")
 _EVERY_ROW: Final = ("actor", "target", "kind", "event_hash", "amplification", "memory")
@@ -124,6 +131,8 @@ class Block(NamedTuple):
     actors: Names
     targets: Names
     time_ms: int
+    arrival_ms: int
+    """The earliest; `UNKNOWN_ARRIVAL` where the block says none."""
     columns: dict[str, NDArray[Any]]
 
     def select(self, rows: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
@@ -133,6 +142,9 @@ class Block(NamedTuple):
         for name in _ZERO_WHEN_EMPTY:
             found[name] = stored[name][rows] if len(stored[name]) else np.zeros(len(rows), COLUMNS[name])
         found["time"] = self.time_ms + stored["time"][rows].astype(np.int64)
+        found["arrival"] = np.full(len(rows), self.arrival_ms, np.int64)
+        if self.arrival_ms != UNKNOWN_ARRIVAL:
+            found["arrival"] += stored["arrival"][rows].astype(np.int64)
         found["influence"] = found["amplification"] * stored["influence"][found["actor"]]
         memory = stored["memory"]
         remembered = found["memory"] != NOTHING
@@ -157,6 +169,7 @@ class _Wire(msgspec.Struct, array_like=True, gc=False, forbid_unknown_fields=Tru
     targets: tuple[bytes, bytes]
     time: int
     columns: list[bytes]
+    arrival: int = UNKNOWN_ARRIVAL
 
 
 class _Version(msgspec.Struct, array_like=True, gc=False):
@@ -208,20 +221,21 @@ def encode_blocks(rows: LedgerRows) -> Iterator[tuple[int, bytes]]:
         whom, mine["target"], _ = targets(mine["target"])
         labels, mine["label"] = _labels(rows.labels, mine["label"])
         mine["influence"] = rows.influences[numbers]
-        earliest = int(mine["time"].min())
-        columns = _stored(mine, earliest)
+        earliest, first = int(mine["time"].min()), int(mine["arrival"].min())
+        columns = _stored(mine, earliest, first)
         if sum(map(len, (*who, *whom, *columns, *map(str.encode, labels)))) > _BLOCK_BYTES_MAX:
             middle = (begin + end) // 2
             yield from blocks(begin, middle)
             yield from blocks(middle, end)
             return
-        yield end - begin, _encode(_Wire(VERSION, end - begin, rows.networks, labels, who, whom, earliest, columns))
+        lists = rows.networks, labels, who, whom
+        yield end - begin, _encode(_Wire(VERSION, end - begin, *lists, earliest, columns, first))
 
     for begin in range(0, rows.rows, BLOCK_ROWS_MAX):
         yield from blocks(begin, min(begin + BLOCK_ROWS_MAX, rows.rows))
 
 
-def _stored(columns: dict[str, NDArray[Any]], earliest: int) -> list[bytes]:
+def _stored(columns: dict[str, NDArray[Any]], earliest: int, first: int) -> list[bytes]:
     """Return the columns as they are written."""
     memory = columns["memory"]
     remembered = np.flatnonzero(memory)
@@ -231,8 +245,11 @@ def _stored(columns: dict[str, NDArray[Any]], earliest: int) -> list[bytes]:
         if not columns[name].any():
             columns[name] = columns[name][:0]
     columns["time"] = columns["time"] - earliest
+    columns["arrival"] = columns["arrival"] - first
     long = int(columns["time"].max()) > np.iinfo(COLUMNS["time"]).max
     types = COLUMNS | {"time": _LONG_TIME} if long else COLUMNS
+    latest = int(columns["arrival"].max())
+    types = types | {"arrival": next(kind for kind in _ARRIVALS.values() if latest <= np.iinfo(kind).max)}
     return [columns[name].astype(kind, copy=False).tobytes() for name, kind in types.items()]
 
 
@@ -246,17 +263,29 @@ def _labels(labels: list[str], index: NDArray[Any]) -> tuple[list[str], NDArray[
 def decode_block(value: bytes) -> Block:
     """Read a block; raise `BlockError` for an unknown version, a wrong length or an index past its list."""
     wire = _read(value)
-    if not 0 < wire.rows <= BLOCK_ROWS_MAX or len(wire.columns) != len(COLUMNS):
+    without_arrival = wire.version == _WITHOUT_ARRIVAL
+    if not 0 < wire.rows <= BLOCK_ROWS_MAX or len(wire.columns) != len(COLUMNS) - without_arrival:
         raise BlockError(f"{wire.rows} rows and {len(wire.columns)} columns; a block has at most {BLOCK_ROWS_MAX} rows")
-    stored = dict(zip(COLUMNS, wire.columns, strict=True))
+    stored = dict(zip(COLUMNS, [*wire.columns, b""] if without_arrival else wire.columns, strict=True))
     types = COLUMNS | {"time": _LONG_TIME} if len(stored["time"]) == wire.rows * _LONG_TIME.itemsize else COLUMNS
+    types = types | {"arrival": _ARRIVALS.get(len(stored["arrival"]) // wire.rows, COLUMNS["arrival"])}
     ragged = [name for name, content in stored.items() if len(content) % types[name].itemsize]
     if ragged:
         raise BlockError(f"column {ragged[0]} has {len(stored[ragged[0]])} bytes, no whole number of elements")
     columns = {name: np.frombuffer(content, types[name]) for name, content in stored.items()}
-    block = Block(wire.rows, wire.networks, wire.labels, _names(wire.actors), _names(wire.targets), wire.time, columns)
+    block = Block(
+        wire.rows,
+        wire.networks,
+        wire.labels,
+        _names(wire.actors),
+        _names(wire.targets),
+        wire.time,
+        UNKNOWN_ARRIVAL if without_arrival else wire.arrival,
+        columns,
+    )
     for name, size in _sizes(block).items():
-        empty = name in _ZERO_WHEN_EMPTY and not len(columns[name])
+        may_be_empty = name in _ZERO_WHEN_EMPTY or (name == "arrival" and without_arrival)
+        empty = may_be_empty and not len(columns[name])
         if not empty and len(columns[name]) != size:
             raise BlockError(f"column {name} has {len(columns[name])} elements, not {size}")
     for name, listed in _BELOW.items():
@@ -268,7 +297,7 @@ def decode_block(value: bytes) -> Block:
 def _sizes(block: Block) -> dict[str, int]:
     """Return how many elements each column must have."""
     memory = block.columns["memory"]
-    sizes = dict.fromkeys((*_EVERY_ROW, *_ZERO_WHEN_EMPTY, "time"), block.rows)
+    sizes = dict.fromkeys((*_EVERY_ROW, *_ZERO_WHEN_EMPTY, "time", "arrival"), block.rows)
     sizes |= dict.fromkeys(_OF_REMEMBERED, int(np.count_nonzero(memory)))
     return sizes | {"influence": len(block.actors), "former_target": int(np.count_nonzero(memory == ANOTHER))}
 
@@ -306,10 +335,10 @@ def _read(value: bytes) -> _Wire:
             version = _decode_version(value).version
         except _UNREADABLE:
             raise BlockError(f"not a ledger block: {error}") from error
-        if version == VERSION:
+        if version in (_WITHOUT_ARRIVAL, VERSION):
             raise BlockError(f"not a ledger block: {error}") from error
         raise BlockError(_unknown(version)) from error
-    if wire.version != VERSION:
+    if wire.version not in (_WITHOUT_ARRIVAL, VERSION):
         raise BlockError(_unknown(wire.version))
     return wire
 

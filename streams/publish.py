@@ -9,15 +9,26 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, Final, NamedTuple
 
+import msgspec
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.change import CAUSES, GRANTED_STEPS, Headers, Subscores, change_headers, common_headers, encode_change
+from schemas.change import (
+    CAUSES,
+    GRANTED_STEPS,
+    Cause,
+    Headers,
+    Subscores,
+    change_headers,
+    common_headers,
+    encode_change,
+)
 from schemas.times import HOUR_MS
 from schemas.users import canaries_among
 from scorer.targets import Published
 from streams.reasons import Reasons
+from streams.references import References, no_references
 
 _NUMBER_BYTES_MAX: Final = 20
 _DAY_MS: Final = 86_400_000
@@ -28,8 +39,9 @@ _QUOTE: Final = ord('"')
 _BACKSLASH: Final = ord("\\")
 _FIRST_PRINTABLE: Final = 0x20
 _FIRST_CAUSE: Final = 10
-"""Place of the first cause among the fixed parts of a change's text."""
-_FIRST_NETWORK: Final = _FIRST_CAUSE + len(CAUSES)
+"""Place of the first cause among the fixed parts of a change's text; those with references follow all causes."""
+_RETRACTION: Final[Cause] = "retraction"
+"""The one cause of changes that refer to something and are written together."""
 _REASON_PARTS: Final = 4
 _GRANTED_DIGITS: Final = len(str(GRANTED_STEPS)) - 1
 
@@ -62,6 +74,15 @@ class Changes(NamedTuple):
 
 
 NO_CHANGES: Final = Changes([], [], [])
+_encode_json: Final = msgspec.json.Encoder().encode
+
+
+class Why(NamedTuple):
+    """Why scores changed, change by change."""
+
+    causes: NDArray[np.uint8]
+    reasons: Reasons
+    references: References
 
 
 def changes(
@@ -71,6 +92,7 @@ def changes(
     *,
     causes: NDArray[np.uint8],
     reasons: Reasons,
+    references: References | None = None,
     model: str,
     source: bytes,
 ) -> Changes:
@@ -79,10 +101,11 @@ def changes(
     `causes` are the numbers of the changes' causes in `schemas.change.CAUSES`.
     """
     keys = [users[at] for at in published.index.tolist()]
+    why = Why(causes, reasons, references or no_references(len(keys)))
     if _need_escapes(keys) or _need_escapes(reasons.names) or np.isnan(published.score).any():
-        values = _one_by_one(published, keys, networks, causes, reasons, model)
+        values = _one_by_one(published, keys, networks, why, model)
     else:
-        values = _together(published, keys, networks, causes, reasons, model)
+        values = _together(published, keys, networks, why, model)
     common = common_headers(source)
     return Changes(keys, list(values), _headers(keys, published, common))
 
@@ -113,8 +136,7 @@ def _one_by_one(
     published: Published,
     keys: Sequence[bytes],
     networks: Sequence[str],
-    causes: NDArray[np.uint8],
-    reasons: Reasons,
+    why: Why,
     model: str,
 ) -> list[bytes]:
     columns = zip(
@@ -127,7 +149,7 @@ def _one_by_one(
         published.network.tolist(),
         published.networks.tolist(),
         published.as_of.tolist(),
-        causes.tolist(),
+        why.causes.tolist(),
         strict=True,
     )
     return [
@@ -141,7 +163,8 @@ def _one_by_one(
             as_of,
             CAUSES[cause],
             model,
-            reasons=reasons.of(at, networks),
+            why.references.of(at),
+            why.reasons.of(at, networks),
         )
         for at, (key, sequence, previous, score, reach, amplification, network, parts, as_of, cause) in enumerate(
             columns
@@ -153,10 +176,11 @@ def _together(
     published: Published,
     keys: Sequence[bytes],
     networks: Sequence[str],
-    causes: NDArray[np.uint8],
-    reasons: Reasons,
+    why: Why,
     model: str,
 ) -> list[bytes]:
+    reasons, references = why.reasons, why.references
+    ends_of = [(cause, None) for cause in CAUSES] + [(_RETRACTION, name) for name in references.names]
     texts = [
         b'{"user":"',
         b'","sequence":',
@@ -168,7 +192,10 @@ def _together(
         b',"network":',
         b'},"networks":{',
         b'},"as_of":"',
-        *(f'","cause":"{cause}","model":"{model}","reference":null'.encode() for cause in CAUSES),
+        *(
+            b'","cause":"%b","model":"%b","reference":%b' % (cause.encode(), model.encode(), _encode_json(reference))
+            for cause, reference in ends_of
+        ),
         *(f'"{name}":'.encode() for name in networks),
         b',"reasons":[{"actor":',
         b',{"actor":',
@@ -197,7 +224,8 @@ def _together(
         np.rint(scores * 10).astype(np.int64),
         np.rint(np.nan_to_num(published.networks) * 10).astype(np.int64),
         published.as_of.astype(np.int64),
-        causes.astype(np.int64),
+        np.where(references.number >= 0, len(CAUSES) + references.number, why.causes).astype(np.int64),
+        _FIRST_CAUSE + len(ends_of),
         names,
         name_ends,
         *(reasons.begins, reasons.actor, reasons.network, reasons.events, reasons.granted),
@@ -301,7 +329,8 @@ def _write(
     scores: Any,
     networks: Any,
     as_of: Any,
-    causes: Any,
+    endings: Any,
+    first_network: int,
     names: Any,
     name_ends: Any,
     begins: Any,
@@ -310,7 +339,10 @@ def _write(
     events: Any,
     granted: Any,
 ) -> None:
-    """Write all changes one after the other; `text` holds the fixed parts in the order of their use."""
+    """Write all changes one after the other; `text` holds the fixed parts in the order of their use.
+
+    Of these, `endings` are the numbers of cause and reference; the names of networks begin at `first_network`.
+    """
     at = 0
     for row in range(len(ends)):
         at = _put(out, at, text, text_ends[0], text_ends[1])
@@ -336,15 +368,15 @@ def _write(
                 out[at] = 44
                 at += 1
             first = False
-            name = _FIRST_NETWORK + code
+            name = first_network + code
             at = _put(out, at, text, text_ends[name], text_ends[name + 1])
             at = _put_tenths(out, at, networks[row, code])
         at = _put(out, at, text, text_ends[9], text_ends[10])
         at = _put_time(out, at, as_of[row])
-        cause = _FIRST_CAUSE + causes[row]
-        at = _put(out, at, text, text_ends[cause], text_ends[cause + 1])
+        ending = _FIRST_CAUSE + endings[row]
+        at = _put(out, at, text, text_ends[ending], text_ends[ending + 1])
         for reason in range(begins[row], begins[row + 1]):
-            part = _FIRST_NETWORK + networks.shape[1]
+            part = first_network + networks.shape[1]
             head = part if reason == begins[row] else part + 1
             at = _put(out, at, text, text_ends[head], text_ends[head + 1])
             name = actor[reason] if actor[reason] >= 0 else len(name_ends) - 2

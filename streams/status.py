@@ -10,6 +10,17 @@ class LedgerStatus(msgspec.Struct, kw_only=True):
     """Events and retractions."""
     window_seconds: float = 0.0
     """Arrival time between the oldest and the newest: the effective window."""
+    begins_ms: int | None = None
+    """Arrival of the oldest, where older ones have expired; None: it holds all that ever came."""
+
+
+class OrderedStatus(msgspec.Struct, kw_only=True):
+    """What became of the events that the latest order to take some back named."""
+
+    epoch: int = -1
+    """The order's offset in the control topic; -1 before the first one."""
+    counters: dict[str, int] = {}
+    """Events by outcome."""
 
 
 class InputStatus(msgspec.Struct, kw_only=True):
@@ -65,6 +76,7 @@ class TaskStatus(msgspec.Struct, kw_only=True):
     inputs: dict[str, InputsStatus] = {}
     """By network: what the clock of the actors stage waits for."""
     ledger: LedgerStatus = msgspec.field(default_factory=LedgerStatus)
+    ordered: OrderedStatus = msgspec.field(default_factory=OrderedStatus)
 
 
 class WorkerStatus(msgspec.Struct, kw_only=True):

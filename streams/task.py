@@ -11,7 +11,7 @@ import structlog
 from confluent_kafka import KafkaException, Producer
 
 from schemas.incident import Incident, encode_incident
-from schemas.packed import CLOCKS, COMMANDS, PackedError, Record, Stamp, decode, decode_key, encode_key
+from schemas.packed import CLOCKS, COMMANDS, RETRACTIONS, PackedError, Record, Stamp, decode, decode_key, encode_key
 from scorer.target_state import published_scores
 from streams import quarantine
 from streams.audit import LawBrokenError, broken_laws
@@ -25,7 +25,7 @@ from streams.population import Pace, next_population
 from streams.publish import NO_CHANGES, Changes, changes
 from streams.reasons import reasons_of
 from streams.stages import actors as actors_stage
-from streams.stages import clocks, commands
+from streams.stages import clocks, commands, retractions
 from streams.stages import targets as targets_stage
 from streams.stopping import advice, finding_of, try_alone
 from streams.store import META_KEY, Local, Row, Rows, Store
@@ -223,7 +223,9 @@ class Task:
         state = self.state.copy()
         proposal = Proposal(state, [], NO_CHANGES, NO_CHANGES, [], Rows(), None, None, [], None)
         records, sources, heard, told = self._sorted(batch, opened, proposal)
-        last = [lane[-1].columns.get("arrival", _NONE)[-1:] for lane in records.values() if lane]
+        # What an operator takes back came long ago.
+        lanes = [lane for lane in records.values() if lane and lane[-1].kind != RETRACTIONS]
+        last = [lane[-1].columns.get("arrival", _NONE)[-1:] for lane in lanes]
         proposal.newest_arrival_ms = max((int(arrival[0]) for arrival in last if len(arrival)), default=None)
         clocks.take_clocks(told, state, self.shared.partitions)
         if not (records[TARGETS] and records[TARGETS][0].kind == COMMANDS):
@@ -356,13 +358,14 @@ class Task:
             proposal.state.networks,
             causes=outcome.causes,
             reasons=reasons_of(outcome, self.shared.settings.reasons_share),
+            references=outcome.references,
             model=model,
             source=self._changes_source,
         )
         proposal.changes, proposal.canaries = everyones.parted()
 
     def _propose_actors(self, records: list[Record], opened: Opened, proposal: Proposal) -> None:
-        store, shared, state, before = opened.store, self.shared, proposal.state, proposal.rows
+        shared, state, before = self.shared, proposal.state, proposal.rows
         if records[0].kind == COMMANDS:
             obeyed = commands.obey_actors(
                 records,
@@ -380,16 +383,7 @@ class Task:
             for home, rows in obeyed.onward:
                 proposal.lane += cut(rows, [(home, np.zeros(1, np.intp))], 1)
             return
-        outcome = actors_stage.fold(
-            records,
-            state,
-            read_states=store.read_actors,
-            read_scores=lambda users: published_scores(_newest(users, dict(before.targets), store)),
-            parameters=self.parameters,
-            partitions=shared.partitions,
-            ledger=opened.ledger,
-            forgotten=opened.forgotten,
-        )
+        outcome = self._fold_actors(records, opened, proposal)
         for rows, partitions in (
             (outcome.credits, outcome.credit_partitions),
             (outcome.adjustments, outcome.adjustment_partitions),
@@ -401,6 +395,30 @@ class Task:
             state.ledger = proposal.entered.state
         blocks = proposal.entered.blocks if proposal.entered is not None else []
         proposal.rows = before._replace(actors=outcome.states, ledger=blocks)
+
+    def _fold_actors(self, records: list[Record], opened: Opened, proposal: Proposal) -> actors_stage.ActorsOutcome:
+        """Fold interactions, or what an operator takes back: these come in batches of their own."""
+        store, before = opened.store, proposal.rows
+        if records[0].kind == RETRACTIONS:
+            return retractions.fold(
+                records,
+                proposal.state,
+                read_states=store.read_actors,
+                parameters=self.parameters,
+                partitions=self.shared.partitions,
+                ledger=opened.ledger,
+                forgotten=opened.forgotten,
+            )
+        return actors_stage.fold(
+            records,
+            proposal.state,
+            read_states=store.read_actors,
+            read_scores=lambda users: published_scores(_newest(users, dict(before.targets), store)),
+            parameters=self.parameters,
+            partitions=self.shared.partitions,
+            ledger=opened.ledger,
+            forgotten=opened.forgotten,
+        )
 
     def _audit(self, proposal: Proposal) -> None:
         """Raise `LawBrokenError` when a law is broken."""

@@ -67,6 +67,20 @@ class TaskStateError(ValueError):
     """A task record that this program cannot use."""
 
 
+ORDER_COUNTERS: Final = ("retracted", "repeated", "elsewhere", "unmatched")
+"""What became of the events that an operator takes back: taken back now; before, or never credited; another copy of
+the event counted; not in the ledger."""
+
+
+class Ordered(msgspec.Struct, kw_only=True):
+    """What became of the events that the latest order to take some back named."""
+
+    epoch: int = -1
+    """The order's offset in the control topic; -1 before the first one."""
+    counters: dict[str, int] = msgspec.field(default_factory=lambda: dict.fromkeys(ORDER_COUNTERS, 0))
+    """Rows by outcome, see `ORDER_COUNTERS`."""
+
+
 class TaskState(msgspec.Struct, kw_only=True):
     """Everything a task must know to go on exactly where it stopped."""
 
@@ -95,6 +109,7 @@ class TaskState(msgspec.Struct, kw_only=True):
     hash_key_mark: str = ""
     """Tells one hash key from another, without giving it away: who was forgotten is only known under their own."""
     ledger: LedgerState = msgspec.field(default_factory=LedgerState)
+    ordered: Ordered = msgspec.field(default_factory=Ordered)
     population: PopulationState = msgspec.field(default_factory=PopulationState)
 
     def copy(self) -> "TaskState":

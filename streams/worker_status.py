@@ -109,5 +109,10 @@ class WorkerStatus:
                 network: msgspec.to_builtins(inputs_status(inputs, networks.get(network, NetworkSettings())))
                 for network, inputs in state.inputs.items()
             },
-            "ledger": {"rows": state.ledger.rows, "window_seconds": state.ledger.window_seconds},
+            "ledger": {
+                "rows": state.ledger.rows,
+                "window_seconds": state.ledger.window_seconds,
+                "begins_ms": state.ledger.begins_ms,
+            },
+            "ordered": {"epoch": state.ordered.epoch, "counters": dict(state.ordered.counters)},
         }

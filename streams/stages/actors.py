@@ -133,7 +133,7 @@ def fold(
         influence=influence[np.array(of_actor, np.intp)],
         parameters=parameters,
         takes_back=takes_back,
-        past=_past(judged.found),
+        past=past_of(judged.found),
     )
     # What came and was taken back within the batch never leaves the partition.
     gone = np.zeros(len(verdict), np.bool_)
@@ -142,9 +142,11 @@ def fold(
     _count_rows(state, batch["network"], verdict, own=own, dropped=dropped, leaving=leaving)
 
     columns = batch.select(leaving)
-    granted = place[_rows(leaving)]
-    columns |= dict(zip(("reach", "amplification", "influence"), (part[granted] for part in grants), strict=True))
-    adjustments = _adjustments(judged, state)
+    gone_on = place[_rows(leaving)]
+    columns |= dict(zip(("reach", "amplification", "influence"), (part[gone_on] for part in grants), strict=True))
+    found = judged.found_at[judged.found_at >= 0]
+    granted = found[(judged.found.amplification[found] > 0.0) & ~judged.masked[found]]
+    adjustments = adjustments_of(judged.found, granted, [""], np.zeros(len(granted), np.uint16), state)
     adjusted = user_hashes(adjustments.targets)
     there = (states["events"] > 0).tolist()
     encoded = zip(keys, encode_actors(states), there, strict=True)
@@ -196,12 +198,17 @@ def _judge(batch: _Batch, ledger: Ledger, forgotten: Forgotten) -> _Judged:
     retraction = batch["kind"][others] == RETRACT_CODE
     verdict[others] = np.where(retraction, UNMATCHED, TAKEN_IN)
     found_at[hits] = np.where(same & (verdict[hits] == RETRACTED), np.arange(len(hits)), _NOT)
-    masked = np.array([name == ANYBODY for name in found.targets])
+    return _Judged(verdict, event_row, found_at, found, masked_rows(found, judged.ledger_row[hits], forgotten))
+
+
+def masked_rows(found: Found, ledger_row: NDArray[np.int64], forgotten: Forgotten) -> NDArray[np.bool_]:
+    """Return of which rows of the ledger what was granted is gone, since the user credited was forgotten."""
+    masked = np.array([name == ANYBODY for name in found.targets], np.bool_)
     targets = list(dict.fromkeys(found.targets))
     for at, entry in forgotten.find(targets, user_hashes(targets)).items():
         names = np.array([name == targets[at] for name in found.targets])
-        masked |= names & (judged.ledger_row[hits] < entry.masked_before)
-    return _Judged(verdict, event_row, found_at, found, masked)
+        masked |= names & (ledger_row < entry.masked_before)
+    return masked
 
 
 def _on_oneself(batch: _Batch) -> NDArray[np.bool_]:
@@ -246,7 +253,8 @@ def _takes_back(
     return of
 
 
-def _past(found: Found) -> Past:
+def past_of(found: Found) -> Past:
+    """Return events of the ledger as their actors' memories are to lose them."""
     if not len(found.time):
         return no_past()
     undo = Undo(found.time + found.rate_lead, found.former_target, found.former_x, found.former_time)
@@ -260,17 +268,19 @@ def _numbered(names: Sequence[bytes]) -> tuple[NDArray[np.int64], list[bytes]]:
     return np.fromiter(map(number, names), np.int64, len(names)), kept
 
 
-def _adjustments(judged: _Judged, state: TaskState) -> Rows:
-    """Return what retractions of events of earlier batches take back, unless the user credited was forgotten."""
-    at = judged.found_at[judged.found_at >= 0]
-    found = judged.found
-    at = at[(found.amplification[at] > 0.0) & ~judged.masked[at]]
+def adjustments_of(
+    found: Found, at: NDArray[np.int64], references: list[str], label: NDArray[Any], state: TaskState
+) -> Rows:
+    """Return what taking back some events of earlier batches comes to for those whom they credited.
+
+    `at` are their places in `found`, `label` says for each of these which of the references it has.
+    """
     numbers, targets = _numbered([found.targets[place] for place in at.tolist()])
     codes = [state.network_code(found.networks[place]) for place in at.tolist()]
     return Rows(
         ADJUSTMENTS,
         list(state.networks),
-        [""],
+        references,
         [],
         targets,
         {
@@ -279,7 +289,7 @@ def _adjustments(judged: _Judged, state: TaskState) -> Rows:
             "target": numbers.astype(np.uint32),
             "target_account": _NO_INDEX,
             "network": np.array(codes, np.uint8),
-            "label": np.zeros(len(at), np.uint16),
+            "label": label,
             "cause": np.full(len(at), RETRACTION, np.uint8),
             "time": found.time[at],
             "reach": found.reach[at],
@@ -309,7 +319,7 @@ def _entered(
         target = np.where(mark, len(targets), target).astype(np.uint32)
         targets = [*targets, ANYBODY]
     time = batch["time"][rows]
-    columns = {name: batch[name][rows] for name in ("actor", "network", "label", "event_hash")}
+    columns = {name: batch[name][rows] for name in ("actor", "network", "label", "event_hash", "arrival")}
     columns |= {"target": target, "kind": kind, "time": time}
     of_fold = {
         "amplification": grants.amplification,

@@ -23,6 +23,7 @@ from scorer.timers import Moved, advance, clock_column, evaluation_times, resche
 from streams.forgotten import Entry, Forgotten
 from streams.masking import masked
 from streams.packing import distinct, joined, renumbered
+from streams.references import References, of_changes, of_rows
 from streams.stages.lookup import network_codes, require_kind
 from streams.store import Row
 from streams.task_state import TaskState
@@ -61,6 +62,8 @@ class TargetsOutcome(NamedTuple):
     published: Published
     causes: NDArray[np.uint8]
     """Why each published score changed, as numbers of `schemas.change.CAUSES`."""
+    references: References
+    """What each published change refers to."""
     rows: list[Row]
     """The users' new rows."""
     moved: Moved
@@ -162,6 +165,9 @@ def fold(
     # What others do adds: if the score is lower all the same, decay took more.
     fell = np.nan_to_num(published.score) * 10.0 < published.previous_tenths
     causes[fell & (causes == _INTERACTION)] = _DECAY
+    references = of_rows(records)
+    if batch.counted is not None:
+        references = references._replace(number=references.number[batch.counted])
     canaries = canaries_among(users)
     public = (published.index < canaries.start) | (published.index >= canaries.stop)
     for cause, count in zip(CAUSES, np.bincount(causes[public], minlength=len(CAUSES)).tolist(), strict=True):
@@ -184,6 +190,7 @@ def fold(
         scored,
         published,
         causes,
+        of_changes(references, user, len(users), published.index, causes),
         rows if there.all() else [row for row, is_there in zip(rows, there.tolist(), strict=True) if is_there],
         moved,
         np.unique(batch.actor[entered]),

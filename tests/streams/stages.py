@@ -19,7 +19,8 @@ from streams.audit import broken_laws
 from streams.forgotten import Forgotten
 from streams.ledger import Ledger, LedgerLimits
 from streams.packing import cut
-from streams.stages import actors, targets
+from streams.stages import actors, retractions, targets
+from streams.stages.actors import ActorsOutcome
 from streams.stages.targets import TargetsOutcome
 from streams.store import Row
 from streams.task_state import TaskState
@@ -73,6 +74,23 @@ class Stages:
             ledger=self.ledger,
             forgotten=self.forgotten,
         )
+        return self._commit(outcome)
+
+    def take_back(self, record: Record) -> TargetsOutcome | None:
+        """Fold a record of what an operator takes back through both stages."""
+        return self._commit(
+            retractions.fold(
+                [record],
+                self.state,
+                read_states=lambda keys: [self.actors.get(key) for key in keys],
+                parameters=self.model.parameters,
+                partitions=1,
+                ledger=self.ledger,
+                forgotten=self.forgotten,
+            )
+        )
+
+    def _commit(self, outcome: ActorsOutcome) -> TargetsOutcome | None:
         self.actors.update(outcome.states)
         if outcome.entered.rows:
             entered = self.ledger.enter(outcome.entered, outcome.newest_arrival, self.state.ledger, self.limits)
@@ -133,7 +151,7 @@ class Stages:
         return self.state.total(outcome)
 
 
-def record_of(acts: Sequence[Act], arrival_ms: int) -> Record:
+def record_of(acts: Sequence[Act], arrival_ms: int, source: str = "") -> Record:
     """Pack acts as ingest does."""
     networks = sorted({act.network for act in acts})
     actors_ = sorted({act.actor.encode() for act in acts})
@@ -154,4 +172,4 @@ def record_of(acts: Sequence[Act], arrival_ms: int) -> Record:
         "arrival": np.full(len(acts), arrival_ms, np.int64),
         "event_hash": np.array(hashes, np.uint64),
     }
-    return Record(INTERACTIONS, len(acts), networks, [""], actors_, targets_, columns)
+    return Record(INTERACTIONS, len(acts), networks, [source], actors_, targets_, columns)

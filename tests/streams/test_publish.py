@@ -6,8 +6,9 @@ from hypothesis import strategies as st
 
 from schemas.change import CAUSES, Reason, decode_change
 from scorer.targets import Published
-from streams.publish import _one_by_one, _together, changes
+from streams.publish import Why, _one_by_one, _together, changes
 from streams.reasons import Reasons, no_reasons
+from streams.references import References
 
 NETWORKS = ["twitter", "mastodon", "bluesky"]
 SCORES = st.integers(10, 1000)
@@ -61,11 +62,15 @@ def test_the_kernel_writes_what_the_contract_writes(
     batch, why = published(rows), reasons([theirs for _, theirs in drawn])
 
     causes = np.array([number % len(CAUSES) for number in range(len(users))], np.uint8)
+    refers = np.where(causes == CAUSES.index("retraction"), np.arange(len(users)) % 2, -1)
+    references = References(["feed_partial/twitter/1", 'ü"\\'], refers)
+    whole = Why(causes, why, references)
 
-    together = _together(batch, users, NETWORKS, causes, why, "1")
+    together = _together(batch, users, NETWORKS, whole, "1")
 
-    assert together == _one_by_one(batch, users, NETWORKS, causes, why, "1")
+    assert together == _one_by_one(batch, users, NETWORKS, whole, "1")
     assert [decode_change(value).reasons for value in together] == [why.of(at, NETWORKS) for at in range(len(rows))]
+    assert [decode_change(value).reference for value in together] == [references.of(at) for at in range(len(rows))]
 
 
 def test_a_user_id_that_needs_escapes_is_written_right() -> None:
