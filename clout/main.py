@@ -27,6 +27,7 @@ from clout.commands import (
     ingest,
     quarantine,
     replay,
+    retract,
     score,
     show,
     status,
@@ -48,7 +49,7 @@ app = typer.Typer(
 )
 for module in (
     *(demo, up, broker, topics, ingest, score, replay, wait, status, clock, tail, show, explain, export),
-    *(audit, dlq, freeze, forget, quarantine, control, config),
+    *(audit, dlq, freeze, forget, quarantine, retract, control, config),
 ):
     module.register(app)
 

@@ -133,6 +133,11 @@ class Names:
         """One id for whoever sends dead letters again, so that a second one fences the first."""
         return f"{self.ingest_group}-dlq-replay"
 
+    @property
+    def retract_id(self) -> str:
+        """Consumer group and transactional id of whoever takes back, so that a second one fences the first."""
+        return f"{self.prefix}clout-retract"
+
     def task_transactional_id(self, partition: int) -> str:
         """One id a partition, so that a new owner fences the former one."""
         return f"{self.app_id}-{partition}"

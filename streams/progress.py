@@ -1,9 +1,9 @@
 """Tells whether everything that was read in has been processed, and whether the counts add up.
 
 A reading follows the way of the events, each step read after the one before it: ends of the raw topics, what ingest
-committed and sent, what the actors stages took of that and sent, what the targets stages took of that. All numbers
-only grow, so a step that has caught up with an earlier reading of the step before it has caught up in truth, however
-much came in meanwhile.
+committed and sent, and what `clout retract` did, what the actors stages took of that and sent, what the targets stages
+took of that. All numbers only grow, so a step that has caught up with an earlier reading of the step before it has
+caught up in truth, however much came in meanwhile.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from streams.errors import first_line
 from streams.feed_position import CONTROL, FeedPosition, source_of
+from streams.retract_position import SOURCE as RETRACT_SOURCE
 from streams.status import FreezeStatus, TaskStatus
 from streams.task_state import QUARANTINED
 
@@ -48,6 +49,8 @@ class Reading:
     lane_partitions: int
     frozen: Mapping[str, FreezeStatus] = field(default_factory=dict)
     """Networks of which nothing is read, as ingest says."""
+    taking_back: Sequence[int] = ()
+    """Last sequence that `clout retract` wrote to each partition of the actors lane; empty: it is not looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +173,8 @@ def _actors_behind(reading: Reading) -> Iterable[Behind]:
             max(0, feed.position.sent[partition] - seen.get(source_of(feed.network, feed.partition), 0))
             for feed in reading.feeds
         )
+        if reading.taking_back:
+            lag += max(0, reading.taking_back[partition] - seen.get(RETRACT_SOURCE, 0))
         if lag:
             yield Behind("actors", f"partition {partition}", lag)
 

@@ -17,6 +17,8 @@ from streams.errors import CloutError
 from streams.feed_position import CONTROL, FeedPosition, decode
 from streams.names import Names
 from streams.progress import RUNNING, Feed, Reading
+from streams.retract_position import RetractPosition
+from streams.retract_position import decode as decode_retract
 from streams.settings import KafkaSettings
 from streams.status import FreezeStatus, IngestStatus, TaskStatus, WorkerStatus
 
@@ -48,12 +50,18 @@ class ProgressReader:
     def read(self, *, timeout_seconds: float = REBALANCE_TIMEOUT_SECONDS) -> Reading:
         """Take a reading. Raises `CloutError` if no worker runs or Kafka does not answer."""
         feeds = self.feeds()
+        taking_back = self.taking_back().sent
         frozen = self.frozen() if any(feed.records_behind for feed in feeds) else {}
         workers = self.workers(timeout_seconds)
         actors = tasks_by_partition(self.worker_statuses(workers))
         targets = tasks_by_partition(self.worker_statuses(workers))
         return Reading(
-            feeds=feeds, actors=actors, targets=targets, lane_partitions=self._lane_partitions, frozen=frozen
+            feeds=feeds,
+            actors=actors,
+            targets=targets,
+            lane_partitions=self._lane_partitions,
+            frozen=frozen,
+            taking_back=taking_back,
         )
 
     def frozen(self) -> dict[str, FreezeStatus]:
@@ -83,6 +91,14 @@ class ProgressReader:
             for network, topics in places.items()
             for topic, partition in topics
         ]
+
+    def taking_back(self, *, settled: bool = True) -> RetractPosition:
+        """Read how far `clout retract` is, once what it writes now is settled, or before that."""
+        try:
+            [place] = self._committed_places(self._names.retract_id, [(self._names.control, 0)], settled=settled)
+        except KafkaException as error:
+            raise _unreachable(error) from error
+        return decode_retract(place.metadata, self._lane_partitions)
 
     def workers(self, timeout_seconds: float = REBALANCE_TIMEOUT_SECONDS) -> list[RoleMember]:
         """Find the workers. Raises `CloutError` if none runs."""
@@ -138,7 +154,7 @@ class ProgressReader:
                     place.offset if place.offset >= 0 else None,
                     decode(place.metadata, self._lane_partitions),
                 )
-                for place in self._committed_places(places)
+                for place in self._committed_places(self._names.ingest_group, places)
             }
         except KafkaException as error:
             raise _unreachable(error) from error
@@ -149,15 +165,17 @@ class ProgressReader:
                 hint="check lanes.partitions and the prefix: clout topics check",
             ) from error
 
-    def _committed_places(self, places: list[tuple[str, int]]) -> list[TopicPartition]:
+    def _committed_places(
+        self, group: str, places: list[tuple[str, int]], *, settled: bool = True
+    ) -> list[TopicPartition]:
         """Return what is committed, once no transaction holds it back: such a place says nothing, not even its last."""
-        asked = ConsumerGroupTopicPartitions(self._names.ingest_group, [TopicPartition(*place) for place in places])
+        asked = ConsumerGroupTopicPartitions(group, [TopicPartition(*place) for place in places])
         deadline = time.monotonic() + KAFKA_TIMEOUT_SECONDS
         while True:
             answer = self._admin.list_consumer_group_offsets(
-                [asked], require_stable=True, request_timeout=KAFKA_TIMEOUT_SECONDS
+                [asked], require_stable=settled, request_timeout=KAFKA_TIMEOUT_SECONDS
             )
-            found: list[TopicPartition] = answer[self._names.ingest_group].result().topic_partitions
+            found: list[TopicPartition] = answer[group].result().topic_partitions
             problem = next((place.error for place in found if place.error is not None), None)
             if problem is None:
                 return found

@@ -42,7 +42,7 @@ def command(
     settings = connected_to_lanes(context)
     console = Console(stderr=True)
     with console.status("waiting") as status:
-        say = status.update if console.is_terminal else _Plain(console)
+        say = status.update if console.is_terminal else Plain(console)
         reading = wait_until_processed(reader_of(settings), timeout_seconds, say)
     sums = conservation(reading)
     out = output()
@@ -137,13 +137,17 @@ def summary(late: Sequence[Behind]) -> str:
     return ", ".join([*words, *dict.fromkeys(of.note for of in late if of.note)])
 
 
-class _Plain:
-    def __init__(self, console: Console) -> None:
-        self._console = console
+class Plain:
+    """Says now and then how it stands, where there is no terminal."""
+
+    def __init__(self, console: Console, doing: str = "waiting") -> None:
+        """Write to the console what is being done, and how it stands."""
+        self._console, self._doing = console, doing
         self._last = time.monotonic()
 
     def __call__(self, line: str) -> None:
+        """Say it, if nothing was said just now."""
         now = time.monotonic()
         if now - self._last >= PLAIN_PROGRESS_EVERY_SECONDS:
             self._last = now
-            self._console.print(f"waiting: {line}", highlight=False, soft_wrap=True)
+            self._console.print(f"{self._doing}: {line}", highlight=False, soft_wrap=True)

@@ -2,7 +2,7 @@
 
 import math
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 from clout.snap import RawEvent
@@ -50,10 +50,12 @@ def retractions(interactions: Interactions) -> list[RawEvent]:
 
 
 class Grants:
-    """What a run in order grants, the sums that half of it leaves, and the largest that each ever was."""
+    """What a run in order grants, the sums that a part of it leaves, and the largest that each ever was."""
 
-    def __init__(self, events: Sequence[Event], model: Model) -> None:
-        """Fold all events; every second one is then as if it had granted nothing."""
+    def __init__(
+        self, events: Sequence[Event], model: Model, stays: Callable[[int], bool] = lambda number: number % 2 == 0
+    ) -> None:
+        """Fold all events; those that do not stay, every second one, are then as if they had granted nothing."""
         actors = Actors(model)
         whole: dict[tuple[str, str], Sums] = {}
         self.left: dict[tuple[str, str], Sums] = {}
@@ -64,7 +66,7 @@ class Grants:
                 continue
             grant = actors.grant(event, model.influence_floor)
             add(whole, event, grant, model)
-            if number % 2 == 0:
+            if stays(number):
                 add(self.left, event, grant, model)
             key = event.target, event.network
             reach, amplification = self.largest.get(key, (0.0, 0.0))
