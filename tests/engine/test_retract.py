@@ -53,7 +53,7 @@ class Sent:
     def encoded(self) -> bytes:
         of = self.event
         return encode(
-            Interaction(id=of.id, kind=of.kind, actor=of.actor, target=of.target, time=of.time, source=self.source)
+            Interaction(id=of.id, kind="share", actor=of.actor, target=of.target, time=of.time, source=self.source)
         )
 
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from schemas.packed import COLUMNS, CREDITS, Record, Stamp, encode, encode_key
+from schemas.packed import COLUMNS, COMMANDS, CREDITS, RETRACTIONS, Record, Stamp, encode, encode_key
 from streams.intake import Intake, Verdict
 from streams.task_state import ACTORS, TARGETS, TaskState
 
@@ -186,3 +186,13 @@ def test_others_credits_do_not_hold_actors_back() -> None:
     of = state()
     of.sent = {0: 90, 1: 90, 3: 90}
     assert taken(intake, of) == [(ACTORS, 0)]
+
+
+@pytest.mark.parametrize("kind", [COMMANDS, RETRACTIONS])
+def test_what_is_not_folded_with_others_is_taken_alone(kind: str) -> None:
+    intake = opened()
+    columns = {name: np.zeros(0, type_) for name, type_ in COLUMNS[kind].items()}
+    alone = encode(Record(kind, 0, [], [], [], [], columns))
+    for offset, value in enumerate([record(), alone, alone, record(), record()]):
+        assert intake.offer(ACTORS, offset, GENERATION, (encode_key(Stamp("n/0", offset + 1)), value), None)
+    assert [[offset for _, offset in taken(intake, state())] for _ in range(4)] == [[0], [1, 2], [3, 4], []]

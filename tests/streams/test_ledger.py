@@ -1,13 +1,15 @@
 """The ledger gives back what was granted, notices what is missing, and tells events with equal hashes apart."""
 
+import msgspec
 import numpy as np
 import pytest
 
+from schemas.users import user_hash
 from scorer.model import Model
 from scorer.reference import Actors, Event
 from streams.errors import CloutError
 from streams.ledger import ANYBODY, Ledger, LedgerLimits, LedgerState, block_key
-from streams.ledger_block import BLOCK_ROWS_MAX, decode_block
+from streams.ledger_block import BLOCK_ROWS_MAX, UNKNOWN_ARRIVAL, VERSION, decode_block
 from tests.streams.stages import Stages, record_of
 
 START_MS = 1_340_000_000_000
@@ -47,6 +49,30 @@ def test_another_actors_event_with_the_same_hash_counts() -> None:
     same_hash = record_of([first], 0).columns["event_hash"]
     stages.take(record._replace(columns={**record.columns, "event_hash": same_hash}))
     assert (stages.counted("credited"), stages.counted("duplicate")) == (2, 0)
+
+
+@pytest.mark.parametrize("step_ms", [0, 10, 100, 10_000_000, 2**33])
+def test_it_knows_when_each_event_came_and_who_brought_it(step_ms: int) -> None:
+    stages = Stages(Model())
+    record = record_of(events(40), 0, "west")
+    arrival = START_MS + step_ms * np.arange(40)
+    stages.take(record._replace(columns={**record.columns, "arrival": arrival}))
+    found = stages.ledger.find(np.arange(40))
+    assert found.arrival.tolist() == arrival.tolist()
+    assert set(found.source_hash.tolist()) == {user_hash(b"west")}
+
+
+def test_a_block_of_the_first_version_is_read_and_does_not_say_when_events_came() -> None:
+    stages = Stages(Model())
+    stages.apply(events(40))
+    [(key, value)] = stages.blocks.items()
+    version, *rest, columns, _arrival = msgspec.msgpack.decode(value)
+    assert version == VERSION
+    stages.blocks[key] = msgspec.msgpack.encode([1, *rest, columns[:-1]])
+    stages.reopen()
+    found = stages.ledger.find(np.arange(40))
+    assert found.targets == [event.target.encode() for event in events(40)]
+    assert set(found.arrival.tolist()) == {UNKNOWN_ARRIVAL}
 
 
 def test_a_missing_block_is_noticed_when_the_ledger_is_opened() -> None:

@@ -1,4 +1,5 @@
 from collections.abc import Mapping
+from dataclasses import replace
 
 from streams.feed_position import CONTROL, FeedPosition
 from streams.progress import Feed, Reading, behind, conservation
@@ -110,6 +111,13 @@ def test_commands_are_waited_for_and_are_no_network() -> None:
     waiting = reading(feed(), commands)
     assert places(waiting) == [("ingest", "@control/0", 1), ("actors", "partition 0", 1)]
     assert [sums.network for sums in conservation(waiting)] == ["net"]
+
+
+def test_what_an_operator_takes_back_is_waited_for() -> None:
+    done = task(0, raw=3, own=(4, 4))
+    done.seen["actors"]["@retract/0"] = 2
+    waiting = replace(reading(actors=(done, task(1, raw=2, own=(5, 5)))), taking_back=[2, 3])
+    assert places(waiting) == [("actors", "partition 1", 3)]
 
 
 def test_events_that_are_nowhere_are_missing() -> None:
