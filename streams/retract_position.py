@@ -49,7 +49,12 @@ class RetractPosition(msgspec.Struct, kw_only=True):
         return None if self.done else self.span
 
 
+class _Version(msgspec.Struct):
+    version: int = VERSION
+
+
 _encode = msgspec.json.Encoder().encode
+_decode_version = msgspec.json.Decoder(_Version).decode
 _decode = msgspec.json.Decoder(RetractPosition).decode
 
 
@@ -67,20 +72,21 @@ def decode(text: str | None, lane_partitions: int) -> RetractPosition:
     if not text:
         return RetractPosition(sent=[0] * lane_partitions)
     try:
+        # Before the rest: the fields of another version may differ.
+        version = _decode_version(text).version
+        if version != VERSION:
+            raise _unusable(f"has format version {version}; this program reads version {VERSION}")
         position = _decode(text)
     except (msgspec.DecodeError, RecursionError) as error:
-        raise _unusable(str(error)) from error
-    if position.version != VERSION or len(position.sent) != lane_partitions:
-        raise _unusable(
-            f"format version {position.version}, {len(position.sent)} lane partitions; here {VERSION} and "
-            f"{lane_partitions}"
-        )
+        raise _unusable(f"cannot be read: {error}") from error
+    if len(position.sent) != lane_partitions:
+        raise _unusable(f"speaks of {len(position.sent)} lane partitions, not {lane_partitions}")
     return position
 
 
 def _unusable(detail: str) -> CloutError:
     return CloutError(
         "the position of `clout retract` cannot be used",
-        detail=f"it is the metadata of a committed offset: {detail}",
-        hint="use the release that wrote it, and the lanes.partitions that the topics were made with",
+        detail=f"the metadata of its committed offset {detail}",
+        hint="use the release that wrote it, or a later one, and the lanes.partitions that the topics were made with",
     )

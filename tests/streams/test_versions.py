@@ -13,7 +13,7 @@ from schemas import packed
 from schemas.packed import COLUMNS, CREDITS, PackedError, Record
 from scorer import actor_state, target_state
 from scorer.errors import StateFormatError
-from streams import feed_position, forgotten, ledger_block, store, task_state
+from streams import feed_position, forgotten, ledger_block, retract_position, store, task_state
 from streams.errors import CloutError
 from streams.forgotten import Forgotten
 from streams.ledger import Ledger, LedgerState, block_key
@@ -109,6 +109,12 @@ CASES: Final = {
         CloutError,
         RELEASE,
         feed_position.VERSION,
+    ),
+    "position of clout retract with other fields": Case(
+        lambda _: retract_position.decode(f'{{"version":{LATER},"sent":{{}}}}', 1),
+        CloutError,
+        RELEASE,
+        retract_position.VERSION,
     ),
 }
 
