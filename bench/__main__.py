@@ -28,6 +28,7 @@ class Case(StrEnum):
     LATENCY = "latency"
     RESTORE = "restore"
     LEDGER = "ledger"
+    RETRACT = "retract"
     TIMERS = "timers"
     IDLE = "idle"
 
@@ -88,8 +89,7 @@ def measure(
             # The lanes that the stages read are written by ingest: its figure for single events comes with them.
             with_ingest = ("ingest",) if "ingest" in wanted and "single" in shapes else ()
             yield from cases.stages(here, who, sizes, (*with_ingest, *by_task), profile)
-        if Case.LEDGER in wanted:
-            yield from cases.ledger(here, who, sizes)
+        yield from _of_ledger(here, who, wanted, sizes)
         if "ingest" in wanted:
             for shape in shapes:
                 if shape == "arrays" or not by_task:
@@ -99,6 +99,14 @@ def measure(
                 ask = tuple(case for case in together if case == Case.E2E or _belongs(case, who, shape, users, shapes))
                 if ask:
                     yield from cases.end_to_end(here, who, shape, sizes, ask)
+
+
+def _of_ledger(here: Site, who: Users, wanted: tuple[Case, ...], sizes: cases.Sizes) -> Iterator[Figure]:
+    """Run the cases about what the ledger costs, and gives."""
+    if Case.LEDGER in wanted:
+        yield from cases.ledger(here, who, sizes)
+    if Case.RETRACT in wanted:
+        yield from cases.retract(here, who, sizes)
 
 
 def _of_time(here: Site, wanted: tuple[Case, ...], sizes: cases.Sizes) -> Iterator[Figure]:

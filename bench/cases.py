@@ -20,6 +20,7 @@ from bench.paced import Pace
 from bench.population import write_users
 from bench.site import Installation, Role, Site, until
 from bench.usage import Usage, by_kind
+from schemas.times import format_ms
 from streams.task_state import ACTORS, TARGETS
 
 ROOT: Final = Path(__file__).resolve().parents[1]
@@ -123,6 +124,40 @@ def ledger(site: Site, users: Users, sizes: Sizes) -> Iterator[Figure]:
         differences.append(figures[True] - figures[False])
     told = ", ".join(f"{difference:.2f}" for difference in differences)
     yield Figure("ledger, on top", LABELS[users], median(differences), "CPU µs/event", f"median of {told}")
+
+
+def retract(site: Site, users: Users, sizes: Sizes) -> Iterator[Figure]:
+    """A load that is in the ledger taken back by `clout retract`: how fast, and what it costs the worker.
+
+    The command's start counts; the worker's share ends when the targets stage has taken everything back.
+    """
+    label = f"arrays, {LABELS[users]}"
+    with site.installation(f"retract-{users}") as installation, ExitStack() as running:
+        _, load = sizes.loads(users, "arrays")
+        roles = [running.enter_context(installation.role(name)) for name in ("ingest", "score")]
+        for role in roles:
+            role.wait_until_up()
+        worker = roles[1]
+        since = _moment()
+        installation.write(load)
+        _processed(worker, load.events)
+        applied = worker.counted("applied")
+        span = ["--network", NETWORK, "--from", since, "--to", _moment(), "--reason", "bench"]
+        before = worker.usage()
+        command = [sys.executable, "-m", "clout", "--config", str(installation.config), "retract", *span]
+        subprocess.run(command, check=True, cwd=ROOT, stdout=subprocess.PIPE)  # noqa: S603  our own command line
+        rate = load.events / (time.monotonic() - before.at_seconds)
+        until(lambda: worker.counted("adjusted") >= applied, _SECONDS_MAX, "the worker takes everything back")
+        yield Figure("taking back", label, rate, "events/s", "clout retract, from its start to its end")
+        yield _cpu("taking back, worker process", label, before, worker.usage(), load.events)
+
+
+def _moment() -> str:
+    """Return a moment between what arrived and what will arrive."""
+    time.sleep(0.1)
+    moment = format_ms(int(time.time() * 1000))
+    time.sleep(0.1)
+    return moment
 
 
 def end_to_end(site: Site, users: Users, shape: Shape, sizes: Sizes, wanted: Sequence[str]) -> Iterator[Figure]:
