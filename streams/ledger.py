@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.interaction import RETRACT_CODE
-from schemas.users import user_hash, user_hashes
+from schemas.users import user_hashes
 from streams.errors import CloutError
 from streams.fingerprints import HELD, LIVE, TAKEN, Fingerprints, Judged
 from streams.ledger_block import Block, BlockError, LedgerRows, decode_block, encode_blocks, without
@@ -189,10 +189,13 @@ class Ledger:
             for name, column in columns.items():
                 column[at] = found[name]
             source_hash[at] = user_hashes(list(map(str.encode, block.labels)))[found["label"]]
-            where = [found[name].tolist() for name in ("actor", "target", "network")]
+            numbers, of_row = np.unique(found["actor"], return_inverse=True)
+            names = [block.actors[number] for number in numbers.tolist()]
+            actor_hash[at] = user_hashes(names)[of_row]
+            anybody[at] = np.array([name == ANYBODY for name in names])[of_row]
+            where = [column.tolist() for column in (of_row, found["target"], found["network"])]
             for place, actor, target, network in zip(at.tolist(), *where, strict=True):
-                actors[place] = who = block.actors[actor]
-                actor_hash[place], anybody[place] = user_hash(who), who == ANYBODY
+                actors[place] = names[actor]
                 targets[place] = block.targets[target]
                 networks[place] = block.networks[network]
         return Found(actors, actor_hash, anybody, targets, networks, source_hash, **columns)

@@ -276,7 +276,8 @@ def adjustments_of(
     `at` are their places in `found`, `label` says for each of these which of the references it has.
     """
     numbers, targets = _numbered([found.targets[place] for place in at.tolist()])
-    codes = [state.network_code(found.networks[place]) for place in at.tolist()]
+    code = {name: state.network_code(name) for name in dict.fromkeys(found.networks)}
+    codes = [code[found.networks[place]] for place in at.tolist()]
     return Rows(
         ADJUSTMENTS,
         list(state.networks),

@@ -16,7 +16,7 @@ from schemas.control import COMMAND_NAMES, Command, CommandName, decode_command,
 from schemas.interaction import REQUIRED, Interaction
 from schemas.kinds import KINDS
 from schemas.limits import LANE_RECORD_ROWS_MAX, TIME_MS_MAX
-from schemas.packed import ADJUSTMENTS, COLUMNS, CREDITS, INTERACTIONS, PackedError, Record, Stamp
+from schemas.packed import ADJUSTMENTS, COLUMNS, CREDITS, INTERACTIONS, RETRACTIONS, PackedError, Record, Stamp
 from scorer.actor_state import decode_actors, encode_actors
 from scorer.actors import fold_actors
 from scorer.compiled import Records
@@ -64,7 +64,7 @@ def targets() -> dict[str, Target]:
     return decoders | {
         "packed record": Target([packed.encode(_record(kind, chance)) for kind in COLUMNS], _check_packed, MSGPACK),
         "record in its stage": Target(
-            [packed.encode(_record(kind, chance)) for kind in (INTERACTIONS, CREDITS, ADJUSTMENTS)],
+            [packed.encode(_record(kind, chance)) for kind in (INTERACTIONS, CREDITS, ADJUSTMENTS, RETRACTIONS)],
             _check_stage,
             MSGPACK,
         ),
@@ -168,6 +168,18 @@ def _check_stage(value: bytes) -> None:
             _fold_interactions(record, state, forgotten)
         elif record.kind in (CREDITS, ADJUSTMENTS):
             _fold_credits(record, state, forgotten)
+        elif record.kind == RETRACTIONS:
+            _fold_retractions(record)
+
+
+def _fold_retractions(record: Record) -> None:
+    """Fold what an operator takes back where a ledger holds the very event of each second row."""
+    stages = Stages(Model())
+    stages.apply([Event("twitter", str(number), "share", "twitter:1", "twitter:2", 1_000) for number in range(4)])
+    hashes = record.columns["event_hash"].copy()
+    known = next(iter(stages.blocks.values()))
+    hashes[::2] = np.resize(ledger_block.decode_block(known).columns["event_hash"], len(hashes[::2]))
+    stages.take_back(record._replace(columns={**record.columns, "event_hash": hashes}))
 
 
 def _fold_interactions(record: Record, state: task_state.TaskState, forgotten: Forgotten) -> None:
