@@ -23,6 +23,9 @@ from streams.intake import Verdict
 from streams.metrics import WorkerMetrics
 from streams.names import Names
 from streams.opening import Shared
+from streams.retract_position import SOURCE as RETRACT_SOURCE
+from streams.retract_position import Span
+from streams.retracting import choose
 from streams.settings import KafkaSettings, LaneSettings, NetworkSettings, WorkerSettings
 from streams.task import Task
 from streams.task_state import ACTORS, TARGETS
@@ -47,18 +50,22 @@ def some_events(count: int, *, users: int = 30, seed: int = 1) -> list[Event]:
     return events
 
 
-def lane_values(
-    events: Sequence[Event], lane_partitions: int, rows_max: int = 4_000, *, retract: bool = False
-) -> list[tuple[int, bytes]]:
-    """Lane partition and value of the packed records that ingest makes of these events, or of their retractions."""
+def raw_of(events: Sequence[Event], *, retract: bool = False) -> Raw:
+    """Events, or retractions of them, as they lie in the raw topic."""
     names = ("id", "kind", "actor", "target", "time")
     changed = {"kind": "retract"} if retract else {}
     values: list[bytes | None] = [
         msgspec.json.encode({name: getattr(event, name) for name in names} | changed) for event in events
     ]
     zeros = np.zeros(len(values), np.int64)
-    raw = Raw("interactions.twitter.v1", values, None, zeros, np.arange(len(values)), zeros + 1_800_000_000_000)
-    prepared = prepare(raw, "twitter", decoder("native"), lane_partitions, rows_max)
+    return Raw("interactions.twitter.v1", values, None, zeros, np.arange(len(values)), zeros + 1_800_000_000_000)
+
+
+def lane_values(
+    events: Sequence[Event], lane_partitions: int, rows_max: int = 4_000, *, retract: bool = False
+) -> list[tuple[int, bytes]]:
+    """Lane partition and value of the packed records that ingest makes of these events, or of their retractions."""
+    prepared = prepare(raw_of(events, retract=retract), "twitter", decoder("native"), lane_partitions, rows_max)
     assert not prepared.letters
     return [(record.lane_partition, record.value) for record in prepared.lane]
 
@@ -77,6 +84,7 @@ class Lanes:
         topics.create(kafka, specs)
         self._sent = [0] * partitions
         self._commands = 0
+        self._taken_back = [0] * partitions
 
     def command(self, code: int, user: str) -> None:
         """Write a command to every partition of the actors lane, as ingest does."""
@@ -124,6 +132,16 @@ class Lanes:
         for partition, value in lane_values(events, self.partitions, rows_max, retract=retract):
             self._sent[partition] += 1
             key = encode_key(Stamp(SOURCE, self._sent[partition]))
+            producer.produce(self.names.actors_lane, value, key, partition=partition)
+        assert producer.flush(10) == 0
+
+    def take_back(self, events: Sequence[Event], incident: str) -> None:
+        """Write what an operator takes back, as `clout retract` does."""
+        span = Span(network="twitter", source="", since_ms=0, until_ms=2**42, incident=incident)
+        producer = clients.producer(self.kafka)
+        for partition, value in choose(raw_of(events), span, 1, decoder("native"), self.partitions).records:
+            self._taken_back[partition] += 1
+            key = encode_key(Stamp(RETRACT_SOURCE, self._taken_back[partition]))
             producer.produce(self.names.actors_lane, value, key, partition=partition)
         assert producer.flush(10) == 0
 
@@ -226,8 +244,8 @@ class Lanes:
     def _done(self, task: Task, tasks: Sequence[Task]) -> bool:
         # A commit returns before readers see it, so an empty lane alone says nothing.
         seen, partition = task.state.seen, task.partition
-        actors = seen[ACTORS].get(SOURCE, 0), seen[ACTORS].get(CONTROL_SOURCE, 0)
-        return actors == (self._sent[partition], self._commands) and all(
+        actors = tuple(seen[ACTORS].get(source, 0) for source in (SOURCE, CONTROL_SOURCE, RETRACT_SOURCE))
+        return actors == (self._sent[partition], self._commands, self._taken_back[partition]) and all(
             seen[TARGETS].get(other.source, 0) == other.state.sent.get(partition, 0) for other in tasks
         )
 

@@ -143,6 +143,43 @@ def test_retractions_of_what_a_forgotten_user_was_granted_take_nothing_from_a_ne
         assert (last.score, last.cause) == (None, "retraction")
 
 
+def test_what_an_operator_takes_back_of_a_forgotten_user_takes_nothing_from_a_new_life(
+    lanes: Lanes, tmp_path: Path
+) -> None:
+    undone = [Event("twitter", f"undone{at}", "share", f"t:{at}", USER, EVENTS[-1].time) for at in range(20, 24)]
+    with tasks_of(lanes, tmp_path) as tasks:
+        lanes.send(EVENTS)
+        lanes.work(*tasks)
+        lanes.command(FORGET, USER)
+        lanes.command(UNFORGET, USER)
+        lanes.send(undone)
+        lanes.work(*tasks)
+        lanes.take_back([event for event in EVENTS if event.target == USER], "INC-7")
+        lanes.work(*tasks)
+        assert state_events(tasks) == len(undone)
+        lanes.take_back(undone, "INC-7")
+        lanes.work(*tasks)
+        last = history(lanes)[-1]
+        assert last is not None
+        assert (last.score, last.cause, last.reference) == (None, "retraction", "INC-7")
+
+
+def test_what_a_forgotten_user_did_is_taken_back_from_others_and_brings_nobody_back(
+    lanes: Lanes, tmp_path: Path
+) -> None:
+    theirs = [event for event in EVENTS if event.actor == USER]
+    with tasks_of(lanes, tmp_path) as tasks:
+        lanes.send(EVENTS)
+        lanes.work(*tasks)
+        lanes.command(FORGET, USER)
+        lanes.work(*tasks)
+        lanes.take_back(theirs, "INC-7")
+        lanes.work(*tasks)
+        assert sum(task.state.total("adjusted") for task in tasks) == len(theirs)
+        assert sum(task.state.ordered.counters["retracted"] for task in tasks) == len(theirs)
+        assert named(home(tasks)) == []
+
+
 def test_what_a_forgotten_user_did_is_recognised_when_it_comes_again(lanes: Lanes, tmp_path: Path) -> None:
     theirs = [event for event in EVENTS if event.actor == USER]
     with tasks_of(lanes, tmp_path) as tasks:
