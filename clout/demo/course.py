@@ -1,6 +1,7 @@
 """The course of a demonstration: start everything, let the population act, show what comes of it, clear away."""
 
 import contextlib
+import json
 import os
 import shutil
 import time
@@ -23,7 +24,7 @@ from clout.demo import view
 from clout.demo.board import Board
 from clout.demo.feed import Feed
 from clout.demo.health import Health, HealthReader
-from clout.demo.population import DAY_MS, Population, PopulationSettings
+from clout.demo.population import COLLECTORS, DAY_MS, Population, PopulationSettings
 from clout.machine import StopSignals, broker_at_hand, role_specs
 from clout.sender import RAW_PRODUCER_OPTIONS
 from clout.supervisor import Supervisor, only_one, wait_until_ready
@@ -31,13 +32,15 @@ from schemas.change import decode_change
 from scorer.model import Model
 from streams import clients, topics
 from streams.progress import conservation
-from streams.settings import HttpSettings, KafkaSettings, LaneSettings, NetworkSettings, WorkerSettings
+from streams.settings import GuardSettings, HttpSettings, KafkaSettings, LaneSettings, NetworkSettings, WorkerSettings
 
 NETWORKS: Final = ("twitter", "mastodon", "bluesky")
 DAYS: Final = 14
 """Event time that a demonstration covers, whatever it lasts."""
 EVENTS_PER_SECOND: Final = 5_000
 EVENTS_MAX: Final = 3_000_000
+HEARTBEAT_SECONDS: Final = 5
+"""What the guard goes by; collectors send one a second, and a busy machine is granted some delay."""
 HEAP_MB: Final = 512
 START_SECONDS_MAX: Final = 90.0
 SETTLE_SECONDS_MAX: Final = 30.0
@@ -88,7 +91,8 @@ def _settings(own: Settings, directory: Path, kafka: KafkaSettings) -> Settings:
             "data_dir": directory,
             "kafka": kafka,
             "lanes": LaneSettings(),
-            "networks": {name: NetworkSettings() for name in NETWORKS},
+            "networks": {name: NetworkSettings(sources=COLLECTORS) for name in NETWORKS},
+            "guard": GuardSettings(heartbeat_seconds=HEARTBEAT_SECONDS),
             "model": Model(),
             "http": HttpSettings(),
             # Its people are made up: every change may say who moved it.
@@ -101,7 +105,10 @@ def _supervisor(directory: Path, settings: Settings) -> Supervisor:
     """Prepare the roles, with a settings file of their own that other commands can be pointed to as well."""
     file = directory / "clout.toml"
     tables = f"\n[worker]\nreasons_share = {settings.worker.reasons_share}\n"
-    tables += "".join(f"\n[networks.{name}]\n" for name in settings.networks)
+    tables += f"\n[guard]\nheartbeat_seconds = {settings.guard.heartbeat_seconds}\n"
+    tables += "".join(
+        f"\n[networks.{name}]\nsources = {json.dumps(of.sources)}\n" for name, of in settings.networks.items()
+    )
     file.write_text(
         f'data_dir = "{directory}"\n\n[kafka]\nbroker = "{settings.kafka.broker}"\n{tables}', encoding="utf-8"
     )

@@ -2,18 +2,20 @@
 
 import threading
 import time
+from collections.abc import Iterable
 from typing import Final
 
 from confluent_kafka import Producer
 
-from clout.demo.population import Population, encoded
+from clout.demo.interference import Interference
+from clout.demo.orders import Mailbox
+from clout.demo.population import COLLECTORS, Event, Population, encoded
 from clout.heartbeats import Heartbeats
 from clout.replay import Pace
 from clout.sender import RawSender
 from streams.errors import CloutError
 from streams.names import Names
 
-HEARTBEAT_SOURCE: Final = "demo"
 NAP_SECONDS_MAX: Final = 0.1
 TIMES_CHECKED_EVERY_EVENTS: Final = 16
 """Only every so many events wait for their turn: they come by the thousand a second."""
@@ -22,20 +24,33 @@ TIMES_CHECKED_EVERY_EVENTS: Final = 16
 class Feed:
     """Sends the population's interactions until all are sent or it is stopped."""
 
-    def __init__(self, population: Population, producer: Producer, names: Names, *, factor: float) -> None:
-        """Prepare to play `factor` times as fast as life."""
+    def __init__(
+        self,
+        population: Population,
+        producer: Producer,
+        names: Names,
+        *,
+        factor: float,
+        mailbox: Mailbox | None = None,
+    ) -> None:
+        """Prepare to play `factor` times as fast as life, with the faults that come by the mailbox."""
         self._population = population
         networks = population.settings.networks
         self._senders = [RawSender(producer, names.interactions(network)) for network in networks]
         began = time.monotonic()
-        self._heartbeats = [
-            Heartbeats(sender.send_to_all_partitions, HEARTBEAT_SOURCE, began) for sender in self._senders
-        ]
+        self._heartbeats = {
+            (network, number): Heartbeats(sender.send_to_all_partitions, name, began)
+            for network, sender in enumerate(self._senders)
+            for number, name in enumerate(COLLECTORS)
+        }
+        self._interference = Interference(mailbox, networks)
         self._pace = Pace(factor)
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="feed", daemon=True)
         self.time_ms = population.settings.start_ms
         """Event time reached."""
+        self.made_events = 0
+        """Events of the population whose turn has come."""
         self.failure: CloutError | None = None
 
     @property
@@ -60,7 +75,8 @@ class Feed:
     def _run(self) -> None:
         try:
             self._play()
-            for heartbeats in self._heartbeats:
+            self._send(self._interference.end())
+            for heartbeats in self._heartbeats.values():
                 heartbeats.end()
             for sender in self._senders:
                 sender.close()
@@ -72,26 +88,37 @@ class Feed:
         # The clock starts with the first hour, however empty it is.
         self._pace.wait_seconds(self.time_ms, time.monotonic())
         for rows in self._population.interactions():
-            for time_ms, network, key, value in encoded(self._population, rows, number):
+            for event in encoded(self._population, rows, number):
                 number += 1
                 if number % TIMES_CHECKED_EVERY_EVENTS == 0:
-                    self._reach(time_ms)
-                    self._wait(time_ms)
+                    self._reach(event.time_ms)
+                    self._wait(event.time_ms)
                     if self._stopped.is_set():
                         return
-                self._senders[network].send(key, value)
+                self._send(self._interference.instead(event))
+                self.made_events = number
             if len(rows):
                 self._reach(int(rows.time_ms[-1]))
 
     def _reach(self, time_ms: int) -> None:
-        """Take in that all events before this time were sent: each network's heartbeats say so, however quiet it is."""
+        """Take in that all events before this time were sent: each collector's heartbeats say so, however quiet it is.
+
+        A mute one says so when it is back, behind what it held.
+        """
         self.time_ms = time_ms
+        self._send(self._interference.look())
         now = time.monotonic()
-        for heartbeats in self._heartbeats:
-            heartbeats.reached(time_ms)
-            heartbeats.beat(now)
+        for (network, collector), heartbeats in self._heartbeats.items():
+            if not self._interference.is_mute(network, collector):
+                heartbeats.reached(time_ms)
+                heartbeats.beat(now)
+
+    def _send(self, events: Iterable[Event]) -> None:
+        for event in events:
+            self._senders[event.network].send(event.key, event.value)
 
     def _wait(self, time_ms: int) -> None:
         while (nap := self._pace.wait_seconds(time_ms, time.monotonic())) > 0 and not self._stopped.is_set():
             self._senders[0].poll()
+            self._send(self._interference.look())
             self._stopped.wait(min(nap, NAP_SECONDS_MAX))

@@ -7,7 +7,7 @@ their moment. Everything follows from the seed. Memory holds only the reactions 
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +37,8 @@ COMMUNITIES: Final = 24
 URN_SIZE: Final = 1 << 16
 MOMENTS_A_WEEK: Final = 6
 """How many unknown people have their moment."""
+COLLECTORS: Final = ("north", "east", "south", "west")
+"""Who reports what happens on a network: each collector has the same people for good."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,14 +216,27 @@ def day_rhythm(time_ms: int) -> float:
     return float(1 + 0.75 * np.cos(angle) + 0.15 * np.cos(2 * angle - 1.2))
 
 
-def encoded(population: Population, rows: Interactions, first_number: int) -> Iterator[tuple[int, int, bytes, bytes]]:
-    """Yield each row as event time, network index, key and native JSON; ids count up from `first_number`."""
+class Event(NamedTuple):
+    """An interaction as a collector sends it."""
+
+    time_ms: int
+    network: int
+    """Index in the settings' networks."""
+    collector: int
+    """Index in `COLLECTORS`."""
+    key: bytes
+    value: bytes
+    """Native JSON."""
+
+
+def encoded(population: Population, rows: Interactions, first_number: int) -> Iterator[Event]:
+    """Yield each row as it is sent; ids count up from `first_number`."""
     people, networks = population.people, population.settings.networks
     columns = (column.tolist() for column in rows.columns())
     for number, (time_ms, actor, target, network, kind) in enumerate(zip(*columns, strict=True), first_number):
-        key = people[actor]
+        key, collector = people[actor], actor % len(COLLECTORS)
         value = (
             f'{{"id":"{networks[network]}:{number}","kind":"{KINDS[kind]}","actor":"{key}",'
-            f'"target":"{people[target]}","time":{time_ms}}}'
+            f'"target":"{people[target]}","time":{time_ms},"source":"{COLLECTORS[collector]}"}}'
         )
-        yield time_ms, network, key.encode(), value.encode()
+        yield Event(time_ms, network, collector, key.encode(), value.encode())

@@ -68,7 +68,7 @@ def test_a_few_interactions_are_with_oneself(rows: Interactions) -> None:
 
 def test_every_row_becomes_native_json_with_an_id_of_its_own(population: Population, rows: Interactions) -> None:
     few = rows.take(np.arange(200))
-    events = [json.loads(value) for _, _, _, value in encoded(population, few, 10)]
+    events = [json.loads(value) for *_, value in encoded(population, few, 10)]
     assert len({event["id"] for event in events}) == 200
     assert events[0]["id"].endswith(":10")
     assert [event["time"] for event in events] == few.time_ms.tolist()
