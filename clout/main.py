@@ -25,6 +25,7 @@ from clout.commands import (
     forget,
     freeze,
     ingest,
+    inject,
     quarantine,
     replay,
     retract,
@@ -49,7 +50,7 @@ app = typer.Typer(
 )
 for module in (
     *(demo, up, broker, topics, ingest, score, replay, wait, status, clock, tail, show, explain, export),
-    *(audit, dlq, freeze, forget, quarantine, retract, control, config),
+    *(audit, dlq, freeze, forget, quarantine, retract, control, inject, config),
 ):
     module.register(app)
 

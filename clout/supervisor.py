@@ -22,6 +22,8 @@ import httpx
 
 from streams.errors import CloutError
 
+LOCK_FILE: Final = "up.lock"
+"""In the run directory, held by whoever supervises."""
 TIED: Final = Path(__file__).with_name("tied.py")
 RESTART_DELAY_SECONDS_MIN: Final = 1.0
 RESTART_DELAY_SECONDS_MAX: Final = 30.0
@@ -252,7 +254,7 @@ def only_one(data_dir: Path) -> Iterator[None]:
     """Hold the data directory for one supervisor."""
     directory = data_dir / "run"
     directory.mkdir(parents=True, exist_ok=True)
-    with (directory / "up.lock").open("w") as file:
+    with (directory / LOCK_FILE).open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

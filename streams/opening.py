@@ -119,7 +119,7 @@ def _open(
         if restored is None or stop.wait(shared.settings.restore_delay_seconds):
             store.close()
             return None
-        state = _load(shared, partition, store)
+        state = _load(shared, facts, store)
         if not _count_users(state, store, stop):
             store.close()
             return None
@@ -181,9 +181,15 @@ def _facts(shared: Shared, partition: int, topic_id: str, local: Local | None) -
     )
 
 
-def _load(shared: Shared, partition: int, store: Store) -> TaskState:
-    """Return the task's record; refuse one that was made with another model."""
-    value, model = store.meta(), shared.model
+def _load(shared: Shared, facts: changelog.Facts, store: Store) -> TaskState:
+    """Return the task's record; refuse one that was made with another model, and none where there must be one."""
+    value, model, partition = store.meta(), shared.model, facts.partition
+    if value is None and facts.group_has_positions:
+        raise CloutError(
+            f"partition {partition} has lost its state",
+            detail=f"it has been worked on, and its changelog {facts.topic} [{partition}] brought no record of that",
+            hint="start the worker again; if that brings nothing, restore the topic from a replica or backup",
+        )
     if value is None:
         return shared.new_state()
     try:

@@ -15,6 +15,8 @@ import structlog
 
 _log = structlog.get_logger(__name__)
 
+FAULTS_VARIABLE: Final = "CLOUT_TEST_PLANTED_FAULTS"
+"""Set to 1 in the environment of workers that may be told to have faults (`streams.planting`)."""
 STUCK_EXIT_CODE: Final = 75
 """The system's code for a failure after which one may try again (EX_TEMPFAIL)."""
 _YOUNG_OBJECTS_MAX: Final = 500_000

@@ -25,6 +25,7 @@ from streams.metrics import WorkerMetrics
 from streams.names import Names
 from streams.opening import Shared
 from streams.partitions import Partitions
+from streams.planting import fault_routes
 from streams.process import set_up_garbage_collection
 from streams.queries import routes
 from streams.settings import HttpSettings, KafkaSettings, LaneSettings, NetworkSettings, WorkerSettings
@@ -136,6 +137,7 @@ class Worker:
             [
                 *routes(self._partitions.tasks, self.shared.partitions),
                 *look_routes(self._partitions.tasks, self.shared.partitions),
+                *fault_routes(),
             ],
         )
         try:

@@ -24,13 +24,16 @@ from clout.demo import view
 from clout.demo.board import Board
 from clout.demo.feed import Feed
 from clout.demo.health import Health, HealthReader
+from clout.demo.orders import Mailbox
 from clout.demo.population import COLLECTORS, DAY_MS, Population, PopulationSettings
+from clout.injection import marked
 from clout.machine import StopSignals, broker_at_hand, role_specs
 from clout.sender import RAW_PRODUCER_OPTIONS
 from clout.supervisor import Supervisor, only_one, wait_until_ready
 from schemas.change import decode_change
 from scorer.model import Model
 from streams import clients, topics
+from streams.process import FAULTS_VARIABLE
 from streams.progress import conservation
 from streams.settings import GuardSettings, HttpSettings, KafkaSettings, LaneSettings, NetworkSettings, WorkerSettings
 
@@ -69,7 +72,8 @@ def demonstrate(own: Settings, seconds: float, seed: int) -> int:
                     supervisor, timeout_seconds=START_SECONDS_MAX, give_up=lambda: stop.received is not None
                 )
                 if stop.received is None:
-                    _Demonstration(settings, supervisor, stop, seconds, seed, console).run()
+                    with marked(directory / "run", NETWORKS):
+                        _Demonstration(settings, supervisor, stop, seconds, seed, console).run()
             finally:
                 supervisor.stop()
         _clear(directory, broker)
@@ -113,6 +117,8 @@ def _supervisor(directory: Path, settings: Settings) -> Supervisor:
         f'data_dir = "{directory}"\n\n[kafka]\nbroker = "{settings.kafka.broker}"\n{tables}', encoding="utf-8"
     )
     environment = {name: value for name, value in os.environ.items() if not name.startswith("CLOUT_")}
+    # Its own workers may be harmed by `clout inject`.
+    environment[FAULTS_VARIABLE] = "1"
     return Supervisor(
         role_specs([f"--config={file}"], ingests=1, workers=1, environment=environment), settings.data_dir
     )
@@ -180,7 +186,9 @@ class _Demonstration:
             )
         )
         producer = clients.producer(self._settings.kafka, RAW_PRODUCER_OPTIONS)
-        return Feed(population, producer, self._settings.names, factor=DAYS * DAY_MS / 1000 / self._seconds)
+        mailbox = Mailbox(self._settings.data_dir / "run")
+        factor = DAYS * DAY_MS / 1000 / self._seconds
+        return Feed(population, producer, self._settings.names, factor=factor, mailbox=mailbox)
 
     def _play(self, feed: Feed, consumer: Consumer, began: float, show: "_Show") -> None:
         """Look after everything until the time is over."""

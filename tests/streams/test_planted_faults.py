@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from confluent_kafka import TopicPartition
 
 import scorer.decay
 import scorer.laws
@@ -15,14 +16,17 @@ import scorer.timers
 from schemas.incident import Incident
 from scorer.model import Model
 from scorer.reference import Event, Reference
-from scorer.targets import Scored, fold_targets, score_targets
+from scorer.targets import fold_targets
 from scorer.timers import advance, evaluation_times
+from streams import clients, planting
+from streams.errors import CloutError
 from streams.packing import renumbered
+from streams.planting import plant_fault, scored_otherwise
 from streams.queries import user_states
 from streams.settings import KafkaSettings
 from streams.stages import clocks as clocks_stage
 from streams.stages import targets as stage
-from streams.task import Task
+from streams.task import Task, TaskLostError
 from streams.task_state import TARGETS
 from streams.ticks import Tick
 from tests.checks import broken_chains, changes_of, committed, wrong_sums
@@ -38,16 +42,12 @@ Plant = Callable[[pytest.MonkeyPatch], None]
 
 def scores(change: Callable[[Any], Any]) -> Plant:
     """The scores that the stage takes are changed."""
+    return lambda patch: scored_otherwise(patch.setattr, change)
 
-    def plant(patch: pytest.MonkeyPatch) -> None:
-        def wrong(*args: Any, **kwargs: Any) -> Scored:
-            scored = score_targets(*args, **kwargs)
-            scored.score[:] = change(scored.score)
-            return scored
 
-        patch.setattr(stage, "score_targets", wrong)
-
-    return plant
+def planted(fault: str, *, audit: bool = True) -> Plant:
+    """What a running worker can be told to do wrong."""
+    return lambda patch: plant_fault(planting.Plant(fault=fault, audit=audit), patch.setattr)
 
 
 def folds(**changes: Callable[[Any], Any]) -> Plant:
@@ -128,7 +128,8 @@ def task_by_the_wall_clock(patch: pytest.MonkeyPatch) -> None:
 
 
 FAULTS: dict[str, tuple[str, Plant]] = {
-    "everyone to 1": ("score_follows_sums", scores(np.ones_like)),
+    "everyone to 1": ("score_follows_sums", planted("floor")),
+    "another model": ("sums_rise_by_grants", planted("bad-model")),
     "no number": ("score_in_range", scores(lambda score: score * np.nan)),
     "20 more for everyone": ("score_follows_sums", scores(lambda score: np.minimum(score + 20, 100))),
     "a credit to the wrong user": ("sums_rise_by_grants", folds(users=first_to_another)),
@@ -293,3 +294,56 @@ def test_the_one_record_that_breaks_a_law_by_itself_is_named_and_nothing_comes_o
 def test_what_the_audit_goes_by_is_not_what_the_folds_go_by() -> None:
     shared = {"decay", "combined", "scaled", "tenths", "whole", "strengths", "evaluation_times"}
     assert shared.isdisjoint(vars(scorer.laws))
+
+
+def test_without_the_audit_a_fault_is_published_and_right_scores_follow_when_it_is_over(
+    lanes: Lanes, tmp_path: Path
+) -> None:
+    lanes.send(EVENTS[:30])
+    with lanes.task(tmp_path) as task:
+        lanes.work(task)
+        with pytest.MonkeyPatch.context() as patch:
+            planted("floor", audit=False)(patch)
+            lanes.send(EVENTS[30:45])
+            lanes.work(task)
+        last = {user: theirs[-1].score for user, theirs in changes_of(lanes.kafka, lanes.names.changes).items()}
+        hit = {event.target for event in EVENTS[30:45]}
+        assert {last[user] for user in hit} == {1.0}
+        lanes.send(EVENTS[45:])
+        lanes.work(task)
+        assert wrong_sums(exported(task), sums_of(EVENTS), influence_floor=0.1) == []
+    changes = changes_of(lanes.kafka, lanes.names.changes)
+    assert broken_chains(changes) == []
+    assert all((changes[event.target][-1].score or 0) > 1.0 for event in EVENTS[45:])
+
+
+def test_a_mass_fall_lowers_the_sums_of_many_and_breaks_no_law_of_a_batch(lanes: Lanes, tmp_path: Path) -> None:
+    lanes.send(EVENTS[:45])
+    with lanes.task(tmp_path) as task:
+        lanes.work(task)
+        with pytest.MonkeyPatch.context() as patch:
+            planted("mass-fall")(patch)
+            lanes.send(EVENTS[45:])
+            lanes.work(task)
+        assert len(wrong_sums(exported(task), sums_of(EVENTS), influence_floor=0.1)) > 5
+    assert incidents_of(lanes) == []
+
+
+def test_a_partition_that_lost_its_state_does_not_begin_anew(lanes: Lanes, tmp_path: Path) -> None:
+    lanes.send(EVENTS[:30])
+    with lanes.task(tmp_path) as task:
+        lanes.work(task)
+        seen, before = committed(lanes.kafka, lanes.names.changes), exported(task)
+        group = clients.consumer(lanes.kafka, {"group.id": lanes.names.app_id})
+        group.commit(offsets=[TopicPartition(lanes.names.actors_lane, 0, 1)], asynchronous=False)
+        group.close()
+        with pytest.MonkeyPatch.context() as patch:
+            planted("lost-partition")(patch)
+            with pytest.raises(TaskLostError):
+                task.commit([])
+            task.close()
+            with pytest.raises(CloutError, match="partition 0 has lost its state"):
+                task.open()
+    assert committed(lanes.kafka, lanes.names.changes) == seen
+    with lanes.task(tmp_path) as task:
+        assert exported(task) == before
