@@ -159,10 +159,18 @@ class WorkerFault:
 
     def end(self) -> None:
         """End the workers that have it, and return when their supervisor has started others."""
+        self.ask_to_end()
+        _within(ENDED_SECONDS_MAX, self.is_over)
+
+    def ask_to_end(self) -> None:
+        """End the workers that have it."""
         for name, address in worker_addresses(self._run_directory):
             if name in self._pids:
                 _asked("DELETE", address, None)
-        _within(ENDED_SECONDS_MAX, lambda: all(self._is_new(name) for name in self._pids))
+
+    def is_over(self) -> bool:
+        """Return whether other processes have taken the place of all that had it."""
+        return all(self._is_new(name) for name in self._pids)
 
     def _is_new(self, name: str) -> bool:
         found = _read_json(self._run_directory / f"{name}.json")

@@ -26,6 +26,8 @@ from clout.demo.feed import Feed
 from clout.demo.health import Health, HealthReader
 from clout.demo.orders import Mailbox
 from clout.demo.population import COLLECTORS, DAY_MS, Population, PopulationSettings
+from clout.demo.stage import Stage
+from clout.demo.stories import STORIES
 from clout.injection import marked
 from clout.machine import StopSignals, broker_at_hand, role_specs
 from clout.sender import RAW_PRODUCER_OPTIONS
@@ -49,15 +51,23 @@ START_SECONDS_MAX: Final = 90.0
 SETTLE_SECONDS_MAX: Final = 30.0
 LOOK_SECONDS: Final = 0.25
 LINE_SECONDS: Final = 1.0
+STORY_LINE_SECONDS: Final = 3.0
+"""Between the lines of a story there are fewer others."""
 COMPARE_SECONDS: Final = 4.0
 BATCH_RECORDS: Final = 20_000
 TOP: Final = 10
+_THE_END: Final = object()
 
 
-def demonstrate(own: Settings, seconds: float, seed: int) -> int:
-    """Run a demonstration of that many seconds and return the exit code; `own` says where data lives."""
+def demonstrate(own: Settings, seconds: float, seed: int, story: str | None = None) -> int:
+    """Run a demonstration of that many seconds and return the exit code; `own` says where data lives.
+
+    A story, one of `clout.demo.stories.STORIES`, is told while it runs; it ends with the story, and the exit code is 1
+    if that did not go as told.
+    """
     directory = own.data_dir / "demo"
     broker = LocalBroker(directory / "broker", port=None, heap_mb=HEAP_MB)
+    as_told = True
     with StopSignals() as stop, only_one(directory):
         _clear(directory, broker)
         console = Console()
@@ -73,11 +83,11 @@ def demonstrate(own: Settings, seconds: float, seed: int) -> int:
                 )
                 if stop.received is None:
                     with marked(directory / "run", NETWORKS):
-                        _Demonstration(settings, supervisor, stop, seconds, seed, console).run()
+                        as_told = _Demonstration(settings, supervisor, stop, seconds, seed, console, story).run()
             finally:
                 supervisor.stop()
         _clear(directory, broker)
-    return stop.exit_code
+    return stop.exit_code or (0 if as_told else 1)
 
 
 def _clear(directory: Path, broker: LocalBroker) -> None:
@@ -151,14 +161,17 @@ class _Demonstration:
         seconds: float,
         seed: int,
         console: Console,
+        story: str | None,
     ) -> None:
         self._settings, self._supervisor, self._stop = settings, supervisor, stop
         self._seconds, self._seed, self._console = seconds, seed, console
         self._board = Board()
         self._health = HealthReader()
+        self._stage = Stage(settings, console) if story is not None else None
+        self._story = STORIES[story](self._stage, self._board) if self._stage and story else None
 
-    def run(self) -> None:
-        """Play, show, settle and sum up."""
+    def run(self) -> bool:
+        """Play, show, settle and sum up; return whether a story that was told went as told."""
         settings = self._settings
         consumer = changes_consumer(settings, from_beginning=True)
         began = time.monotonic()
@@ -173,6 +186,19 @@ class _Demonstration:
             raise feed.failure
         self._close(feed, consumer, time.monotonic() - began)
         consumer.close()
+        return self._stage is None or self._stop.received is not None or self._end_of_story(self._stage)
+
+    def _end_of_story(self, stage: Stage) -> bool:
+        chains = stage.chain
+        stage.check(
+            "chains", f"{chains.changes:,} changes, broken chains: {len(chains.broken)}", holds=not chains.broken
+        )
+        stage.close()
+        if stage.failures:
+            self._console.print("\n[bold red]It did not go as told.[/]")
+        else:
+            self._console.print("\n[bold green]It went as told: nobody saw anything wrong, and everything adds up.[/]")
+        return not stage.failures
 
     def _feed(self) -> Feed:
         end_ms = int((time.time() + self._seconds) * 1000)
@@ -195,9 +221,7 @@ class _Demonstration:
         former = newest = _Rates(began)
         looked_at = compared_at = 0.0
         health = self._health.read(self._supervisor.states())
-        while (
-            (now := time.monotonic()) - began < self._seconds and self._stop.received is None and feed.failure is None
-        ):
+        while self._goes_on((now := time.monotonic()) - began) and self._stop.received is None and feed.failure is None:
             self._supervisor.tick()
             self._take(consumer, LOOK_SECONDS / 2)
             if now - looked_at < show.every_seconds:
@@ -211,10 +235,19 @@ class _Demonstration:
                 compared_at = now
                 self._board.remember()
 
+    def _goes_on(self, elapsed_seconds: float) -> bool:
+        """Move a story on, and return whether it goes on; without one return whether there is time left."""
+        if self._story is None:
+            return elapsed_seconds < self._seconds
+        return next(self._story, _THE_END) is not _THE_END
+
     def _take(self, consumer: Consumer, timeout_seconds: float) -> None:
         messages = consumer.consume(BATCH_RECORDS, timeout_seconds)
         values = (message.value() for message in messages if message.error() is None)
-        self._board.take(decode_change(value) for value in values if value is not None)
+        changes = [decode_change(value) for value in values if value is not None]
+        self._board.take(changes)
+        if self._stage is not None:
+            self._stage.take(changes)
 
     def _moment(self, feed: Feed, health: Health, elapsed: float, rates: tuple[float, float, float]) -> view.Moment:
         return view.Moment(
@@ -232,8 +265,8 @@ class _Demonstration:
     @contextlib.contextmanager
     def _shown(self) -> Iterator["_Show"]:
         networks = tuple(self._settings.networks)
-        if not self._console.is_terminal:
-            yield _Lines(self._console)
+        if not self._console.is_terminal or self._story is not None:
+            yield _Lines(self._console, LINE_SECONDS if self._story is None else STORY_LINE_SECONDS)
             return
         with Live(console=self._console, screen=True, auto_refresh=False) as live:
             yield _Screen(live, networks)
@@ -242,6 +275,8 @@ class _Demonstration:
         """Let everything settle, then say what happened."""
         console = self._console
         if self._stop.received is None:
+            # A worker may just have been ended, to take a fault out of it.
+            wait_until_ready(self._supervisor, timeout_seconds=START_SECONDS_MAX)
             reading = wait_until_processed(reader_of(self._settings), SETTLE_SECONDS_MAX, lambda _line: None)
             for _ in range(3):
                 self._take(consumer, LOOK_SECONDS)
@@ -282,10 +317,8 @@ class _Screen(_Show):
 
 
 class _Lines(_Show):
-    every_seconds = LINE_SECONDS
-
-    def __init__(self, console: Console) -> None:
-        self._console = console
+    def __init__(self, console: Console, every_seconds: float) -> None:
+        self._console, self.every_seconds = console, every_seconds
 
     def __call__(self, moment: view.Moment, board: Board) -> None:
         self._console.print(view.one_line(moment, board), highlight=False, soft_wrap=True)
