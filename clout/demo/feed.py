@@ -77,6 +77,7 @@ class Feed:
             self._play()
             self._send(self._interference.end())
             for heartbeats in self._heartbeats.values():
+                heartbeats.reached(self.time_ms)
                 heartbeats.end()
             for sender in self._senders:
                 sender.close()

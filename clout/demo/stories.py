@@ -71,6 +71,8 @@ def stall(stage: Stage, board: Board) -> Iterator[object]:
     stage.say("then", "An upstream was half available. Time went on without its events, so scores were")
     stage.say("", "halved, and customers reported it.")
     stage.say("here", f"All collectors of {network} fall silent, as soon as people have scores.")
+    faded = _Faded(network)
+    stage.watch(faded.take)
     yield from stage.until(lambda: board.users >= USERS_MIN and _clock(stage, network) is not None)
     order = FeedOrder(stage.run_directory, "stall", network, STALL_SECONDS_MAX)
     order.begin()
@@ -79,8 +81,7 @@ def stall(stage: Stage, board: Board) -> Iterator[object]:
 
     stands = _Stands(lambda: _clock(stage, network))
     yield from stage.until(stands)
-    faded = _Faded(network, stands.clock_ms or 0)
-    stage.watch(faded.take)
+    faded.stands_ms = stands.clock_ms
     others_ms = _others(stage, network)
     stage.check(
         "the law",
@@ -97,9 +98,14 @@ def stall(stage: Stage, board: Board) -> Iterator[object]:
         yield from stage.until(lambda: stage.incidents("feed_stalled"))
         incidents = stage.incidents("feed_stalled")
         stage.check("incident", ", ".join(incident.id for incident in incidents), holds=bool(incidents))
-    stage.check("published", f"falls of scores because of it: {faded.count}", holds=faded.count == 0)
+    people = len(faded.people)
+    stage.check(
+        "published",
+        f"{people:,} people are on {network} alone; scores of theirs that faded: {faded.count}",
+        holds=faded.count == 0 and people > 0,
+    )
 
-    faded.is_over = True
+    faded.stands_ms = None
     report = order.end()
     back = report.sent if report is not None else 0
     stage.check("mended", f"the collectors are back, with {back:,} events that they had kept", holds=report is not None)
@@ -128,15 +134,20 @@ class _Reset:
 
 
 class _Faded:
-    """Counts changes of those who are on one network alone that go beyond the time at which its clock stands."""
+    """Watches who is on one network alone: none of their changes may go beyond the time at which its clock stands."""
 
-    def __init__(self, network: str, stands_ms: int) -> None:
+    def __init__(self, network: str) -> None:
+        self.people: set[str] = set()
+        self.stands_ms: int | None = None
         self.count = 0
-        self.is_over = False
-        self._network, self._stands_ms = network, stands_ms
+        self._network = network
 
     def take(self, change: ScoreChange) -> None:
-        if not self.is_over and list(change.networks) == [self._network] and parse_ms(change.as_of) > self._stands_ms:
+        if list(change.networks) != [self._network]:
+            self.people.discard(change.user)
+            return
+        self.people.add(change.user)
+        if self.stands_ms is not None and parse_ms(change.as_of) > self.stands_ms:
             self.count += 1
 
 
