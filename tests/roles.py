@@ -179,11 +179,22 @@ class Installation:
         """Prepare an ingest process."""
         return self._role(f"ingest-{slot}", ["ingest", "--slot", str(slot)], self.settings)
 
-    def worker(self, slot: int = 0, *, program: Sequence[str] = CLOUT, **changes: object) -> Role:
-        """Prepare a worker; `changes` to its settings are its own."""
+    def worker(
+        self,
+        slot: int = 0,
+        *,
+        program: Sequence[str] = CLOUT,
+        environment: Mapping[str, str] | None = None,
+        **changes: object,
+    ) -> Role:
+        """Prepare a worker; `changes` to its settings are its own, and so is what `environment` adds."""
         worker = replace(self.settings.worker, **changes)  # type: ignore[arg-type]
         settings = self.settings.model_copy(update={"worker": worker})
-        return self._role(f"score-{slot}", ["score", "--slot", str(slot)], settings, program)
+        return self._role(f"score-{slot}", ["score", "--slot", str(slot)], settings, program, environment)
+
+    def role(self, name: str, arguments: Sequence[str]) -> Role:
+        """Prepare another role."""
+        return self._role(name, arguments, self.settings)
 
     def run(self, *arguments: str, seconds: float = 60.0) -> subprocess.CompletedProcess[str]:
         """Run a command of this installation to its end."""
@@ -226,8 +237,16 @@ class Installation:
         """Return every user's changes."""
         return changes_of(self.settings.kafka, self.names.changes)
 
-    def _role(self, name: str, arguments: Sequence[str], settings: Settings, program: Sequence[str] = CLOUT) -> Role:
-        role = Role(name, arguments, environment_of(settings), self.directory, program)
+    def _role(
+        self,
+        name: str,
+        arguments: Sequence[str],
+        settings: Settings,
+        program: Sequence[str] = CLOUT,
+        environment: Mapping[str, str] | None = None,
+    ) -> Role:
+        whole = {**environment_of(settings), **(environment or {})}
+        role = Role(name, arguments, whole, self.directory, program)
         self.roles.append(role)
         return role
 

@@ -1,0 +1,353 @@
+"""Every fault that can be injected, on a real installation: who noticed it, how soon, and what was published.
+
+`python -m tests.drills.faults` prints a row a fault and network; `--prometheus HOST:PORT` names one that scrapes the
+roles, for the columns of the alerts. The guard takes part where there is one.
+"""
+
+import argparse
+import secrets
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from clout.audit.chains import Chains
+from clout.audit.changes import Raw
+from clout.audit.findings import Findings
+from clout.broker import LocalBroker
+from clout.config import Settings
+from clout.demo.faults import FEED_FAULTS
+from clout.demo.feed import Feed
+from clout.demo.orders import Mailbox
+from clout.demo.population import COLLECTORS, DAY_MS, Event, Interactions, Population, PopulationSettings, encoded
+from clout.injection import WORKER_FAULTS, FeedOrder, WorkerFault, marked
+from clout.leash import leash
+from clout.main import app
+from clout.sender import RAW_PRODUCER_OPTIONS
+from schemas.interaction import Interaction
+from scorer.reference import Event as Told
+from scorer.reference import sums_of
+from streams import clients
+from streams.process import FAULTS_VARIABLE
+from streams.settings import GuardSettings, KafkaSettings, LaneSettings, NetworkSettings, WebhookSettings
+from tests.checks import broken_chains, committed_records, wrong_sums
+from tests.drills.expectation import FLAT
+from tests.drills.observers import Alerts, Incidents, Webhook
+from tests.roles import Installation, Role, eventually, start_together
+
+NETWORKS: Final = ("twitter", "mastodon")
+DAYS: Final = 2
+PLAY_SECONDS: Final = 90.0
+"""Wall time in which the days would pass; a run ends long before."""
+EVENTS: Final = 60_000
+PEOPLE: Final = 1_500
+APPLIED_MIN: Final = 2_000
+HEARTBEAT_SECONDS: Final = 5
+FAULT_SECONDS: Final = 6.0
+GUARDED_SECONDS: Final = 3.0 * HEARTBEAT_SECONDS
+"""A guard calls a feed stalled after two heartbeats."""
+AFTER_SECONDS: Final = 4.0
+CLEARED_SECONDS_MAX: Final = 90.0
+LOOK_SECONDS: Final = 0.2
+PUT_ASIDE: Final = ("future", "half-garbage")
+"""Faults whose events ingest puts aside: what is published is right without them."""
+NOTHING_WRONG: Final = ("floor", "lost-partition", "bad-model", "future", "stall", "dead-collector")
+"""Faults by which, with the audit, no wrong change may be published."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A fault, and whom it meets."""
+
+    fault: str
+    network: str = ""
+    audit: bool = True
+
+    @property
+    def name(self) -> str:
+        return self.fault if self.audit else f"{self.fault} without audit"
+
+    @property
+    def must_be_harmless(self) -> bool:
+        return self.audit and self.fault in NOTHING_WRONG
+
+
+CASES: Final = (
+    *(Case(fault, network) for fault in FEED_FAULTS for network in NETWORKS),
+    *(Case(fault) for fault in WORKER_FAULTS),
+    *(Case(fault, audit=False) for fault in ("floor", "mass-fall")),
+)
+
+
+@dataclass(slots=True)
+class Row:
+    """What came of a fault."""
+
+    case: Case
+    detected_by: list[str] = field(default_factory=list)
+    wall_seconds: float | None = None
+    event_seconds: float | None = None
+    wrong_changes: int = 0
+    affected_users: int = 0
+    alert: str = "-"
+    alert_cleared: str = "-"
+    webhook_seconds: float | None = None
+
+    HEADINGS = (
+        ("fault", 24), ("network", 9), ("detected by", 34), ("wall s", 7), ("event s", 8), ("wrong", 6),
+        ("users", 6), ("alert", 16), ("cleared", 8), ("webhook s", 9),
+    )  # fmt: skip
+
+    @classmethod
+    def heading(cls) -> str:
+        return "  ".join(f"{name:{width}}" for name, width in cls.HEADINGS).rstrip()
+
+    def line(self) -> str:
+        cells = (
+            self.case.name,
+            self.case.network or "all",
+            ", ".join(self.detected_by) or "nobody",
+            _seconds(self.wall_seconds),
+            _seconds(self.event_seconds),
+            f"{self.wrong_changes:,}",
+            f"{self.affected_users:,}",
+            self.alert,
+            self.alert_cleared,
+            _seconds(self.webhook_seconds),
+        )
+        return "  ".join(f"{cell:{width}}" for cell, (_, width) in zip(cells, self.HEADINGS, strict=True)).rstrip()
+
+
+class Drill:
+    """One installation with its feed, through one fault."""
+
+    def __init__(
+        self, case: Case, kafka: KafkaSettings, directory: Path, webhook: Webhook, alerts: Alerts | None
+    ) -> None:
+        self.row = Row(case)
+        self.installation = Installation(_settings(kafka, directory, webhook))
+        self._webhook, self._alerts = webhook, alerts
+        self._incidents = Incidents(kafka, self.installation.names)
+        end_ms = int(time.time() * 1000)
+        self._population = Population(
+            PopulationSettings(
+                people=PEOPLE, networks=NETWORKS, start_ms=end_ms - DAYS * DAY_MS, end_ms=end_ms, events=EVENTS
+            )
+        )
+        self._feed = Feed(
+            self._population,
+            clients.producer(kafka, RAW_PRODUCER_OPTIONS),
+            self.installation.names,
+            factor=DAYS * DAY_MS / 1000 / PLAY_SECONDS,
+            mailbox=Mailbox(directory),
+        )
+        self._began_seconds = 0.0
+        self._began_ms = 0
+        self._open: dict[str, bool] = {}
+
+    def run(self) -> Row:
+        """Let the feed play, do harm, undo it, and judge."""
+        installation = self.installation
+        worker = installation.worker(environment={FAULTS_VARIABLE: "1"})
+        start_together(installation.ingest(), worker, *_guard(installation))
+        with marked(installation.directory, NETWORKS):
+            self._feed.start()
+            eventually(lambda: _applied(worker) > APPLIED_MIN, seconds=90, otherwise=worker.log)
+            self._incidents.look()
+            before = {user: len(theirs) for user, theirs in installation.changes().items()}
+            self._began_seconds, self._began_ms = time.monotonic(), self._feed.time_ms
+            self._harm(worker)
+            self._watch(AFTER_SECONDS, worker)
+            self._feed.stop()
+        assert self._feed.failure is None, self._feed.failure
+        worker.wait_until_ready(90)
+        installation.wait(120)
+        self._let_alerts_clear(worker)
+        self._judge(before)
+        return self.row
+
+    def _harm(self, worker: Role) -> None:
+        case, directory = self.row.case, self.installation.directory
+        seconds = GUARDED_SECONDS if _has_guard() else FAULT_SECONDS
+        if case.network:
+            order = FeedOrder(directory, case.fault, case.network, seconds + 60.0)
+            order.begin()
+            self._watch(seconds, worker)
+            assert order.end() is not None
+            return
+        fault = WorkerFault(directory, case.fault, audit=case.audit, partition=0)
+        fault.begin()
+        self._watch(seconds, worker)
+        fault.ask_to_end()
+        assert worker.process is not None
+        worker.process.wait(30)
+        worker.start()
+
+    def _watch(self, seconds: float, worker: Role) -> None:
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            self._look(worker)
+            time.sleep(LOOK_SECONDS)
+
+    def _look(self, worker: Role) -> None:
+        """Note who has noticed what."""
+        row, since_seconds = self.row, time.monotonic() - self._began_seconds
+        noticed: list[str] = [incident.kind for incident in self._incidents.look() if incident.status != "resolved"]
+        if not noticed and not row.detected_by and not worker.ended() and worker.partitions("stopped"):
+            noticed = ["(status: stopped)"]
+        for kind in noticed:
+            if kind not in row.detected_by:
+                row.detected_by.append(kind)
+        if noticed and row.wall_seconds is None:
+            row.wall_seconds, row.event_seconds = since_seconds, (self._feed.time_ms - self._began_ms) / 1000
+        if self._webhook.deliveries and row.webhook_seconds is None:
+            row.webhook_seconds = self._webhook.deliveries[0].at_seconds - self._began_seconds
+        if self._alerts is not None and row.alert == "-":
+            found = [name for name, labels in self._alerts.firing().items() if labels.get("severity") != "none"]
+            if found:
+                row.alert = f"{found[0]} {since_seconds:.0f} s"
+
+    def _let_alerts_clear(self, worker: Role) -> None:
+        deadline = time.monotonic() + CLEARED_SECONDS_MAX
+        while self._alerts is not None and self.row.alert != "-" and time.monotonic() < deadline:
+            self._look(worker)
+            if self.row.alert.split()[0] not in self._alerts.firing():
+                self.row.alert_cleared = f"{time.monotonic() - self._began_seconds:.0f} s"
+                return
+            time.sleep(LOOK_SECONDS)
+
+    def _judge(self, before: Mapping[str, int]) -> None:
+        """Count who differs from what the population did, and the changes since the fault that are wrong."""
+        installation, row = self.installation, self.row
+        played = Interactions.join(list(self._population.interactions()))
+        made = list(encoded(self._population, played, 0))[: self._feed.made_events]
+        missing = _not_sent(made, installation) if row.case.fault in PUT_ASIDE else []
+        aside = set(missing)
+        expected = sums_of((_told(event) for event in made if event not in aside), FLAT)
+        wrong = {line.partition(" on ")[0] for line in wrong_sums(installation.users(), expected, influence_floor=1.0)}
+        changes = installation.changes()
+        wrong |= {line.partition(": ")[0] for line in broken_chains(changes)}
+        row.affected_users = len(wrong | {_told(event).target for event in missing})
+        of_wrong = sum(len(changes.get(user, ())) - before.get(user, 0) for user in wrong)
+        row.wrong_changes = max(of_wrong, _unlawful(installation, taken_back=row.case.fault == "retract-storm"))
+
+
+def _settings(kafka: KafkaSettings, directory: Path, webhook: Webhook) -> Settings:
+    return Settings(
+        data_dir=directory,
+        kafka=kafka,
+        lanes=LaneSettings(partitions=2),
+        networks={name: NetworkSettings(raw_partitions=2, sources=COLLECTORS) for name in NETWORKS},
+        model=FLAT,
+        guard=GuardSettings(
+            heartbeat_seconds=HEARTBEAT_SECONDS,
+            freeze=False,
+            webhooks={"drill": WebhookSettings(url=webhook.url, secret=secrets.token_hex(16))},
+        ),
+    )
+
+
+def _has_guard() -> bool:
+    return any(command.name == "guard" for command in app.registered_commands)
+
+
+def _guard(installation: Installation) -> list[Role]:
+    return [installation.role("guard", ["guard"])] if _has_guard() else []
+
+
+def _applied(worker: Role) -> int:
+    tasks = worker.status()["partitions"]
+    return sum(of.get("applied", 0) for task in tasks for of in task.get("counters", {}).values())
+
+
+def _told(event: Event) -> Told:
+    of = msgspec.json.decode(event.value, type=Interaction)
+    return Told(NETWORKS[event.network], of.id, of.kind, of.actor, of.target, event.time_ms)
+
+
+def _not_sent(made: Sequence[Event], installation: Installation) -> list[Event]:
+    """Return the events of the population that did not come as they were."""
+    topics = [installation.names.interactions(network) for network in NETWORKS]
+    came = {value for topic in topics for _, _, _, value in committed_records(installation.settings.kafka, topic)}
+    return [event for event in made if event.value not in came]
+
+
+def _unlawful(installation: Installation, *, taken_back: bool) -> int:
+    """Return how many laws changes break by themselves, or against the one before."""
+    findings, now_ms = Findings(), int(time.time() * 1000)
+    records: dict[int, list[Raw]] = {}
+    for partition, offset, key, value in committed_records(installation.settings.kafka, installation.names.changes):
+        if key is not None and value is not None:
+            records.setdefault(partition, []).append(Raw(key, value, now_ms, offset))
+    for of_partition in records.values():
+        chains = Chains(FLAT, findings, now_ms)
+        chains.slack_tenths = int(taken_back)
+        chains.feed(of_partition)
+    return sum(verdict.broken for verdict in findings.verdicts)
+
+
+def _seconds(seconds: float | None) -> str:
+    return "-" if seconds is None else f"{seconds:,.1f}"
+
+
+def run(
+    case: Case, broker: str, directory: Path, prometheus: str | None = None, say: Callable[[str], None] = lambda _: None
+) -> Row:
+    """Go through one fault in an installation of its own."""
+    with ExitStack() as stack:
+        webhook = stack.enter_context(Webhook())
+        kafka = KafkaSettings(broker=broker, prefix=f"d{secrets.token_hex(4)}-")
+        drill = Drill(case, kafka, directory, webhook, Alerts(prometheus) if prometheus else None)
+        stack.enter_context(drill.installation)
+        row = drill.run()
+    say(row.line())
+    return row
+
+
+@contextmanager
+def _broker(directory: Path) -> Iterator[str]:
+    broker = LocalBroker(directory, port=None, heap_mb=512)
+    address = broker.up().address
+    tied = leash(broker)
+    try:
+        yield address
+    finally:
+        broker.down()
+        tied.communicate()
+
+
+def main() -> int:
+    """Run as the command line says; end with 1 if something wrong was published that must not be."""
+    parser = argparse.ArgumentParser(description="Inject every fault; print who noticed, how soon, and what was wrong.")
+    parser.add_argument("faults", nargs="*", help="only these, for instance stall floor")
+    parser.add_argument("--network", help="only faults of this network's feed, and of workers")
+    parser.add_argument("--prometheus", metavar="HOST:PORT", help="one that scrapes the roles")
+    arguments = parser.parse_args()
+    chosen = [
+        case
+        for case in CASES
+        if (not arguments.faults or case.fault in arguments.faults)
+        and (not arguments.network or case.network in {"", arguments.network})
+    ]
+    _say(Row.heading())
+    with tempfile.TemporaryDirectory(prefix="clout-faults-") as name, _broker(Path(name) / "kafka") as broker:
+        rows = [
+            run(case, broker, Path(name) / str(number), arguments.prometheus, _say)
+            for number, case in enumerate(chosen)
+        ]
+    return 1 if any(row.case.must_be_harmless and row.wrong_changes for row in rows) else 0
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
