@@ -1,6 +1,8 @@
 """`clout inject` harms demonstrations alone, and workers let faults be planted only where they may."""
 
+import signal
 import subprocess
+import threading
 from pathlib import Path
 
 import httpx
@@ -9,13 +11,15 @@ from prometheus_client import CollectorRegistry
 
 from clout import injection
 from clout.config import Settings
+from clout.demo.interference import Interference
+from clout.demo.orders import Mailbox
 from clout.injection import WORKER_FAULTS, FeedOrder, WorkerFault, marked, run_directory
 from clout.supervisor import only_one
 from streams.errors import CloutError
 from streams.http import RoleServer
 from streams.planting import FAULTS, fault_routes
 from streams.settings import HttpSettings
-from tests.roles import CLOUT
+from tests.roles import CLOUT, eventually
 
 NETWORKS = ("twitter",)
 
@@ -25,10 +29,9 @@ def settings(tmp_path: Path) -> Settings:
     return Settings(data_dir=tmp_path)
 
 
-@pytest.mark.parametrize("fault", ["stall", "floor"])
-def test_the_command_refuses_where_no_demonstration_runs(tmp_path: Path, fault: str) -> None:
+def test_the_command_refuses_where_no_demonstration_runs(tmp_path: Path) -> None:
     done = subprocess.run(
-        [*CLOUT, "inject", fault, "--data-dir", str(tmp_path)], capture_output=True, text=True, check=False
+        [*CLOUT, "inject", "floor", "--data-dir", str(tmp_path)], capture_output=True, text=True, check=False
     )
     assert done.returncode == 1
     assert "no demonstration runs here" in done.stderr
@@ -64,6 +67,32 @@ def test_an_order_that_nobody_takes_is_withdrawn(tmp_path: Path, monkeypatch: py
         with pytest.raises(CloutError, match="nobody took the order"):
             order.begin()
         assert [path.name for path in tmp_path.iterdir()] == [injection.MARK_FILE]
+
+
+def test_ctrl_c_ends_a_fault_of_a_feed_early(tmp_path: Path) -> None:
+    demo, stop = tmp_path / "demo", threading.Event()
+    interference = Interference(Mailbox(demo / "run"), NETWORKS)
+
+    def feed() -> None:
+        while not stop.wait(0.05):
+            interference.look()
+
+    with only_one(demo), marked(demo / "run", NETWORKS):
+        feeder = threading.Thread(target=feed)
+        feeder.start()
+        try:
+            command = [*CLOUT, "inject", "stall", "--seconds", "60", "--data-dir", str(tmp_path)]
+            with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+                eventually(lambda: interference.is_mute(0, 0))
+                assert process.stdout is not None
+                assert process.stdout.readline().startswith("stall on twitter: its collectors send nothing")
+                process.send_signal(signal.SIGINT)
+                assert process.wait(20) == 130
+                assert "stall on twitter: over; 0 events met it" in process.stdout.read()
+            assert not interference.is_mute(0, 0)
+        finally:
+            stop.set()
+            feeder.join()
 
 
 def test_a_network_that_the_demonstration_does_not_have_is_refused(tmp_path: Path) -> None:

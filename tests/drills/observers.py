@@ -55,6 +55,7 @@ class Delivery:
     at_seconds: float
     """By the monotonic clock."""
     headers: Mapping[str, str]
+    """By their names in lower case."""
     body: Any
 
 
@@ -71,7 +72,8 @@ class Webhook:
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                deliveries.append(Delivery(time.monotonic(), dict(self.headers), json.loads(body)))
+                headers = {name.lower(): value for name, value in self.headers.items()}
+                deliveries.append(Delivery(time.monotonic(), headers, json.loads(body)))
                 self.send_response(204)
                 self.end_headers()
 
