@@ -33,7 +33,7 @@ TRANSACTION_BYTES_MAX: Final = 4 << 20
 """Raw bytes read for one transaction."""
 TRANSACTION_RECORDS_MAX: Final = 10_000
 READ_RECORDS: Final = 2_000
-IN_FLIGHT_RECORDS_MAX: Final = 8
+IN_FLIGHT_RECORDS_MAX: Final = 4
 """Records of a lane partition that its task has not taken in yet, beyond which nothing more is written."""
 TRANSACTION_TIMEOUT_MS: Final = 15_000
 REQUEST_SECONDS: Final = 30.0
