@@ -92,6 +92,7 @@ class CanaryDetector:
         fired = self._fires(network)
         if seen.latency_seconds is not None:
             self._on_latency(network, seen.latency_seconds)
+        if seen.came:
             self._is_late[network] = False
         if seen.fault:
             self._wrong[network] = seen.fault

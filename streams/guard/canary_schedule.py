@@ -14,6 +14,7 @@ until a round has ended well, what does not fit it makes a new set begin, and is
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from itertools import count
 from typing import Final, NamedTuple
 
@@ -54,15 +55,18 @@ class Expected(NamedTuple):
     network: float
 
 
-class Seen(NamedTuple):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
     """What a change says of the system."""
 
-    latency_seconds: float | None
-    """From when its act was sent; None for one that no act caused."""
-    fault: str
+    came: bool = False
+    """Whether it is what was waited for."""
+    latency_seconds: float | None = None
+    """From when its act was sent; None for one that no act caused, or where nobody watched all the time."""
+    fault: str = ""
     """What is wrong, if anything is, and in numbers."""
-    numbers: dict[str, float]
-    round_ended: bool
+    numbers: dict[str, float] = field(default_factory=dict)
+    round_ended: bool = False
 
 
 class Waiting(Struct):
@@ -75,6 +79,8 @@ class Waiting(Struct):
     """When it was last sent."""
     since_ms: int
     """From when on it is waited for: time in which the network stood does not count."""
+    was_stored: bool = False
+    """Whether it was sent by a guard that watched before."""
 
 
 class Last(Struct, frozen=True):
@@ -130,6 +136,8 @@ class CanarySchedule:
         """Go on from a state; with another count of accounts, begin anew. Raise `ValueError` when it cannot be read."""
         self._of = _decode(state)
         self._of.unsure = True
+        if self._of.waiting is not None:
+            self._of.waiting.was_stored = True
         if len(self._of.accounts) != self._count:
             self._of = ScheduleState()
 
@@ -203,17 +211,17 @@ class CanarySchedule:
         if fault:
             unsure = of.unsure
             self.begin_anew()
-            return None if unsure else Seen(None, fault, numbers, round_ended=False)
+            return None if unsure else Seen(fault=fault, numbers=numbers)
         of.well_until_ms = parse_ms(change.as_of)
         of.last[change.user] = Last(change.sequence, change.score, of.well_until_ms)
         if of.waiting is None or not took:
-            return Seen(None, "", {}, round_ended=False)
-        latency_seconds = (now_ms - of.waiting.sent_ms) / 1000
+            return Seen()
+        latency_seconds = None if of.waiting.was_stored else (now_ms - of.waiting.sent_ms) / 1000
         of.done, of.waiting = [*of.done, of.waiting.act], None
         ended = change.score is None
         if ended:
             of.done, of.turn, of.unsure = [], of.turn + 1, False
-        return Seen(latency_seconds, "", {}, round_ended=ended)
+        return Seen(came=True, latency_seconds=latency_seconds, round_ended=ended)
 
     def begin_anew(self) -> None:
         """Leave these accounts as they are, and let others begin."""

@@ -225,6 +225,7 @@ def test_a_stored_state_that_is_behind_makes_others_begin_and_is_no_fault(ago: i
             world.tell([decode_change(record.value) for record in world.stand.topic[known:]])
         world.run(ROUND_SECONDS)
     assert world.verdicts == []
+    assert max(world.latencies) == 0.0, "time in which nobody watched is no latency"
 
 
 def test_without_a_stored_state_others_begin() -> None:
