@@ -85,12 +85,12 @@ def prepare(raw: Raw, network: str, decoder: Decoder, lane_partitions: int, rows
     letters = _letters(raw, columns, counts)
     _count(counts, "read", raw.partition[columns.record])
     progress = _progress(raw, columns, canaries)
+    acts = _acts(raw, columns, canaries)
     heartbeats = columns.kind == HEARTBEAT_CODE
     if heartbeats.any():
         _count(counts, "heartbeat", raw.partition[columns.record[heartbeats]])
         columns.keep(~heartbeats)
     from_partition = raw.partition[columns.record]
-    acts = Acts(from_partition, columns.kind, columns.time_ms, columns.sources, columns.actors)
     retractions = columns.kind == RETRACT_CODE
     if retractions.any():
         _count(counts, "retracting", from_partition[retractions])
@@ -147,6 +147,20 @@ def _progress(raw: Raw, columns: Columns, canaries: NDArray[np.intp]) -> dict[in
             heartbeats = progress[int(from_partition[row])].heartbeats_ms
             heartbeats[source] = max(int(columns.time_ms[row]), heartbeats.get(source, 0))
     return progress
+
+
+def _acts(raw: Raw, columns: Columns, canaries: NDArray[np.intp]) -> Acts:
+    """Return what people did, without heartbeats and synthetic accounts."""
+    theirs = columns.kind != HEARTBEAT_CODE
+    theirs[canaries] = False
+    sources, actors = columns.sources, columns.actors
+    return Acts(
+        raw.partition[columns.record[theirs]],
+        columns.kind[theirs],
+        columns.time_ms[theirs],
+        sources._replace(number=sources.number[theirs]),
+        actors._replace(number=actors.number[theirs]),
+    )
 
 
 def _address_to_themselves(columns: Columns, rows: NDArray[np.intp]) -> None:

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from schemas.identity import event_hashes
 from schemas.interaction import HEARTBEAT_CODE, RETRACT_CODE
 from schemas.packed import RETRACTIONS, Record, encode
-from schemas.users import user_hash
+from schemas.users import CANARY_SOURCE, is_canary, user_hash
 from streams.decoders import Decoder
+from streams.decoders.columns import Columns
 from streams.decoders.reader import read
 from streams.ingest_batch import Raw
 from streams.packing import groups_of
@@ -39,6 +40,7 @@ def choose(raw: Raw, span: Span, epoch: int, decoder: Decoder, lane_partitions: 
     arrival = raw.arrival_ms[columns.record]
     within = (arrival >= span.since_ms) & (arrival < span.until_ms) & (columns.kind != HEARTBEAT_CODE)
     source_hash = columns.sources.hashes[columns.sources.number]
+    within &= ~_of_canaries(columns)
     theirs = within if not span.source else within & (source_hash == np.uint64(user_hash(span.source.encode())))
     retractions = columns.kind == RETRACT_CODE
     rows = np.flatnonzero(theirs & ~retractions)
@@ -65,6 +67,13 @@ def choose(raw: Raw, span: Span, epoch: int, decoder: Decoder, lane_partitions: 
         ],
         counts,
     )
+
+
+def _of_canaries(columns: Columns) -> NDArray[np.bool_]:
+    """Return which rows are of synthetic accounts: no feed brought them, and what they are worth is known."""
+    if CANARY_SOURCE.encode() not in columns.sources.names:
+        return np.zeros(len(columns.kind), np.bool_)
+    return np.array([is_canary(name) for name in columns.actors.names], np.bool_)[columns.actors.number]
 
 
 def _parts(rows: NDArray[np.intp]) -> list[NDArray[np.intp]]:

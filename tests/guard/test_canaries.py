@@ -18,7 +18,7 @@ from streams.guard.canary_feed import BACKLOG_RECORDS_MAX
 from streams.guard.canary_records import FORMATS, Act, CanaryRecord, canary_record
 from streams.guard.canary_schedule import GIVE_UP_MS, LATE_MS
 from streams.settings import GuardSettings, NetworkSettings
-from tests.streams.guard.canary_world import NETWORK, RAW_PARTITIONS, World
+from tests.guard.canary_world import NETWORK, RAW_PARTITIONS, World
 
 LATE_SECONDS = LATE_MS // 1000
 ROUND_SECONDS = 60
