@@ -68,7 +68,7 @@ def broker_at_hand(kafka: KafkaSettings, broker: LocalBroker) -> Iterator[KafkaS
 
 
 def role_specs(
-    arguments: Sequence[str], *, ingests: int, workers: int, environment: Mapping[str, str]
+    arguments: Sequence[str], *, ingests: int, workers: int, guards: int, environment: Mapping[str, str]
 ) -> list[RoleSpec]:
     """Make the roles of one machine; `arguments` are global options of the command."""
     return [
@@ -79,6 +79,6 @@ def role_specs(
             # Roles of one machine cannot share a port; each takes a free one and announces it.
             {**environment, "CLOUT_HTTP__PORT": "0"},
         )
-        for role, count in (("ingest", ingests), ("score", workers))
+        for role, count in (("ingest", ingests), ("score", workers), ("guard", guards))
         for slot in range(count)
     ]

@@ -24,6 +24,8 @@ from clout.commands import (
     export,
     forget,
     freeze,
+    guard,
+    incident,
     ingest,
     inject,
     quarantine,
@@ -49,8 +51,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for module in (
-    *(demo, up, broker, topics, ingest, score, replay, wait, status, clock, tail, show, explain, export),
-    *(audit, dlq, freeze, forget, quarantine, retract, control, inject, config),
+    *(demo, up, broker, topics, ingest, score, guard, replay, wait, status, clock, tail, show, explain, export),
+    *(incident, audit, dlq, freeze, forget, quarantine, retract, control, inject, config),
 ):
     module.register(app)
 

@@ -1,26 +1,21 @@
 """Orders of operators: signed, issued, answered by the public record, and what that holds."""
 
 import time
-import uuid
 from collections.abc import Iterator
 from typing import Any, Final
 
-from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, Message, TopicPartition
 
 from clout.config import Settings
 from clout.whole_topic import extents, reading, records
-from schemas.control import NEEDS, WHYS, Command, CommandName, CommandRecord, decode_record, encode_command
+from schemas.control import NEEDS, WHYS, Command, CommandName, CommandRecord, decode_record
 from schemas.limits import REASON_BYTES_MAX, USER_BYTES_MAX
-from schemas.times import format_ms
 from schemas.users import is_user_id
-from streams import clients
 from streams.control_secrets import control_secrets
 from streams.errors import CloutError
+from streams.orders import new_command, send
 
 POLL_SECONDS: Final = 0.1
-SEND_TIMEOUT_SECONDS: Final = 30.0
-CONTROL_PARTITION: Final = 0
-"""The control topic has one partition: commands have one order."""
 
 
 def signed(settings: Settings, name: CommandName, reason: str, **about: Any) -> Command:
@@ -33,9 +28,8 @@ def signed(settings: Settings, name: CommandName, reason: str, **about: Any) -> 
             "this cannot be a user id", detail=f"one has 1 to {USER_BYTES_MAX} bytes and no control characters"
         )
     check_reason(reason)
-    issued = format_ms(int(time.time() * 1000))
-    command = Command(id=uuid.uuid4().hex, command=name, reason=reason, key="", issued=issued, **about)
-    return control_secrets(settings.control, settings.data_dir).signed(command)
+    secrets = control_secrets(settings.control, settings.data_dir)
+    return new_command(secrets, name, reason, int(time.time() * 1000), **about)
 
 
 def check_reason(reason: str) -> None:
@@ -61,7 +55,7 @@ def issue(settings: Settings, command: Command, timeout_seconds: float) -> Comma
                 for extent in extents(settings.kafka, group, [settings.names.control_record])
             ]
         )
-        _send(settings, command)
+        send(settings.kafka, settings.names, command)
         record = _answer(reader, command.id, deadline)
     if record is None:
         raise CloutError(
@@ -76,26 +70,6 @@ def issue(settings: Settings, command: Command, timeout_seconds: float) -> Comma
             hint="see control.keys and control.key of this machine and of ingest, and both clocks",
         )
     return record
-
-
-def _send(settings: Settings, command: Command) -> None:
-    producer = clients.producer(settings.kafka, {"enable.idempotence": True})
-    failures: list[str] = []
-    try:
-        producer.produce(
-            settings.names.control,
-            encode_command(command),
-            partition=CONTROL_PARTITION,
-            on_delivery=lambda error, _message: failures.append(error.str()) if error is not None else None,
-        )
-        if producer.flush(SEND_TIMEOUT_SECONDS):
-            failures.append("the broker did not answer")
-    except KafkaException as error:
-        failures.append(error.args[0].str())
-    if failures:
-        raise CloutError(
-            "the command could not be sent", detail=failures[0], hint="see that the broker is up: clout topics check"
-        )
 
 
 def _answer(reader: Consumer, identity: str, deadline: float) -> CommandRecord | None:

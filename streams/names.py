@@ -103,6 +103,16 @@ class Names:
         return f"{self.prefix}webhooks.dlq.v1"
 
     @property
+    def guard_states(self) -> str:
+        """Changelog of what the guard's detectors have learned."""
+        return self._of_model("guard.states")
+
+    @property
+    def guard_incidents(self) -> str:
+        """Changelog of the incidents that the guard has in mind."""
+        return self._of_model("guard.incidents")
+
+    @property
     def guard_id(self) -> str:
         """Faust app id and consumer group of the guard."""
         tag = "" if self.model == "1" else f"-{self.model}"

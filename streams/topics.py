@@ -26,6 +26,8 @@ RECORD_BYTES_MAX: Final = 1 << 20
 """Largest record batch of interactions and lanes."""
 DEAD_LETTER_BYTES_MAX: Final = 8 << 20
 """A dead letter is larger than its original: headers come on top, and it may compress less well."""
+GUARD_STATE_BYTES_MAX: Final = 8 << 20
+"""What one detector of the guard may learn."""
 METADATA_SECONDS: Final = 10.0
 REQUEST_SECONDS: Final = 30.0
 
@@ -74,11 +76,13 @@ _INCIDENT_USERS: Final = {
     "delete.retention.ms": str(DAY_MS),
     "segment.ms": str(DAY_MS),
 }
+_GUARD_INCIDENTS: Final = {**_POPULATION, "max.message.bytes": str(RECORD_BYTES_MAX)}
 _REPORTS: Final = {
     "cleanup.policy": "delete",
     "retention.ms": str(7 * DAY_MS),
     "segment.ms": str(DAY_MS),
 }
+_GUARD_STATES: Final = {**_POPULATION, "max.message.bytes": str(GUARD_STATE_BYTES_MAX)}
 _EXACT: Final[tuple[str, ...]] = ("cleanup.policy", "message.timestamp.type")
 _AT_LEAST: Final[tuple[str, ...]] = ("delete.retention.ms", "max.message.bytes", "min.compaction.lag.ms")
 _AT_MOST: Final[tuple[str, ...]] = ("delete.retention.ms", "max.compaction.lag.ms", "retention.ms", "segment.ms")
@@ -127,19 +131,21 @@ def specification(names: Names, lanes: LaneSettings, networks: dict[str, Network
     return [
         *specs,
         TopicSpec(names.control, 1, _CONTROL, fixed=True),
-        TopicSpec(names.control_record, 1, _CONTROL_RECORD),
+        TopicSpec(names.control_record, 1, _CONTROL_RECORD, fixed=True),
         TopicSpec(names.control_dead_letters, 1, _DEAD_LETTERS),
         TopicSpec(names.actors_lane, lanes.partitions, feed, fixed=True),
         TopicSpec(names.targets_lane, lanes.partitions, feed, fixed=True),
         TopicSpec(names.state, lanes.partitions, state, fixed=True),
         TopicSpec(names.changes, lanes.partitions, changes, fixed=True),
         TopicSpec(names.lane_dead_letters, 1, _DEAD_LETTERS),
-        TopicSpec(names.population, 1, _POPULATION),
-        TopicSpec(names.incidents, 1, _INCIDENTS),
+        TopicSpec(names.population, 1, _POPULATION, fixed=True),
+        TopicSpec(names.incidents, 1, _INCIDENTS, fixed=True),
         TopicSpec(names.incident_users, 1, _INCIDENT_USERS),
-        TopicSpec(names.feeds, 1, _REPORTS),
-        TopicSpec(names.canaries, 1, _REPORTS),
+        TopicSpec(names.feeds, 1, _REPORTS, fixed=True),
+        TopicSpec(names.canaries, 1, _REPORTS, fixed=True),
         TopicSpec(names.webhook_dead_letters, 1, _DEAD_LETTERS),
+        TopicSpec(names.guard_states, 1, _GUARD_STATES, fixed=True),
+        TopicSpec(names.guard_incidents, 1, _GUARD_INCIDENTS, fixed=True),
     ]
 
 
@@ -255,7 +261,7 @@ def _wrong_partitions(spec: TopicSpec, partitions: int) -> CloutError:
     return CloutError(
         f"topic {spec.name} has {partitions} partitions, not {spec.partitions}",
         detail="lanes, state and changes have the partition count of lanes.partitions, for the life of the topics; "
-        "the control topic has one",
+        "the control topic and those that the guard reads together have one",
         hint=f"set lanes.partitions to the count that the topics were made with (here {partitions}), "
         "or use another prefix and start anew",
     )

@@ -196,6 +196,10 @@ class Installation:
         """Prepare another role."""
         return self._role(name, arguments, self.settings)
 
+    def guard(self, slot: int = 0, *, program: Sequence[str] = CLOUT) -> Role:
+        """Prepare a guard."""
+        return self._role(f"guard-{slot}", ["guard", "--slot", str(slot)], self.settings, program)
+
     def run(self, *arguments: str, seconds: float = 60.0) -> subprocess.CompletedProcess[str]:
         """Run a command of this installation to its end."""
         return subprocess.run(

@@ -30,8 +30,9 @@ def command(
     context: typer.Context,
     workers: Annotated[int, typer.Option(min=1, max=64, help="How many score roles.")] = 1,
     ingests: Annotated[int, typer.Option(min=1, max=64, help="How many ingest roles.")] = 1,
+    guards: Annotated[int, typer.Option(min=0, max=64, help="How many guards: one watches, the others stand by.")] = 1,
 ) -> None:
-    """Run everything on this machine: broker, topics, ingest and workers; start again whatever dies.
+    """Run everything on this machine: broker, topics, ingest, workers and guard; start again whatever dies.
 
     Without --broker a local Kafka is started, and stopped at the end, unless one runs already. Ends on Ctrl-C or
     SIGTERM, after every role has finished its batch. Each role logs to a file under `logs` in the data directory;
@@ -50,7 +51,7 @@ def command(
         topics.create(kafka, specs)
         topics.require(kafka, specs)
         options = replace(options_of(context), broker=kafka.broker, data_dir=str(settings.data_dir))
-        roles = role_specs(options.arguments(), ingests=ingests, workers=workers, environment=os.environ)
+        roles = role_specs(options.arguments(), ingests=ingests, workers=workers, guards=guards, environment=os.environ)
         _supervise(Supervisor(roles, settings.data_dir, say=_log.info), stop, settings)
     raise typer.Exit(stop.exit_code)
 

@@ -130,7 +130,7 @@ def _supervisor(directory: Path, settings: Settings) -> Supervisor:
     # Its own workers may be harmed by `clout inject`.
     environment[FAULTS_VARIABLE] = "1"
     return Supervisor(
-        role_specs([f"--config={file}"], ingests=1, workers=1, environment=environment), settings.data_dir
+        role_specs([f"--config={file}"], ingests=1, workers=1, guards=1, environment=environment), settings.data_dir
     )
 
 

@@ -35,8 +35,8 @@ def test_a_broker_that_is_named_is_used_and_none_started(tmp_path: Path) -> None
 
 
 def test_every_role_has_a_name_a_slot_and_a_free_port() -> None:
-    specs = role_specs(["--broker=here:1"], ingests=1, workers=2, environment={"A": "b"})
-    assert [spec.name for spec in specs] == ["ingest-0", "score-0", "score-1"]
+    specs = role_specs(["--broker=here:1"], ingests=1, workers=2, guards=1, environment={"A": "b"})
+    assert [spec.name for spec in specs] == ["ingest-0", "score-0", "score-1", "guard-0"]
     assert list(specs[2].command[1:]) == ["-m", "clout", "--broker=here:1", "score", "--slot", "1"]
     assert specs[0].environment == {"A": "b", "CLOUT_HTTP__PORT": "0"}
 

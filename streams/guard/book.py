@@ -1,0 +1,340 @@
+"""The incident book: what detectors think and operators say comes in, incidents come out, one a cause.
+
+Pure; time is an argument. The book is what `incidents.v1` says, read from its beginning, and what fires at the moment
+(`Book.state`). An incident of the guard is
+
+- `investigating` when it is opened,
+- `identified` once an operator said something of it or froze its network, or an incident of a partition explains it,
+- `monitoring` when nothing of it fires any more,
+- `resolved` by an operator, or by itself once it was quiet for `QUIET_MS`, unless a network is frozen because of it.
+
+Incidents that partition tasks wrote are in the book as they come; only notes are added to them.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Final, NamedTuple
+
+import msgspec
+from msgspec.structs import replace
+
+from schemas.control import CommandRecord
+from schemas.incident import Evidence, Incident, IncidentKind, IncidentStatus, Severity, Slice
+from schemas.times import HOUR_MS, format_ms, parse_ms
+from streams.guard.cases import (
+    RANKS,
+    RESOLVED,
+    declared,
+    is_of_a_task,
+    is_within,
+    kept,
+    opened,
+    with_finding,
+    with_note,
+    with_notes,
+)
+from streams.guard.detector import Verdict
+
+QUIET_MS: Final = 600_000
+"""An incident ends by itself when nothing of it has fired for so long."""
+UPDATE_MS: Final = 30_000
+"""Shortest time between two records of an incident of which only the numbers changed."""
+KEPT_MS: Final = 24 * HOUR_MS
+"""How long the book holds an incident that is resolved."""
+DECLARED_MS_MAX: Final = 30 * 24 * HOUR_MS
+"""`incidents.v1` is kept for so long: an older declaration was dealt with, whatever the topic still says of it."""
+GUARDS_COMMAND: Final = "guard-"
+"""How the ids of commands begin that the guard itself issues."""
+STANDS_ANYWAY: Final[frozenset[IncidentKind]] = frozenset({"feed_stalled"})
+"""Kinds that freezing a network does not help against."""
+
+
+class Freeze(NamedTuple):
+    """A network that is to be frozen, and why."""
+
+    network: str
+    incident: str
+    reason: str
+    """What was found."""
+
+
+class _Key(msgspec.Struct, frozen=True):
+    """What a detector says something of."""
+
+    detector: str
+    kind: IncidentKind
+    slice: Slice
+
+
+class _Held(msgspec.Struct):
+    """What a detector said last, while it fires."""
+
+    key: _Key
+    severity: Severity
+    verdict: Verdict
+    incident: str | None = None
+    settled: bool = False
+    """An operator resolved the incident: nothing more comes of it unless it gets worse."""
+
+
+class _Entry(msgspec.Struct):
+    """An incident in the book."""
+
+    incident: Incident
+    written: Incident | None = None
+    written_ms: int = 0
+    urgent: bool = False
+    """An operator said something: it is written at once."""
+    quiet_since_ms: int | None = None
+
+    @property
+    def is_open(self) -> bool:
+        return self.incident.status != RESOLVED
+
+
+class _State(msgspec.Struct):
+    """What the topic does not tell."""
+
+    held: list[_Held]
+    frozen: list[str]
+    quiet_since_ms: dict[str, int]
+
+
+class Book:
+    """All incidents that are open, and those that were until lately."""
+
+    def __init__(self, model: str, *, freeze: bool = True) -> None:
+        """Open an empty book of the guard of a model; `freeze` says whether critical findings freeze a network."""
+        self._model = model
+        self._freeze = freeze
+        self._entries: dict[str, _Entry] = {}
+        self._held: dict[_Key, _Held] = {}
+        self._frozen: set[str] = set()
+
+    def incidents(self) -> list[Incident]:
+        """Return the incidents in the book, the one opened last first."""
+        found = (entry.incident for entry in self._entries.values())
+        return sorted(found, key=lambda incident: incident.opened, reverse=True)
+
+    def firing(self) -> list[tuple[str, Slice]]:
+        """Return the detectors that fire, and about what."""
+        return [(held.key.detector, held.key.slice) for held in self._held.values()]
+
+    # What comes in.
+
+    def take(self, incident: Incident) -> None:
+        """Take a record of the topic; of one incident the newest counts."""
+        entry = self._entries.get(incident.id)
+        if entry is None:
+            self._entries[incident.id] = entry = _Entry(incident, incident, parse_ms(incident.updated))
+        elif incident.updated >= entry.incident.updated and incident != entry.written:
+            # Whoever wrote it may not have known of a note.
+            entry.incident, entry.written = with_notes(incident, entry.incident.notes), incident
+        if is_of_a_task(incident) and incident.status != RESOLVED:
+            self._explain(incident)
+
+    def judge(self, detector: str, verdict: Verdict, now_ms: int) -> None:
+        """Take what a detector says; `look` says what comes of it."""
+        key = _Key(detector, verdict.kind, verdict.slice)
+        held = self._held.get(key)
+        if verdict.firing:
+            if held is None:
+                self._held[key] = _Held(key, verdict.severity, verdict)
+                return
+            held.settled = held.settled and RANKS[verdict.severity] <= RANKS[held.severity]
+            held.severity, held.verdict = verdict.severity, verdict
+        elif held is not None:
+            del self._held[key]
+        if held is not None and (entry := self._open(held.incident)) is not None:
+            entry.incident = with_finding(entry.incident, detector, verdict, now_ms)
+
+    def obey(self, record: CommandRecord, now_ms: int) -> None:
+        """Take what became of a command; one that was obeyed before changes nothing."""
+        entry = self._entries.get(record.incident or "")
+        if not record.accepted:
+            self._refused(record)
+        elif record.command == "declare" and entry is None:
+            if record.incident and parse_ms(record.received) > now_ms - DECLARED_MS_MAX:
+                self._entries[record.incident] = _Entry(declared(record, self._model))
+        elif record.command == "note" and entry is not None:
+            self._note(entry, record, record.reason)
+        elif record.command == "resolve" and entry is not None and entry.is_open and not is_of_a_task(entry.incident):
+            self._note(entry, record, record.reason)
+            self._resolve(entry, record.id)
+        elif record.command == "freeze" and record.network:
+            self._frozen.add(record.network)
+            self._freeze_noted(record, record.network)
+        elif record.command == "resume" and record.network:
+            self._frozen.discard(record.network)
+            self._resume_noted(record, record.network)
+
+    # What comes of it.
+
+    def look(self, now_ms: int) -> None:
+        """Open incidents for what fires, bring all up to date, and forget those that ended long ago."""
+        for held in self._held.values():
+            if not held.settled and self._open(held.incident) is None and not self._is_explained(held.verdict.slice):
+                self._attach(held, now_ms)
+        firing = {held.incident for held in self._held.values()}
+        for entry in self._open_ones():
+            self._bring_up_to_date(entry, now_ms, is_firing=entry.incident.id in firing)
+        for identity, entry in list(self._entries.items()):
+            is_over = not entry.is_open and parse_ms(entry.incident.updated) < now_ms - KEPT_MS
+            if is_over and entry.written == entry.incident:
+                del self._entries[identity]
+
+    def due(self, now_ms: int) -> list[Incident]:
+        """Return the records that are to be written now."""
+        return [
+            replace(entry.incident, updated=format_ms(now_ms))
+            for entry in self._entries.values()
+            if _is_due(entry, now_ms)
+        ]
+
+    def wrote(self, incident: Incident, now_ms: int) -> None:
+        """Hear that a record was written."""
+        entry = self._entries[incident.id]
+        entry.incident = entry.written = incident
+        entry.written_ms, entry.urgent = now_ms, False
+
+    def to_freeze(self) -> list[Freeze]:
+        """Return the networks that a critical finding is about and that are not frozen; once an incident."""
+        found = {}
+        for held in self._held.values():
+            network, entry = held.key.slice.network, self._open(held.incident)
+            if network is None or entry is None or held.settled or not self._freeze:
+                continue
+            is_new = network not in self._frozen and network not in entry.incident.frozen
+            if held.severity == "critical" and held.key.kind not in STANDS_ANYWAY and is_new:
+                found[network] = Freeze(network, entry.incident.id, held.verdict.detail)
+        return list(found.values())
+
+    def froze(self, freeze: Freeze) -> None:
+        """Hear that the order to freeze a network was given."""
+        entry = self._entries[freeze.incident]
+        entry.incident = replace(entry.incident, frozen=[*entry.incident.frozen, freeze.network])
+        entry.urgent = True
+
+    def froze_not(self, incident: str, network: str) -> None:
+        """Hear that the order came to nothing: it is to be given again."""
+        if (entry := self._open(incident)) is not None:
+            frozen = [name for name in entry.incident.frozen if name != network]
+            entry.incident = replace(entry.incident, frozen=frozen)
+
+    # What a standby goes on with.
+
+    def state(self) -> bytes:
+        """Return what fires, what is frozen, and since when it is quiet: the topic tells the rest."""
+        quiet = {name: of.quiet_since_ms for name, of in self._entries.items() if of.quiet_since_ms is not None}
+        return msgspec.msgpack.encode(_State(list(self._held.values()), sorted(self._frozen), quiet))
+
+    def restore(self, state: bytes) -> None:
+        """Go on from what was stored, once the incidents are in; raise `ValueError` when it cannot be read."""
+        found = msgspec.msgpack.decode(state, type=_State)
+        self._held = {held.key: held for held in found.held}
+        self._frozen = set(found.frozen)
+        for name, since_ms in found.quiet_since_ms.items():
+            if name in self._entries:
+                self._entries[name].quiet_since_ms = since_ms
+
+    # Helpers.
+
+    def _open(self, identity: str | None) -> _Entry | None:
+        entry = self._entries.get(identity or "")
+        return entry if entry is not None and entry.is_open else None
+
+    def _open_ones(self) -> Iterator[_Entry]:
+        """Yield the open incidents that this guard answers for, the first one first."""
+        for entry in self._entries.values():
+            if entry.is_open and not is_of_a_task(entry.incident) and entry.incident.model == self._model:
+                yield entry
+
+    def _attach(self, held: _Held, now_ms: int) -> None:
+        """Let a finding join an open incident about the same, or open one."""
+        detector, verdict = held.key.detector, held.verdict
+        for entry in self._open_ones():
+            if is_within(verdict.slice, entry.incident.slice) or is_within(entry.incident.slice, verdict.slice):
+                entry.incident = with_finding(entry.incident, detector, verdict, now_ms)
+                break
+        else:
+            entry = _Entry(opened(detector, verdict, self._model, now_ms))
+            self._entries[entry.incident.id] = entry
+        held.incident = entry.incident.id
+
+    def _bring_up_to_date(self, entry: _Entry, now_ms: int, *, is_firing: bool) -> None:
+        incident = entry.incident
+        if is_firing or incident.kind == "declared":
+            entry.quiet_since_ms = None
+            status: IncidentStatus = "identified" if _is_identified(incident) else "investigating"
+        else:
+            entry.quiet_since_ms = now_ms if entry.quiet_since_ms is None else entry.quiet_since_ms
+            status = "monitoring"
+            if now_ms - entry.quiet_since_ms >= QUIET_MS and not self._frozen.intersection(incident.frozen):
+                status = RESOLVED
+        if status != incident.status:
+            entry.incident = replace(incident, status=status)
+
+    def _is_explained(self, of: Slice) -> bool:
+        """Return whether a partition's own incident is about this."""
+        return of.partition is not None and any(
+            entry.is_open and is_of_a_task(entry.incident) and entry.incident.slice.partition == of.partition
+            for entry in self._entries.values()
+        )
+
+    def _explain(self, incident: Incident) -> None:
+        """Note that an incident of a partition is the cause of what was found there before."""
+        for entry in self._open_ones():
+            evidence = entry.incident.evidence
+            is_known = any(incident.id in found.detail for found in evidence)
+            if entry.incident.slice.partition == incident.slice.partition is not None and not is_known:
+                found = Evidence(finding=incident.kind, detail=f"explained by {incident.id}", at=incident.updated)
+                entry.incident = replace(entry.incident, evidence=kept([*evidence, found]))
+
+    def _note(self, entry: _Entry, record: CommandRecord, text: str) -> None:
+        before, entry.incident = entry.incident, with_note(entry.incident, record, text)
+        entry.urgent = entry.urgent or entry.incident != before
+
+    def _refused(self, record: CommandRecord) -> None:
+        is_mine = record.command == "freeze" and record.id.startswith(GUARDS_COMMAND)
+        if is_mine and record.why == "issued_before":  # Somebody else signed with the same key at that moment.
+            self.froze_not(record.incident or "", record.network or "")
+
+    def _freeze_noted(self, record: CommandRecord, network: str) -> None:
+        for entry in self._open_ones():
+            incident = entry.incident
+            if record.incident == incident.id and network not in incident.frozen:
+                entry.incident = replace(incident, frozen=[*incident.frozen, network])
+                entry.urgent = True
+            is_about = record.incident == incident.id or incident.slice.network == network
+            if is_about and not record.id.startswith(GUARDS_COMMAND):
+                self._note(entry, record, f"{network} is frozen: {record.reason}")
+
+    def _resume_noted(self, record: CommandRecord, network: str) -> None:
+        for entry in self._open_ones():
+            if network in entry.incident.frozen:
+                self._note(entry, record, f"{network} is resumed: {record.reason}")
+                entry.incident = replace(entry.incident, reference=record.id)
+                entry.quiet_since_ms = None
+
+    def _resolve(self, entry: _Entry, reference: str) -> None:
+        entry.incident = replace(entry.incident, status=RESOLVED, reference=reference)
+        for held in self._held.values():
+            held.settled = held.settled or held.incident == entry.incident.id
+
+
+def _is_identified(incident: Incident) -> bool:
+    return bool(incident.notes) or any(found.detail.startswith("explained by ") for found in incident.evidence)
+
+
+def _is_due(entry: _Entry, now_ms: int) -> bool:
+    incident, written = entry.incident, entry.written
+    if written is None:
+        return True
+    if replace(incident, updated=written.updated) == written:
+        return False
+    is_news = (incident.status, incident.severity) != (written.status, written.severity)
+    return is_news or entry.urgent or now_ms - entry.written_ms >= UPDATE_MS
+
+
+def open_of(incidents: Iterable[Incident]) -> list[Incident]:
+    """Return those that are not resolved."""
+    return [incident for incident in incidents if incident.status != RESOLVED]

@@ -1,0 +1,132 @@
+"""What makes one case of many findings: which slices belong together, and an incident as findings come to it. Pure."""
+
+from collections.abc import Iterable
+from typing import Final
+
+from msgspec.structs import replace
+
+from schemas.control import CommandRecord
+from schemas.incident import EVIDENCE_MAX, NOTES_MAX, USERS_NAMED_MAX, Evidence, Incident, Note, Severity, Slice
+from schemas.times import format_ms
+from streams.guard.detector import Verdict
+
+RANKS: Final[dict[Severity, int]] = {"minor": 0, "major": 1, "critical": 2}
+"""How severities compare."""
+
+RESOLVED: Final = "resolved"
+
+
+def slice_name(of: Slice) -> str:
+    """Return the name of a slice in an incident's id.
+
+    >>> slice_name(Slice(network="twitter", source="west")), slice_name(Slice(partition=2)), slice_name(Slice())
+    ('twitter:west', 'partition-2', 'all')
+    """
+    partition = f"partition-{of.partition}" if of.partition is not None else None
+    parts = (partition, of.network, of.source, of.raw_partition)
+    return ":".join(str(part) for part in parts if part is not None) or "all"
+
+
+def is_within(inner: Slice, outer: Slice) -> bool:
+    """Return whether a slice is another one, or a collector or raw partition of the network that the other is.
+
+    >>> is_within(Slice(network="twitter", source="west"), Slice(network="twitter"))
+    True
+    >>> is_within(Slice(network="twitter"), Slice())
+    False
+    """
+    return (
+        (inner.network, inner.partition) == (outer.network, outer.partition)
+        and outer.source in {None, inner.source}
+        and outer.raw_partition in {None, inner.raw_partition}
+    )
+
+
+def is_of_a_task(incident: Incident) -> bool:
+    """Return whether a partition task wrote it, which resolves it too."""
+    return incident.id.startswith(f"{incident.kind}:")
+
+
+def opened(detector: str, verdict: Verdict, model: str, now_ms: int) -> Incident:
+    """Return a new incident about what a detector found."""
+    now, name = format_ms(now_ms), slice_name(verdict.slice)
+    incident = Incident(
+        id=f"{verdict.kind}/{name}/{now}",
+        kind=verdict.kind,
+        slice=verdict.slice,
+        severity=verdict.severity,
+        status="investigating",
+        title=f"{verdict.kind.replace('_', ' ')}, {name}: {verdict.detail}",
+        opened=now,
+        updated=now,
+        evidence=[],
+        affected_users=0,
+        model=model,
+    )
+    return with_finding(incident, detector, verdict, now_ms)
+
+
+def declared(record: CommandRecord, model: str) -> Incident:
+    """Return an incident as an operator declares it."""
+    return Incident(
+        id=record.incident or "",
+        kind="declared",
+        slice=Slice(network=record.network or None, source=record.source or None),
+        severity="major",
+        status="investigating",
+        title=record.reason,
+        opened=record.received,
+        updated=record.received,
+        evidence=[],
+        affected_users=0,
+        model=model,
+        since=record.since or None,
+    )
+
+
+def with_finding(incident: Incident, detector: str, verdict: Verdict, now_ms: int) -> Incident:
+    """Return the incident with what a detector found; it is of the highest severity and the widest slice of all."""
+    found = Evidence(finding=detector, detail=verdict.detail, numbers=verdict.numbers, at=format_ms(now_ms))
+    users = [*dict.fromkeys([*incident.users, *verdict.users])]
+    since = [text for text in (incident.since, _since(verdict)) if text is not None]
+    return replace(
+        incident,
+        slice=verdict.slice if is_within(incident.slice, verdict.slice) else incident.slice,
+        severity=max(incident.severity, verdict.severity, key=RANKS.__getitem__),
+        evidence=kept([*incident.evidence, found]),
+        users=users[:USERS_NAMED_MAX],
+        affected_users=max(incident.affected_users, len(users)),
+        since=min(since, default=None),
+    )
+
+
+def kept(evidence: list[Evidence]) -> list[Evidence]:
+    """Return the findings that a record keeps: the first of each detector, and then the newest.
+
+    >>> many = [Evidence(finding="a", detail=str(n)) for n in range(30)]
+    >>> [found.detail for found in kept([*many, Evidence(finding="b", detail="b")])][:3]
+    ['0', '12', '13']
+    """
+    firsts = {found.finding: place for place, found in reversed(list(enumerate(evidence)))}
+    others = [place for place in range(len(evidence)) if place not in firsts.values()]
+    room = max(0, EVIDENCE_MAX - len(firsts))
+    places = sorted([*firsts.values(), *others[len(others) - room if room < len(others) else 0 :]])
+    return [evidence[place] for place in places][-EVIDENCE_MAX:]
+
+
+def with_note(incident: Incident, record: CommandRecord, text: str) -> Incident:
+    """Return the incident with what an operator says; the same is noted once."""
+    note = Note(at=record.received, key=record.key, text=text)
+    return with_notes(incident, [note])
+
+
+def with_notes(incident: Incident, notes: Iterable[Note]) -> Incident:
+    """Return the incident with these notes too, in the order of time."""
+    missing = [note for note in notes if note not in incident.notes]
+    if not missing:
+        return incident
+    return replace(incident, notes=sorted([*incident.notes, *missing], key=lambda note: note.at)[-NOTES_MAX:])
+
+
+def _since(verdict: Verdict) -> str | None:
+    return None if verdict.since_ms is None else format_ms(verdict.since_ms)

@@ -1,0 +1,152 @@
+"""Prometheus metrics of the guard; listed in docs/METRICS.md.
+
+All children are made at start, so that no series vanishes when its fault occurs: an alert must not depend on one that
+does.
+"""
+
+from collections import Counter as Tally
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Final, get_args
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from schemas.change import ScoreChange
+from schemas.feed_report import FeedReport
+from schemas.incident import INCIDENT_KINDS, Incident, Severity, Slice
+from schemas.population import STEPS_POINTS, Population
+from schemas.times import parse_ms
+from schemas.users import CANARY_PREFIX
+from streams.guard.detector import Verdict
+from streams.metrics import LATENCY_BUCKETS
+from streams.settings import NetworkSettings
+
+OBSERVED: Final = ("population", "feeds", "incidents", "canaries", "control")
+DELIVERY_OUTCOMES: Final = ("delivered", "retried", "dead_lettered")
+NO_NETWORK: Final = ""
+
+
+class GuardMetrics:
+    """What the guard counts and sees."""
+
+    def __init__(
+        self, networks: Mapping[str, NetworkSettings], detectors: Sequence[str], webhooks: Iterable[str] = ()
+    ) -> None:
+        """Make every child."""
+        registry = self.registry = CollectorRegistry()
+        self._networks, self._labels, self._detectors = networks, [NO_NETWORK, *networks], detectors
+        self.active = Gauge("clout_guard_active", "1: this process watches; 0: it stands by.", registry=registry)
+        self.moment = Gauge("clout_guard_moment_seconds", "When it last looked.", registry=registry)
+        self.observations = Counter(
+            "clout_guard_observations", "Records seen, by topic.", ("topic",), registry=registry
+        )
+        for topic in OBSERVED:
+            self.observations.labels(topic)
+        self._firing = Gauge(
+            "clout_guard_firing", "1 while a detector fires.", ("detector", "network"), registry=registry
+        )
+        self._open = Gauge(
+            "clout_incidents_open", "Incidents not resolved.", ("kind", "severity", "network"), registry=registry
+        )
+        self._fallen = Gauge(
+            "clout_guard_population_fallen_share",
+            "Share of users so many points or more below their score when the hour of event time began.",
+            ("points",),
+            registry=registry,
+        )
+        self._users = Gauge(
+            "clout_guard_population_users", "Users who have a score, by network.", ("network",), registry=registry
+        )
+        self._age = Gauge(
+            "clout_guard_feed_age_seconds",
+            "Time since the last heartbeat of the collector silent longest, or since the last arrival.",
+            ("network",),
+            registry=registry,
+        )
+        self.canary_latency = Histogram(
+            "clout_guard_canary_latency_seconds",
+            "From a synthetic interaction to the change that it caused.",
+            ("network",),
+            buckets=LATENCY_BUCKETS,
+            registry=registry,
+        )
+        self.canaries_wrong = Counter(
+            "clout_guard_canaries_wrong",
+            "Times that a synthetic account was found wrong or late.",
+            ("network",),
+            registry=registry,
+        )
+        self.deliveries = Counter(
+            "clout_guard_webhook_deliveries", "Deliveries to partners.", ("webhook", "outcome"), registry=registry
+        )
+        self.freezes = Counter("clout_guard_freezes", "Networks that the guard froze.", ("network",), registry=registry)
+        for webhook in webhooks:
+            for outcome in DELIVERY_OUTCOMES:
+                self.deliveries.labels(webhook, outcome)
+        for network in networks:
+            self.canary_latency.labels(network)
+            self.canaries_wrong.labels(network)
+            self.freezes.labels(network)
+            self._age.labels(network)
+        self.begin(is_active=False)
+
+    def begin(self, *, is_active: bool) -> None:
+        """Show that this process watches, or stands by; nothing was seen yet."""
+        self.active.set(is_active)
+        self.show_firing([])
+        self.show_incidents([])
+        self.show_population({})
+        for network in self._networks:
+            self._age.labels(network).set(0)
+
+    def see_canary(self, change: ScoreChange, committed_seconds: float) -> None:
+        """Count how long a synthetic interaction took."""
+        network = change.user.removeprefix(CANARY_PREFIX).rpartition("/")[0]
+        if network in self._networks and change.cause == "interaction":
+            latency_seconds = committed_seconds - parse_ms(change.as_of) / 1000
+            self.canary_latency.labels(network).observe(max(0.0, latency_seconds))
+
+    def count_wrong_canaries(self, said: Iterable[tuple[str, Verdict]]) -> None:
+        """Count what the detector of canaries finds."""
+        for _, verdict in said:
+            if verdict.kind == "canary" and verdict.firing and verdict.slice.network in self._networks:
+                self.canaries_wrong.labels(verdict.slice.network).inc()
+
+    def show_firing(self, firing: Collection[tuple[str, Slice]]) -> None:
+        """Show which detectors fire."""
+        on = {(detector, of.network or NO_NETWORK) for detector, of in firing}
+        for detector in self._detectors:
+            for network in self._labels:
+                self._firing.labels(detector, network).set((detector, network) in on)
+
+    def show_incidents(self, incidents: Iterable[Incident]) -> None:
+        """Show how many of these, which are open, there are of each kind."""
+        counts = Tally((of.kind, of.severity, of.slice.network or NO_NETWORK) for of in incidents)
+        for kind in INCIDENT_KINDS:
+            for severity in get_args(Severity):
+                for network in self._labels:
+                    self._open.labels(kind, severity, network).set(counts[kind, severity, network])
+
+    def show_population(self, newest: Mapping[int, Population]) -> None:
+        """Show the users of all partitions, and what share of them has fallen."""
+        users = sum(of.users for of in newest.values())
+        for points in STEPS_POINTS:
+            fallen = sum(getattr(of.shift.below, f"points_{points}") for of in newest.values())
+            self._fallen.labels(str(points)).set(fallen / users if users else 0.0)
+        self._users.labels(NO_NETWORK).set(users)
+        for network in self._networks:
+            there = [of.networks[network].users for of in newest.values() if network in of.networks]
+            self._users.labels(network).set(sum(there))
+
+    def show_feeds(self, newest: Mapping[tuple[str, int], FeedReport], since_ms: int, now_ms: int) -> None:
+        """Show how long each network has been silent; one that was never heard of, since `since_ms`."""
+        for network, settings in self._networks.items():
+            reports = [report for report in newest.values() if report.network == network]
+            self._age.labels(network).set(max(0, now_ms - _heard_ms(reports, settings.sources, since_ms)) / 1000)
+
+
+def _heard_ms(reports: Sequence[FeedReport], sources: Sequence[str], since_ms: int) -> int:
+    """Return when the collector that is silent longest was last heard, or where none is known, anything."""
+    if not sources:
+        return max((parse_ms(of.arrival) for of in reports if of.arrival is not None), default=since_ms)
+    heard = [[parse_ms(of.heartbeats[source]) for of in reports if source in of.heartbeats] for source in sources]
+    return min(max(times, default=since_ms) for times in heard)

@@ -1,0 +1,336 @@
+"""The guard role: one process watches, others stand by.
+
+Each topic that it reads has one partition, and Faust gives partition 0 of all of them to one process of the group. It
+reads on where the stored state of the detectors is, judges nothing before it has read all that there was when it
+began, and from then on looks once a second, and whenever something comes.
+"""
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final, cast
+
+import msgspec
+from aiokafka.errors import IllegalStateError
+from confluent_kafka import KafkaException
+from faust.exceptions import ConsumerNotStarted
+from faust.types import TP
+
+from schemas.change import decode_change
+from schemas.control import CommandRecord, decode_record
+from schemas.feed_report import FeedReport, decode_feed_report
+from schemas.incident import Incident, decode_incident, encode_incident
+from schemas.population import Population, decode_population
+from streams import orders, topics
+from streams.control_secrets import ControlSecrets
+from streams.discovery import client_id
+from streams.errors import CloutError
+from streams.guard.book import GUARDS_COMMAND, Book, Freeze, open_of
+from streams.guard.detector import Detector, Verdict
+from streams.guard.faust_app import RAW, make_app, make_table
+from streams.guard.metrics import GuardMetrics
+from streams.guard.observations import CanarySeen, FeedSeen, IncidentSeen, Observation, PopulationSeen
+from streams.guard.watch import Watch
+from streams.guard.writer import IncidentWriter, ends_of
+from streams.http import RoleServer
+from streams.names import Names
+from streams.settings import GuardSettings, HttpSettings, KafkaSettings, LaneSettings, NetworkSettings
+from streams.transport import App, Process
+
+LOOK_SECONDS: Final = 1.0
+STORE_SECONDS: Final = 5.0
+"""Shortest time between two times that the detectors' states are stored."""
+REOPEN_SECONDS: Final = 5.0
+"""After a write failed: a guard that others took for dead has heard so by then, and does not write."""
+ORDER_AGAIN_SECONDS: Final = 30.0
+"""After an order could not be given."""
+_NOT_ASSIGNED: Final = (AssertionError, ConsumerNotStarted, IllegalStateError)
+
+_log: Final = logging.getLogger(__name__)
+
+
+class Guard:
+    """One guard process."""
+
+    def __init__(
+        self,
+        *,
+        kafka: KafkaSettings,
+        lanes: LaneSettings,
+        networks: Mapping[str, NetworkSettings],
+        model: str,
+        settings: GuardSettings,
+        secrets: ControlSecrets,
+        http: HttpSettings,
+        data_dir: Path,
+        slot: int,
+        version: str,
+        detectors: Callable[[], Sequence[Detector]],
+        on_incident: Iterable[Callable[[Incident], None]] = (),
+    ) -> None:
+        """Check the topics and put everything together; `run` starts it.
+
+        `detectors` makes them as they begin; `on_incident` is called with every incident that anybody writes.
+        """
+        self._kafka, self._names, self._settings, self._secrets = kafka, Names(kafka.prefix, model), settings, secrets
+        topics.require(kafka, topics.specification(self._names, lanes, dict(networks)))
+        self._model, self._version, self._make_detectors = model, version, detectors
+        self._server = RoleServer(http, "guard")
+        self.metrics = GuardMetrics(networks, [of.name for of in detectors()], settings.webhooks)
+        self.on_incident = list(on_incident)
+        self._writer = IncidentWriter(kafka, self._names)
+        self._read = self._readers()
+        self._has_joined = False
+        self._watch: Watch | None = None
+        self._begin(None)
+        directory = data_dir / "state" / self._names.guard_id / f"guard-{slot}"
+        directory.mkdir(parents=True, exist_ok=True)
+        self._app = self._make_app(directory)
+
+    def _readers(self) -> dict[str, tuple[str, Callable[[bytes, int], Observation | CommandRecord]]]:
+        names = self._names
+        return {
+            names.population: ("population", lambda value, now_ms: PopulationSeen(decode_population(value), now_ms)),
+            names.feeds: ("feeds", lambda value, now_ms: FeedSeen(decode_feed_report(value), now_ms)),
+            names.incidents: ("incidents", lambda value, now_ms: IncidentSeen(decode_incident(value), now_ms)),
+            names.canaries: ("canaries", lambda value, now_ms: CanarySeen(decode_change(value), now_ms)),
+            names.control_record: ("control", lambda value, _now_ms: decode_record(value)),
+        }
+
+    def _make_app(self, directory: Path) -> App:
+        app = make_app(
+            self._kafka,
+            self._names,
+            client_id=client_id("guard", self._server.address),
+            directory=directory,
+            positions=lambda: self,
+        )
+        self._states = make_table(app, "states", self._names.guard_states)
+        self._incidents = make_table(app, "incidents", self._names.guard_incidents)
+        for topic, (name, _) in self._read.items():
+            app.agent(app.topic(topic, **RAW), name=f"clout.guard.{name}", concurrency=1)(self._feed)
+        app.on_partitions_revoked.connect(cast("Any", self._revoked), weak=False)
+        app.on_partitions_assigned.connect(cast("Any", self._assigned), weak=False)
+        app.task(self._look_forever)
+        return app
+
+    def run(self) -> None:
+        """Work until told to stop."""
+        # Faust names the loggers of its services after the module that subclasses them.
+        logging.getLogger(App.__module__).setLevel(logging.getLogger("faust").level)
+        self._server.start(self.metrics.registry, self.status, self.missing)
+        try:
+            Process(self._app).execute_from_commandline()
+        finally:
+            self._server.stop()
+
+    # What the consumer asks.
+
+    def is_ready(self, tp: TP) -> bool:  # noqa: ARG002 - of the protocol
+        """Return that all partitions may flow: Faust holds them back until its tables are there."""
+        return True
+
+    def next_offsets(self, assignment: Iterable[TP]) -> Mapping[TP, int]:
+        """Take over, when this process is the one that watches, and return where to read on."""
+        if TP(self._names.population, 0) not in set(assignment):
+            return {}
+        watch = Watch(self._make_detectors(), Book(self._model, freeze=self._settings.freeze))
+        incidents = [decode_incident(value) for value in self._incidents.values()]
+        watch.restore({name.decode(): row for name, row in self._states.items()}, incidents)
+        seen = watch.positions()
+        self._ends = ends_of(self._kafka, self._names, self._read)
+        # Who never watched here has nothing to say about what was before.
+        self._told_from = seen.get(self._names.incidents, self._ends[self._names.incidents] - 1) + 1
+        self._writer.open()
+        self._begin(watch)
+        return {TP(topic, 0): seen.get(topic, -1) + 1 for topic in self._read}
+
+    def opened(self, partitions: Iterable[int], generation: int) -> None:
+        """Hear that the consumer stands there."""
+        self._generation = generation if set(partitions) else -1
+        if self._watch is not None:
+            _log.info("this guard watches")
+
+    async def _assigned(self, _app: Any, _assigned: set[TP], **_: Any) -> None:
+        self._has_joined = True
+
+    async def _revoked(self, _app: Any, _revoked: set[TP], **_: Any) -> None:
+        self._writer.close()
+        self._begin(None)
+
+    def _begin(self, watch: Watch | None) -> None:
+        """Watch, or stand by, knowing nothing of what was seen before."""
+        self._watch = watch
+        self._generation = -1
+        self._is_level = False
+        self._populations: dict[int, Population] = {}
+        self._feeds: dict[tuple[str, int], FeedReport] = {}
+        self._began_ms = _now_ms()
+        self._stored_at = time.monotonic()
+        self._write_at = 0.0
+        self._order_at = 0.0
+        self.metrics.begin(is_active=watch is not None)
+
+    # What comes in.
+
+    async def _feed(self, stream: Any) -> None:
+        """See what comes, one record after the other; tables can be changed here alone."""
+        async for event in stream.events():
+            message, watch = event.message, self._watch
+            if watch is None or message.generation_id != self._generation:
+                continue  # Left from before; it is read again at its turn.
+            now_ms = _now_ms()
+            observation = self._decoded(message.topic, message.value, now_ms)
+            said = watch.see(message.topic, message.offset, observation, now_ms)
+            self._count(message, observation, said)
+            if self._is_level and (said or isinstance(observation, IncidentSeen | CommandRecord)):
+                await self._act(watch, now_ms)
+            if isinstance(observation, IncidentSeen):
+                self._keep(observation.incident)
+                if message.offset >= self._told_from:
+                    self._tell(observation.incident)
+            if self._watch is watch and time.monotonic() >= self._stored_at + STORE_SECONDS:
+                self._store(watch)
+
+    def _decoded(self, topic: str, value: bytes | None, now_ms: int) -> Observation | CommandRecord | None:
+        if value is None:
+            return None
+        try:
+            return self._read[topic][1](value, now_ms)
+        except msgspec.DecodeError as error:
+            _log.warning("a record of %s cannot be read: %s", topic, error)
+            return None
+
+    def _count(
+        self, message: Any, observation: Observation | CommandRecord | None, said: Iterable[tuple[str, Verdict]]
+    ) -> None:
+        if observation is not None:
+            self.metrics.observations.labels(self._read[message.topic][0]).inc()
+        if isinstance(observation, PopulationSeen):
+            self._populations[observation.population.partition] = observation.population
+        elif isinstance(observation, FeedSeen):
+            report = observation.report
+            self._feeds[report.network, report.raw_partition] = report
+        elif isinstance(observation, CanarySeen):
+            self.metrics.see_canary(observation.change, message.timestamp)
+        self.metrics.count_wrong_canaries(said)
+
+    def _keep(self, incident: Incident) -> None:
+        """Bring the table of incidents up to what the book has in mind."""
+        self._incidents[incident.id.encode()] = encode_incident(incident)
+
+    def _store(self, watch: Watch) -> None:
+        """Store what the detectors have learned, and drop what the book has forgotten."""
+        self._stored_at = time.monotonic()
+        for name, row in watch.rows().items():
+            self._states[name.encode()] = row
+        known = {incident.id.encode() for incident in watch.book.incidents()}
+        for identity in [identity for identity in self._incidents if identity not in known]:
+            del self._incidents[identity]
+
+    def _tell(self, incident: Incident) -> None:
+        for told in self.on_incident:
+            told(incident)
+
+    # What comes of it.
+
+    async def _look_forever(self) -> None:
+        while not self._app.should_stop:
+            watch = self._watch
+            if watch is not None and self._generation >= 0:
+                await self._look(watch)
+            await self._app.sleep(LOOK_SECONDS)
+
+    async def _look(self, watch: Watch) -> None:
+        if not self._is_level:
+            # Records that were read may wait in the agents until the look after.
+            self._is_level = await self._has_read_all()
+            return
+        now_ms = _now_ms()
+        self.metrics.count_wrong_canaries(watch.tell_time(now_ms))
+        await self._act(watch, now_ms)
+        self.metrics.moment.set(now_ms / 1000)
+        self.metrics.show_firing(watch.book.firing())
+        self.metrics.show_incidents(open_of(watch.book.incidents()))
+        self.metrics.show_population(self._populations)
+        self.metrics.show_feeds(self._feeds, self._began_ms, now_ms)
+
+    async def _has_read_all(self) -> bool:
+        with suppress(*_NOT_ASSIGNED):
+            positions = {topic: await self._app.consumer.position(TP(topic, 0)) or 0 for topic in self._ends}
+            return all(positions[topic] >= end for topic, end in self._ends.items())
+        return False
+
+    async def _act(self, watch: Watch, now_ms: int) -> None:
+        """Open, update and resolve incidents, and freeze what is to be frozen."""
+        watch.book.look(now_ms)
+        for freeze in watch.book.to_freeze():
+            await self._order(watch, freeze)
+        due = watch.book.due(now_ms)
+        if not due or watch is not self._watch or time.monotonic() < self._write_at:
+            return
+        try:
+            self._writer.write(due)
+        except KafkaException as error:
+            _log.error("incidents could not be written, it is tried again: %s", error.args[0].str())
+            self._write_at = time.monotonic() + REOPEN_SECONDS
+            return
+        for incident in due:
+            watch.book.wrote(incident, now_ms)
+            _log.warning("incident %s: %s, %s: %s", incident.id, incident.severity, incident.status, incident.title)
+
+    async def _order(self, watch: Watch, freeze: Freeze) -> None:
+        """Freeze a network; noted first, so that nobody orders it again meanwhile."""
+        if time.monotonic() < self._order_at:
+            return
+        watch.book.froze(freeze)
+        about = {"network": freeze.network, "incident": freeze.incident}
+        try:
+            command = orders.new_command(
+                self._secrets, "freeze", freeze.reason, _now_ms(), id_prefix=GUARDS_COMMAND, **about
+            )
+            await asyncio.to_thread(orders.send, self._kafka, self._names, command)
+        except CloutError as error:
+            watch.book.froze_not(freeze.incident, freeze.network)
+            self._order_at = time.monotonic() + ORDER_AGAIN_SECONDS
+            _log.error("network %s could not be frozen, it is tried again: %s", freeze.network, error)
+            return
+        self.metrics.freezes.labels(freeze.network).inc()
+        _log.warning("network %s is frozen because of incident %s", freeze.network, freeze.incident)
+
+    # What it says of itself.
+
+    def missing(self) -> str | None:
+        """Return what keeps this guard from being ready; one that stands by is."""
+        return None if self._has_joined else "no place in the group of guards yet"
+
+    def status(self) -> dict[str, Any]:
+        """Return the answer of /v1/status."""
+        watch = self._watch
+        incidents = open_of(watch.book.incidents()) if watch is not None else []
+        firing = watch.book.firing() if watch is not None else []
+        return {
+            "role": "guard",
+            "pid": os.getpid(),
+            "address": self._server.address,
+            "version": self._version,
+            "active": watch is not None,
+            "reading": watch is not None and not self._is_level,
+            "detectors": {
+                name: [msgspec.to_builtins(of) for detector, of in firing if detector == name]
+                for name in (watch.detectors if watch is not None else ())
+            },
+            "incidents": [
+                {name: getattr(of, name) for name in ("id", "severity", "status", "title", "opened")}
+                for of in incidents
+            ],
+            "positions": watch.positions() if watch is not None else {},
+        }
+
+
+def _now_ms() -> int:
+    return int(time.time() * 1000)

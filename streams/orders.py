@@ -1,0 +1,47 @@
+"""Commands as they are made and sent, by operators' machines and by the guard alike."""
+
+import uuid
+from typing import Any, Final
+
+from confluent_kafka import KafkaException
+
+from schemas.control import Command, CommandName, encode_command
+from schemas.times import format_ms
+from streams import clients
+from streams.control_secrets import ControlSecrets
+from streams.errors import CloutError
+from streams.names import Names
+from streams.settings import KafkaSettings
+
+SEND_TIMEOUT_SECONDS: Final = 30.0
+CONTROL_PARTITION: Final = 0
+"""The control topic has one partition: commands have one order."""
+
+
+def new_command(
+    secrets: ControlSecrets, name: CommandName, reason: str, now_ms: int, *, id_prefix: str = "", **about: Any
+) -> Command:
+    """Return a new command signed with this machine's key; `about` are the fields that it needs."""
+    identity = f"{id_prefix}{uuid.uuid4().hex}"
+    return secrets.signed(Command(id=identity, command=name, reason=reason, key="", issued=format_ms(now_ms), **about))
+
+
+def send(kafka: KafkaSettings, names: Names, command: Command) -> None:
+    """Send a command and return when the broker has it; raise `CloutError` when it has not."""
+    producer = clients.producer(kafka, {"enable.idempotence": True})
+    failures: list[str] = []
+    try:
+        producer.produce(
+            names.control,
+            encode_command(command),
+            partition=CONTROL_PARTITION,
+            on_delivery=lambda error, _message: failures.append(error.str()) if error is not None else None,
+        )
+        if producer.flush(SEND_TIMEOUT_SECONDS):
+            failures.append("the broker did not answer")
+    except KafkaException as error:
+        failures.append(error.args[0].str())
+    if failures:
+        raise CloutError(
+            "the command could not be sent", detail=failures[0], hint="see that the broker is up: clout topics check"
+        )
