@@ -183,7 +183,7 @@ def _table(incidents: Iterable[Incident]) -> Table:
 def lines(incident: Incident) -> Iterable[str]:
     r"""Say all that is known of an incident.
 
-    >>> from schemas.incident import Slice
+    >>> from schemas.incident import Note, Slice
     >>> print(*lines(Incident(id="declared/all/x", kind="declared", slice=Slice(), severity="major", status="resolved",
     ...     title="half of it is missing", opened="2026-01-01T00:00:00Z", updated="2026-01-01T01:00:00Z", evidence=[],
     ...     affected_users=0, notes=[Note(at="2026-01-01T01:00:00Z", key="ops", text="it is back")])), sep="\n")

@@ -84,7 +84,7 @@ class Guard:
         self.on_incident = list(on_incident)
         self._writer = IncidentWriter(kafka, self._names)
         self._read = self._readers()
-        self._has_joined = False
+        self._has_joined = self._is_restored = False
         self._watch: Watch | None = None
         self._begin(None)
         directory = data_dir / "state" / self._names.guard_id / f"guard-{slot}"
@@ -115,6 +115,7 @@ class Guard:
             app.agent(app.topic(topic, **RAW), name=f"clout.guard.{name}", concurrency=1)(self._feed)
         app.on_partitions_revoked.connect(cast("Any", self._revoked), weak=False)
         app.on_partitions_assigned.connect(cast("Any", self._assigned), weak=False)
+        self._states.on_recover(self._restored)
         app.task(self._look_forever)
         return app
 
@@ -136,8 +137,14 @@ class Guard:
 
     def next_offsets(self, assignment: Iterable[TP]) -> Mapping[TP, int]:
         """Take over, when this process is the one that watches, and return where to read on."""
-        if TP(self._names.population, 0) not in set(assignment):
+        if not self._is_restored or TP(self._names.population, 0) not in set(assignment):
             return {}
+        if self._watch is None:
+            self._take_over()
+        seen = self._watch.positions() if self._watch is not None else {}
+        return {TP(topic, 0): seen.get(topic, -1) + 1 for topic in self._read}
+
+    def _take_over(self) -> None:
         watch = Watch(self._make_detectors(), Book(self._model, freeze=self._settings.freeze))
         incidents = [decode_incident(value) for value in self._incidents.values()]
         watch.restore({name.decode(): row for name, row in self._states.items()}, incidents)
@@ -147,20 +154,23 @@ class Guard:
         self._told_from = seen.get(self._names.incidents, self._ends[self._names.incidents] - 1) + 1
         self._writer.open()
         self._begin(watch)
-        return {TP(topic, 0): seen.get(topic, -1) + 1 for topic in self._read}
+        _log.info("this guard watches")
 
     def opened(self, partitions: Iterable[int], generation: int) -> None:
         """Hear that the consumer stands there."""
         self._generation = generation if set(partitions) else -1
-        if self._watch is not None:
-            _log.info("this guard watches")
 
     async def _assigned(self, _app: Any, _assigned: set[TP], **_: Any) -> None:
         self._has_joined = True
 
     async def _revoked(self, _app: Any, _revoked: set[TP], **_: Any) -> None:
+        self._is_restored = False
         self._writer.close()
         self._begin(None)
+
+    async def _restored(self) -> None:
+        # Faust seeks at other times too, when the tables are not there yet.
+        self._is_restored = True
 
     def _begin(self, watch: Watch | None) -> None:
         """Watch, or stand by, knowing nothing of what was seen before."""

@@ -137,15 +137,18 @@ def test_a_second_model_beside_the_first_gets_its_own_topics(
         "lanes.dlq.trial.v1",
         "population.trial.v1",
         "scores.canaries.trial.v1",
+        "guard.states.trial.v1",
+        "guard.incidents.trial.v1",
     }
 
 
 COMMANDS = ["broker up", "broker down", "broker status", "topics create", "topics check", "config show"]
 COMMANDS += ["demo", "up", "ingest", "score", "replay", "wait", "status", "tail", "show", "export", "dlq list"]
-COMMANDS += ["dlq show", "dlq replay", "forget", "control log", "audit"]
+COMMANDS += ["dlq show", "dlq replay", "forget", "control log", "audit", "guard", "incident list", "incident show"]
+COMMANDS += ["incident note", "incident resolve", "incident declare"]
 
 
-@pytest.mark.parametrize("group", ["broker", "topics", "dlq", "control", "config"])
+@pytest.mark.parametrize("group", ["broker", "topics", "dlq", "control", "config", "incident"])
 def test_every_group_has_an_example(group: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert exit_code(group, "--help") == 0
     assert f"Example: clout {group}" in capsys.readouterr().out
