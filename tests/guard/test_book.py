@@ -1,0 +1,413 @@
+"""The incident book: one cause is one incident, and how one begins, goes on and ends."""
+
+from typing import Any, Final
+
+import pytest
+from msgspec.structs import replace
+
+from schemas.control import CommandRecord
+from schemas.incident import EVIDENCE_MAX, Incident, Severity, Slice
+from schemas.times import format_ms
+from streams.guard.book import DECLARED_MS_MAX, KEPT_MS, QUIET_MS, UPDATE_MS, Book, open_of
+from streams.guard.detector import Verdict
+
+NOW: Final = 1_760_000_000_000
+TWITTER, MASTODON = Slice(network="twitter"), Slice(network="mastodon")
+WEST, EAST = Slice(network="twitter", source="west"), Slice(network="twitter", source="east")
+PARTITION_2, PARTITION_3, ALL = Slice(partition=2), Slice(partition=3), Slice()
+
+
+def verdict(
+    of: Slice = TWITTER, severity: Severity = "major", *, firing: bool = True, kind: Any = "feed_partial", **rest: Any
+) -> Verdict:
+    return Verdict(kind, of, firing, severity, rest.pop("detail", "half of it is missing"), {"share": 0.5}, **rest)
+
+
+def record(command: Any, at_ms: int = NOW, *, accepted: bool = True, **about: Any) -> CommandRecord:
+    at = format_ms(at_ms)
+    given = {"id": f"{command}-{at_ms}", "key": "ops", "reason": "because", "epoch": 0, "why": None} | about
+    return CommandRecord(command=command, subject="", issued=at, received=at, accepted=accepted, **given)
+
+
+class Written:
+    """A book, and the topic that it writes to."""
+
+    def __init__(self, **options: Any) -> None:
+        self.book = Book("1", **options)
+        self.topic: list[Incident] = []
+
+    def look(self, now_ms: int = NOW) -> list[Incident]:
+        """Let the book write what is due, and take it back as the topic brings it; return it."""
+        self.book.look(now_ms)
+        due = self.book.due(now_ms)
+        for incident in due:
+            self.book.wrote(incident, now_ms)
+            self.topic.append(incident)
+        for incident in due:
+            self.book.take(incident)
+        return due
+
+    def say(self, *verdicts: Verdict, now_ms: int = NOW, detector: str = "") -> list[Incident]:
+        for of in verdicts:
+            self.book.judge(detector or of.kind, of, now_ms)
+        return self.look(now_ms)
+
+    def order(self, of: CommandRecord, now_ms: int = NOW) -> list[Incident]:
+        self.book.obey(of, now_ms)
+        return self.look(now_ms)
+
+    @property
+    def last(self) -> Incident:
+        return self.topic[-1]
+
+
+@pytest.fixture
+def written() -> Written:
+    return Written()
+
+
+def of_a_task(partition: int = 2, status: Any = "investigating", at_ms: int = NOW, **more: Any) -> Incident:
+    return Incident(
+        id=f"law_violation:1:{partition}:17:0",
+        kind="law_violation",
+        slice=Slice(partition=partition),
+        severity="critical",
+        status=status,
+        title="it stands still",
+        opened=format_ms(at_ms),
+        updated=format_ms(at_ms),
+        evidence=[],
+        affected_users=1,
+        users=["t:1"],
+        model="1",
+        **more,
+    )
+
+
+def test_a_finding_opens_an_incident_that_is_named_after_what_it_is_about(written: Written) -> None:
+    [incident] = written.say(verdict(WEST, since_ms=NOW - 5_000, users=("t:1", "t:2")))
+    assert incident.id == f"feed_partial/twitter:west/{format_ms(NOW)}"
+    assert (incident.kind, incident.slice, incident.severity, incident.status) == (
+        "feed_partial",
+        WEST,
+        "major",
+        "investigating",
+    )
+    assert (incident.since, incident.users, incident.affected_users) == (format_ms(NOW - 5_000), ["t:1", "t:2"], 2)
+    [found] = incident.evidence
+    assert (found.finding, found.numbers, found.at) == ("feed_partial", {"share": 0.5}, format_ms(NOW))
+
+
+def test_what_is_said_before_anybody_looks_opens_nothing_when_it_is_over_by_then(written: Written) -> None:
+    written.book.judge("feed_partial", verdict(), NOW)
+    written.book.judge("feed_partial", verdict(firing=False), NOW)
+    assert written.look() == []
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "slice_after"),
+    [
+        (TWITTER, TWITTER, TWITTER),
+        (TWITTER, WEST, TWITTER),
+        (WEST, TWITTER, TWITTER),
+        (TWITTER, Slice(network="twitter", raw_partition=3), TWITTER),
+        (PARTITION_2, PARTITION_2, PARTITION_2),
+        (ALL, ALL, ALL),
+    ],
+)
+def test_findings_about_the_same_are_one_incident(
+    written: Written, first: Slice, second: Slice, slice_after: Slice
+) -> None:
+    written.say(verdict(first))
+    written.say(verdict(second, "critical", kind="feed_stalled"), now_ms=NOW + 1)
+    assert len({incident.id for incident in written.topic}) == 1
+    assert (written.last.severity, written.last.slice) == ("critical", slice_after)
+    assert [found.finding for found in written.last.evidence] == ["feed_partial", "feed_stalled"]
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (TWITTER, MASTODON),
+        (WEST, EAST),
+        (ALL, TWITTER),
+        (TWITTER, ALL),
+        (PARTITION_2, Slice(partition=3)),
+        (ALL, PARTITION_2),
+    ],
+)
+def test_findings_about_different_things_are_two_incidents(written: Written, first: Slice, second: Slice) -> None:
+    assert len(written.say(verdict(first), verdict(second))) == 2
+
+
+def test_severity_never_falls(written: Written) -> None:
+    written.say(verdict(severity="critical"))
+    written.say(verdict(severity="minor", detail="better"), now_ms=NOW + UPDATE_MS)
+    assert (written.last.severity, written.last.evidence[-1].detail) == ("critical", "better")
+
+
+def test_numbers_alone_are_written_seldom_and_worse_ones_at_once(written: Written) -> None:
+    written.say(verdict())
+    assert written.say(verdict(detail="a third"), now_ms=NOW + UPDATE_MS - 1) == []
+    [later] = written.look(NOW + UPDATE_MS)
+    assert later.evidence[-1].detail == "a third"
+    assert [of.severity for of in written.say(verdict(severity="critical"), now_ms=NOW + UPDATE_MS + 1)] == ["critical"]
+    assert written.look(NOW + 10 * UPDATE_MS) == []
+
+
+def test_the_first_finding_of_each_detector_is_kept_and_then_the_newest(written: Written) -> None:
+    written.say(verdict(detail="first"))
+    for number in range(2 * EVIDENCE_MAX):
+        written.say(verdict(kind="feed_stalled", detail=str(number)), now_ms=NOW + number * UPDATE_MS)
+    details = [found.detail for found in written.last.evidence]
+    assert len(details) == EVIDENCE_MAX
+    assert details[:2] == ["first", "0"]
+    assert details[-1] == str(2 * EVIDENCE_MAX - 1)
+
+
+def test_an_incident_is_monitored_when_nothing_fires_and_ends_when_it_stays_so(written: Written) -> None:
+    written.say(verdict(), verdict(kind="feed_stalled"))
+    assert written.say(verdict(firing=False), now_ms=NOW + 1) == []
+    [quiet] = written.say(verdict(kind="feed_stalled", firing=False), now_ms=NOW + 2)
+    assert quiet.status == "monitoring"
+    written.look(NOW + 1 + QUIET_MS)
+    assert written.last.status == "monitoring"
+    [ended] = written.look(NOW + 2 + QUIET_MS)
+    assert (ended.status, ended.reference) == ("resolved", None)
+
+
+def test_what_fires_again_while_it_is_monitored_goes_on_with_the_incident(written: Written) -> None:
+    written.say(verdict())
+    written.say(verdict(firing=False), now_ms=NOW + 1)
+    [again] = written.say(verdict(), now_ms=NOW + QUIET_MS)
+    assert (again.id, again.status) == (written.topic[0].id, "investigating")
+    written.say(verdict(firing=False), now_ms=NOW + QUIET_MS + 1)
+    written.look(NOW + 2 * QUIET_MS)
+    assert written.last.status == "monitoring"
+
+
+def test_what_fires_again_after_its_end_is_a_new_incident(written: Written) -> None:
+    written.say(verdict())
+    written.say(verdict(firing=False), now_ms=NOW + 1)
+    written.look(NOW + 1 + QUIET_MS)
+    written.say(verdict(), now_ms=NOW + 2 * QUIET_MS)
+    assert written.last.id != written.topic[0].id
+    assert written.last.status == "investigating"
+
+
+def test_a_note_says_that_the_cause_is_known_and_is_taken_once(written: Written) -> None:
+    [incident] = written.say(verdict())
+    [noted] = written.order(record("note", NOW + 1, incident=incident.id, reason="a cable"), NOW + 2)
+    assert (noted.status, [note.text for note in noted.notes]) == ("identified", ["a cable"])
+    assert written.order(record("note", NOW + 1, incident=incident.id, reason="a cable"), NOW + 3) == []
+
+
+def test_an_operator_ends_an_incident_and_what_goes_on_firing_opens_none(written: Written) -> None:
+    [incident] = written.say(verdict())
+    [ended] = written.order(record("resolve", NOW + 1, incident=incident.id), NOW + 2)
+    assert (ended.status, ended.reference) == ("resolved", f"resolve-{NOW + 1}")
+    assert written.say(verdict(detail="the same"), now_ms=NOW + 3) == []
+    assert written.look(NOW + 2 * QUIET_MS) == []
+
+
+def test_what_gets_worse_after_an_operator_ended_it_opens_a_new_incident(written: Written) -> None:
+    [incident] = written.say(verdict())
+    written.order(record("resolve", NOW + 1, incident=incident.id), NOW + 2)
+    [worse] = written.say(verdict(severity="critical"), now_ms=NOW + 3)
+    assert worse.id != incident.id
+
+
+def test_a_declared_incident_stays_until_an_operator_ends_it(written: Written) -> None:
+    [incident] = written.order(record("declare", incident="mine", network="twitter", source="west", reason="half"))
+    assert (incident.id, incident.kind, incident.slice, incident.title) == ("mine", "declared", WEST, "half")
+    assert written.look(NOW + 10 * QUIET_MS) == []
+    [joined] = written.say(verdict(), now_ms=NOW + 10 * QUIET_MS + 1)
+    assert joined.id == "mine"
+    written.say(verdict(firing=False), now_ms=NOW + 11 * QUIET_MS)
+    written.look(NOW + 13 * QUIET_MS)
+    assert open_of(written.book.incidents())
+    written.order(record("resolve", NOW + 14 * QUIET_MS, incident="mine"), NOW + 14 * QUIET_MS)
+    assert written.last.status == "resolved"
+
+
+def test_a_declaration_is_taken_once_and_not_when_it_is_older_than_the_topic(written: Written) -> None:
+    declaration = record("declare", incident="mine")
+    written.order(declaration)
+    assert written.order(declaration, NOW + 1) == []
+    other = Written()
+    assert other.order(declaration, NOW + DECLARED_MS_MAX + 1) == []
+
+
+def test_commands_that_were_refused_or_name_nothing_change_nothing(written: Written) -> None:
+    assert written.order(record("declare", incident="mine", accepted=False, why="no_reason")) == []
+    assert written.order(record("note", incident="unheard-of")) == []
+    assert written.order(record("resolve", incident="unheard-of")) == []
+
+
+def test_a_critical_finding_about_one_network_freezes_it_once(written: Written) -> None:
+    written.say(verdict(severity="critical"))
+    [freeze] = written.book.to_freeze()
+    assert (freeze.network, freeze.incident) == ("twitter", written.last.id)
+    written.book.froze(freeze)
+    assert written.book.to_freeze() == []
+    assert [of.frozen for of in written.look()] == [["twitter"]]
+    written.order(record("freeze", network="twitter", incident=written.last.id, id="guard-1"))
+    assert written.last.status == "investigating"
+    written.order(record("resume", NOW + 1, network="twitter"), NOW + 1)
+    written.say(verdict(severity="critical", detail="still"), now_ms=NOW + UPDATE_MS)
+    assert written.book.to_freeze() == []
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        verdict(severity="major"),
+        verdict(ALL, "critical"),
+        verdict(PARTITION_2, "critical"),
+        verdict(severity="critical", kind="feed_stalled"),
+    ],
+)
+def test_nothing_else_freezes_a_network(written: Written, found: Verdict) -> None:
+    written.say(found)
+    assert written.book.to_freeze() == []
+
+
+def test_nothing_freezes_where_the_settings_say_so_or_it_is_frozen() -> None:
+    never, already = Written(freeze=False), Written()
+    never.say(verdict(severity="critical"))
+    assert never.book.to_freeze() == []
+    already.order(record("freeze", network="twitter"))
+    already.say(verdict(severity="critical"))
+    assert already.book.to_freeze() == []
+
+
+def test_a_freeze_that_was_overtaken_is_ordered_again(written: Written) -> None:
+    written.say(verdict(severity="critical"))
+    [freeze] = written.book.to_freeze()
+    written.book.froze(freeze)
+    refused = {"network": "twitter", "incident": freeze.incident, "accepted": False, "id": "guard-1"}
+    written.order(record("freeze", **refused, why="not_permitted"))
+    assert written.book.to_freeze() == []
+    written.order(record("freeze", **refused, why="issued_before"))
+    assert written.book.to_freeze() == [freeze]
+
+
+def test_an_incident_that_froze_a_network_does_not_end_before_it_is_resumed(written: Written) -> None:
+    written.say(verdict(severity="critical"))
+    [freeze] = written.book.to_freeze()
+    written.book.froze(freeze)
+    written.order(record("freeze", network="twitter", incident=freeze.incident, id="guard-1"))
+    written.say(verdict(severity="critical", firing=False), now_ms=NOW + 1)
+    written.look(NOW + 3 * QUIET_MS)
+    assert written.last.status == "monitoring"
+    resumed_ms = NOW + 3 * QUIET_MS
+    [resumed] = written.order(record("resume", resumed_ms, network="twitter"), resumed_ms)
+    assert (resumed.reference, resumed.frozen) == (f"resume-{resumed_ms}", ["twitter"])
+    assert written.look(resumed_ms + QUIET_MS - 1) == []
+    assert [of.status for of in written.look(resumed_ms + QUIET_MS)] == ["resolved"]
+
+
+def test_an_operators_freeze_says_that_the_cause_is_known(written: Written) -> None:
+    [incident] = written.say(verdict())
+    [frozen] = written.order(record("freeze", network="twitter", incident=incident.id, reason="stop it"), NOW + 1)
+    assert (frozen.status, frozen.frozen) == ("identified", ["twitter"])
+    assert frozen.notes[0].text == "twitter is frozen: stop it"
+
+
+def test_a_partition_that_tells_its_own_incident_gets_no_second_one(written: Written) -> None:
+    written.book.take(of_a_task())
+    assert written.say(verdict(PARTITION_2, "critical", kind="partition_silent")) == []
+    written.book.take(of_a_task(status="resolved", at_ms=NOW + 1))
+    assert [of.kind for of in written.look(NOW + 2)] == ["partition_silent"]
+
+
+def test_a_partitions_own_incident_explains_what_was_found_there_before(written: Written) -> None:
+    [before] = written.say(verdict(PARTITION_2, kind="partition_silent"))
+    written.book.take(of_a_task(at_ms=NOW + 1))
+    [after] = written.look(NOW + 2)
+    assert (after.id, after.status) == (before.id, "identified")
+    assert after.evidence[-1].detail == "explained by law_violation:1:2:17:0"
+
+
+def test_an_operator_does_not_resolve_what_a_partition_resolves_itself(written: Written) -> None:
+    task = of_a_task()
+    written.book.take(task)
+    assert written.order(record("resolve", incident=task.id)) == []
+
+
+def test_a_note_on_a_partitions_incident_stays_when_the_partition_writes_it_again(written: Written) -> None:
+    task = of_a_task()
+    written.book.take(task)
+    [noted] = written.order(record("note", incident=task.id, reason="a cable"), NOW + 1)
+    assert replace(noted, notes=[], updated=task.updated) == task
+    written.book.take(of_a_task(status="resolved", at_ms=NOW + 2))
+    [again] = written.look(NOW + 2 + UPDATE_MS)
+    assert (again.status, [note.text for note in again.notes]) == ("resolved", ["a cable"])
+
+
+def test_the_book_forgets_what_ended_long_ago(written: Written) -> None:
+    [incident] = written.say(verdict())
+    written.order(record("resolve", incident=incident.id))
+    written.look(NOW + KEPT_MS)
+    assert [of.id for of in written.book.incidents()] == [incident.id]
+    written.look(NOW + KEPT_MS + 1)
+    assert written.book.incidents() == []
+
+
+def gone_on_with(former: Written) -> Written:
+    """Return a book that goes on with what the topic and the stored state of another one say."""
+    standby = Written()
+    for incident in former.topic:
+        standby.book.take(incident)
+    standby.book.restore(former.book.state())
+    standby.topic = [*former.topic]
+    return standby
+
+
+def test_a_standby_goes_on_with_what_fires_and_opens_nothing_again(written: Written) -> None:
+    [incident] = written.say(verdict(severity="critical"))
+    standby = gone_on_with(written)
+    assert standby.look(NOW + QUIET_MS) == []
+    [quiet] = standby.say(verdict(firing=False), now_ms=NOW + QUIET_MS + 1)
+    assert (quiet.id, quiet.status) == (incident.id, "monitoring")
+
+
+def test_a_standby_counts_quiet_time_from_where_it_began(written: Written) -> None:
+    written.say(verdict())
+    written.say(verdict(firing=False), now_ms=NOW + 1)
+    standby = gone_on_with(written)
+    assert [of.status for of in standby.look(NOW + 1 + QUIET_MS)] == ["resolved"]
+
+
+def test_a_standby_knows_what_is_frozen_and_what_an_operator_ended(written: Written) -> None:
+    [incident] = written.say(verdict(severity="critical"))
+    written.order(record("freeze", network="twitter"))
+    written.order(record("resolve", incident=incident.id))
+    standby = gone_on_with(written)
+    assert standby.say(verdict(severity="critical", detail="still"), now_ms=NOW + 1) == []
+    standby.say(verdict(kind="canary", severity="critical"), now_ms=NOW + 2)
+    assert standby.book.to_freeze() == []
+
+
+def test_a_finding_stored_before_its_incident_was_joins_what_the_topic_has(written: Written) -> None:
+    stored = written.book.state()
+    [incident] = written.say(verdict())
+    standby = Written()
+    standby.book.take(incident)
+    standby.book.restore(stored)
+    standby.say(verdict(), now_ms=NOW + 1)
+    assert [of.id for of in standby.book.incidents()] == [incident.id]
+
+
+@pytest.mark.parametrize("damaged", [b"", b"\xc1", b"\x93\x01\x02\x03"])
+def test_a_state_that_cannot_be_read_is_an_error(written: Written, damaged: bytes) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        written.book.restore(damaged)
+
+
+def test_of_two_records_of_an_incident_the_newer_one_counts(written: Written) -> None:
+    [incident] = written.say(verdict())
+    newer = replace(incident, updated=format_ms(NOW + 5), affected_users=7)
+    written.book.take(newer)
+    written.book.take(replace(incident, updated=format_ms(NOW - 5), title="old"))
+    assert written.book.incidents() == [newer]
