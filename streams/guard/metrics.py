@@ -17,11 +17,12 @@ from schemas.population import STEPS_POINTS, Population
 from schemas.times import parse_ms
 from schemas.users import CANARY_PREFIX
 from streams.guard.detector import Verdict
-from streams.metrics import LATENCY_BUCKETS
 from streams.settings import NetworkSettings
 
 OBSERVED: Final = ("population", "feeds", "incidents", "canaries", "control")
 DELIVERY_OUTCOMES: Final = ("delivered", "retried", "dead_lettered")
+CANARY_BUCKETS: Final = (0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
+"""Seconds; not those of the workers, whose module takes the kernels along."""
 NO_NETWORK: Final = ""
 
 
@@ -66,7 +67,7 @@ class GuardMetrics:
             "clout_guard_canary_latency_seconds",
             "From a synthetic interaction to the change that it caused.",
             ("network",),
-            buckets=LATENCY_BUCKETS,
+            buckets=CANARY_BUCKETS,
             registry=registry,
         )
         self.canaries_wrong = Counter(

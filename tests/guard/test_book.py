@@ -285,7 +285,7 @@ def test_a_freeze_that_was_overtaken_is_ordered_again(written: Written) -> None:
     written.say(verdict(severity="critical"))
     [freeze] = written.book.to_freeze()
     written.book.froze(freeze)
-    refused = {"network": "twitter", "incident": freeze.incident, "accepted": False, "id": "guard-1"}
+    refused: dict[str, Any] = {"network": "twitter", "incident": freeze.incident, "accepted": False, "id": "guard-1"}
     written.order(record("freeze", **refused, why="not_permitted"))
     assert written.book.to_freeze() == []
     written.order(record("freeze", **refused, why="issued_before"))
