@@ -20,9 +20,9 @@ from streams.progress import RUNNING, Feed, Reading
 from streams.retract_position import RetractPosition
 from streams.retract_position import decode as decode_retract
 from streams.settings import KafkaSettings
-from streams.status import FreezeStatus, IngestStatus, TaskStatus, WorkerStatus
+from streams.status import FreezeStatus, GuardStatus, IngestStatus, TaskStatus, WorkerStatus
 
-Status = TypeVar("Status", WorkerStatus, IngestStatus)
+Status = TypeVar("Status", WorkerStatus, IngestStatus, GuardStatus)
 
 KAFKA_TIMEOUT_SECONDS = 10.0
 REBALANCE_TIMEOUT_SECONDS = 30.0
@@ -108,6 +108,10 @@ class ProgressReader:
         """Find the ingest processes. Raises `CloutError` if none runs."""
         return members(self._admin, self._names.ingest_group, timeout_seconds=timeout_seconds)
 
+    def guards(self, timeout_seconds: float = REBALANCE_TIMEOUT_SECONDS) -> list[RoleMember]:
+        """Find the guards. Raises `CloutError` if none runs."""
+        return members(self._admin, self._names.guard_id, timeout_seconds=timeout_seconds)
+
     def worker_statuses(self, workers: Iterable[RoleMember]) -> list[WorkerStatus]:
         """Ask workers for their status; one that does not answer is left out."""
         return [status for worker in workers if (status := self._status(worker.address, WorkerStatus)) is not None]
@@ -115,6 +119,10 @@ class ProgressReader:
     def ingest_statuses(self, ingests: Iterable[RoleMember]) -> list[IngestStatus]:
         """Ask ingest processes for their status; one that does not answer is left out."""
         return [status for ingest in ingests if (status := self._status(ingest.address, IngestStatus)) is not None]
+
+    def guard_statuses(self, guards: Iterable[RoleMember]) -> list[GuardStatus]:
+        """Ask guards for their status; one that does not answer is left out."""
+        return [status for guard in guards if (status := self._status(guard.address, GuardStatus)) is not None]
 
     def _status(self, address: str, kind: type[Status]) -> Status | None:
         try:

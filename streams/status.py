@@ -126,3 +126,31 @@ class IngestStatus(msgspec.Struct, kw_only=True):
     partitions: list[FeedStatus] = []
     frozen: dict[str, FreezeStatus] = {}
     """The networks that this process knows to be frozen, whether or not it has raw partitions of them."""
+
+
+class OpenIncident(msgspec.Struct, kw_only=True):
+    """An incident that is not resolved."""
+
+    id: str
+    severity: str
+    status: str
+    title: str
+    opened: str
+
+
+class GuardStatus(msgspec.Struct, kw_only=True):
+    """A guard."""
+
+    role: str
+    pid: int
+    address: str
+    version: str = ""
+    active: bool = False
+    """Whether it watches; the others of an installation stand by."""
+    reading: bool = False
+    """Whether it still reads what was there when it began: it judges nothing yet."""
+    detectors: dict[str, list[dict[str, str | int]]] = {}
+    """By detector: the slices about which it fires."""
+    incidents: list[OpenIncident] = []
+    positions: dict[str, int] = {}
+    """Last offset of each topic that all detectors have seen."""

@@ -13,7 +13,9 @@ from prometheus_client import CollectorRegistry
 import streams.metrics
 from clout.config import load
 from clout.layers import SHORT_NAMES
+from streams.guard.metrics import GuardMetrics
 from streams.metrics import IngestMetrics, WorkerMetrics
+from streams.settings import NetworkSettings
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -64,9 +66,10 @@ def test_the_example_of_a_settings_file_shows_every_default(monkeypatch: pytest.
 
 
 def metrics() -> dict[str, tuple[str, tuple[str, ...]]]:
-    """Name as it is scraped, type and labels of every metric of both roles."""
+    """Name as it is scraped, type and labels of every metric of all roles."""
     found: dict[str, tuple[str, tuple[str, ...]]] = {}
-    for registry in (IngestMetrics(["twitter"]).registry, WorkerMetrics(["twitter"], 1).registry):
+    guard = GuardMetrics({"twitter": NetworkSettings()}, ["canary"], ["partner"])
+    for registry in (IngestMetrics(["twitter"]).registry, WorkerMetrics(["twitter"], 1).registry, guard.registry):
         for family in registry.collect():
             name = f"{family.name}_total" if family.type == "counter" else family.name
             found[name] = (family.type, _labels(registry, family.name))

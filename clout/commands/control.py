@@ -84,4 +84,6 @@ def _about(record: CommandRecord) -> str:
         return printable(f"{record.network} source {record.source}", kept="")
     if record.command == "quarantine":
         return f"partition {record.partition}, {record.lane} lane, offset {record.offset}"
-    return f"{record.subject[:SUBJECT_SHOWN]}…"
+    if record.subject:
+        return f"{record.subject[:SUBJECT_SHOWN]}…"
+    return printable(" ".join(filter(None, (record.network, record.source, record.incident))), kept="")

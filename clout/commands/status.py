@@ -1,6 +1,7 @@
 """`clout status`: what runs, where it is, and whether the counts add up."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -14,9 +15,11 @@ from clout.commands.wait import reader_of
 from streams.errors import CloutError, first_line
 from streams.progress import Conservation, Reading, conservation, frozen_in_words
 from streams.progress_reader import frozen_networks, tasks_by_partition
-from streams.status import IngestStatus, LedgerStatus, WorkerStatus
+from streams.status import GuardStatus, IngestStatus, LedgerStatus, WorkerStatus
 
 _HOUR_SECONDS: Final = 3_600.0
+_GUARDS_TIMEOUT_SECONDS: Final = 5.0
+"""Guards that rebalance for longer are left out: everything else goes on without them."""
 
 
 def register(app: typer.Typer) -> None:
@@ -37,7 +40,7 @@ def command(
     settings = connected_to_lanes(context)
     reader = reader_of(settings)
     feeds = reader.feeds()
-    ingests, workers, missing = [], [], []
+    ingests, workers, guards, missing = [], [], [], []
     try:
         ingests = reader.ingest_statuses(reader.ingests())
     except CloutError as error:
@@ -46,14 +49,16 @@ def command(
         workers = reader.worker_statuses(reader.workers())
     except CloutError as error:
         missing.append(error)
+    with suppress(CloutError):
+        guards = reader.guard_statuses(reader.guards(_GUARDS_TIMEOUT_SECONDS))
     tasks = tasks_by_partition(workers)
     sums = conservation(Reading(feeds, tasks, tasks, settings.lanes.partitions))
     if as_json:
-        typer.echo(msgspec.json.encode(_document(settings.kafka.broker, [*ingests, *workers], sums)))
+        typer.echo(msgspec.json.encode(_document(settings.kafka.broker, [*ingests, *workers, *guards], sums)))
     else:
         console = output()
-        console.print(_table(ingests, workers))
-        for line in (*_frozen_lines(ingests), *_standing_lines(workers)):
+        console.print(_table(ingests, workers, guards))
+        for line in (*_frozen_lines(ingests), *_standing_lines(workers), *_guard_lines(guards)):
             console.print(line)
         for line in _ledger_lines([task.ledger for task in tasks.values()]):
             console.print(line)
@@ -72,11 +77,13 @@ def command(
         )
 
 
-def _document(broker: str, roles: list[IngestStatus | WorkerStatus], sums: list[Conservation]) -> dict[str, Any]:
+def _document(
+    broker: str, roles: list[IngestStatus | WorkerStatus | GuardStatus], sums: list[Conservation]
+) -> dict[str, Any]:
     return {"broker": broker, "roles": roles, "conservation": [of.as_dict() for of in sums]}
 
 
-def _table(ingests: list[IngestStatus], workers: list[WorkerStatus]) -> Table:
+def _table(ingests: list[IngestStatus], workers: list[WorkerStatus], guards: list[GuardStatus]) -> Table:
     table = Table("role", "pid", "address", "partition", "state", box=None, pad_edge=False)
     table.add_column("position", justify="right", no_wrap=True)
     table.add_column("lag", justify="right", no_wrap=True)
@@ -96,7 +103,30 @@ def _table(ingests: list[IngestStatus], workers: list[WorkerStatus]) -> Table:
             head = ("", "", "")
         if not worker.partitions:
             table.add_row(*head, "-", "idle", "", "")
+    for guard in guards:
+        table.add_row(guard.role, str(guard.pid), guard.address, "-", _guard_state(guard), "", "")
     return table
+
+
+def _guard_state(guard: GuardStatus) -> str:
+    if not guard.active:
+        return "stands by"
+    return "reads" if guard.reading else "watches"
+
+
+def _guard_lines(guards: Iterable[GuardStatus]) -> list[str]:
+    """Say what the guard has found.
+
+    >>> from streams.status import OpenIncident
+    >>> found = OpenIncident(id="canary/twitter/x", severity="major", status="monitoring", title="", opened="")
+    >>> _guard_lines([GuardStatus(role="guard", pid=1, address="", active=True, incidents=[found])])
+    ['1 open incident: canary/twitter/x (major, monitoring); `clout incident list` says more']
+    """
+    found = [incident for guard in guards for incident in guard.incidents]
+    if not found:
+        return []
+    named = ", ".join(f"{of.id} ({of.severity}, {of.status})" for of in found)
+    return [f"{len(found)} open incident{'s'[: len(found) != 1]}: {named}; `clout incident list` says more"]
 
 
 def _lanes(numbers: dict[str, int]) -> str:

@@ -25,7 +25,13 @@ def verdict(
 
 def record(command: Any, at_ms: int = NOW, *, accepted: bool = True, **about: Any) -> CommandRecord:
     at = format_ms(at_ms)
-    given = {"id": f"{command}-{at_ms}", "key": "ops", "reason": "because", "epoch": 0, "why": None} | about
+    given: dict[str, Any] = {
+        "id": f"{command}-{at_ms}",
+        "key": "ops",
+        "reason": "because",
+        "epoch": 0,
+        "why": None,
+    } | about
     return CommandRecord(command=command, subject="", issued=at, received=at, accepted=accepted, **given)
 
 
