@@ -11,14 +11,14 @@ Pure; time is an argument. The book is what `incidents.v1` says, read from its b
 Incidents that partition tasks wrote are in the book as they come; only notes are added to them.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
 from msgspec.structs import replace
 
 from schemas.control import CommandRecord
-from schemas.incident import Evidence, Incident, IncidentKind, IncidentStatus, Severity, Slice
+from schemas.incident import USERS_NAMED_MAX, Evidence, Incident, IncidentKind, IncidentStatus, Severity, Slice
 from schemas.times import HOUR_MS, format_ms, parse_ms
 from streams.guard.cases import (
     RANKS,
@@ -166,6 +166,13 @@ class Book:
         elif record.command == "resume" and record.network:
             self._frozen.discard(record.network)
             self._resume_noted(record, record.network)
+
+    def touch(self, incident: str, user_count: int, users: Sequence[str]) -> None:
+        """Take whom an incident touches: how many, and those whom its record names."""
+        entry = self._open(incident)
+        if entry is not None and not is_of_a_task(entry.incident):
+            named = [*dict.fromkeys([*entry.incident.users, *users])][:USERS_NAMED_MAX]
+            entry.incident = replace(entry.incident, users=named, affected_users=max(user_count, len(named)))
 
     # What comes of it.
 

@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -19,6 +20,7 @@ from aiokafka.errors import IllegalStateError
 from confluent_kafka import KafkaException
 from faust.exceptions import ConsumerNotStarted
 from faust.types import TP
+from starlette.routing import Route
 
 from schemas.change import decode_change
 from schemas.control import CommandRecord, decode_record
@@ -53,6 +55,24 @@ _NOT_ASSIGNED: Final = (AssertionError, ConsumerNotStarted, IllegalStateError)
 _log: Final = logging.getLogger(__name__)
 
 
+@dataclass(slots=True)
+class Beside:
+    """What others do beside a guard while it watches. Nothing here may wait, but for `on_end`."""
+
+    on_begin: list[Callable[[Sequence[Incident]], None]] = field(default_factory=list)
+    """Called when it begins to judge, with the incidents that are open or were until lately."""
+    on_incident: list[Callable[[Incident], None]] = field(default_factory=list)
+    """Called with each record of an incident that anybody writes from then on."""
+    on_end: list[Callable[[], None]] = field(default_factory=list)
+    """Called when it watches no longer, in a thread, and when the process ends."""
+    touched: list[Callable[[str], tuple[int, Sequence[str]] | None]] = field(default_factory=list)
+    """Asked whom an open incident touches: how many, and who, as far as a record names them; None: not known."""
+    send: list[Callable[[Sequence[Any]], None]] = field(default_factory=list)
+    """Called with what detectors say that is due (`streams.guard.watch.Acting`), once their states are stored."""
+    routes: list[Route] = field(default_factory=list)
+    """More that the HTTP server answers."""
+
+
 class Guard:
     """One guard process."""
 
@@ -70,18 +90,14 @@ class Guard:
         slot: int,
         version: str,
         detectors: Callable[[], Sequence[Detector]],
-        on_incident: Iterable[Callable[[Incident], None]] = (),
     ) -> None:
-        """Check the topics and put everything together; `run` starts it.
-
-        `detectors` makes them as they begin; `on_incident` is called with every incident that anybody writes.
-        """
+        """Check the topics and put everything together; `run` starts it. `detectors` makes them as they begin."""
         self._kafka, self._names, self._settings, self._secrets = kafka, Names(kafka.prefix, model), settings, secrets
         topics.require(kafka, topics.specification(self._names, lanes, dict(networks)))
         self._model, self._version, self._make_detectors = model, version, detectors
         self._server = RoleServer(http, "guard")
         self.metrics = GuardMetrics(networks, [of.name for of in detectors()], settings.webhooks)
-        self.on_incident = list(on_incident)
+        self.beside = Beside()
         self._writer = IncidentWriter(kafka, self._names)
         self._read = self._readers()
         self._has_joined = self._is_restored = False
@@ -123,11 +139,16 @@ class Guard:
         """Work until told to stop."""
         # Faust names the loggers of its services after the module that subclasses them.
         logging.getLogger(App.__module__).setLevel(logging.getLogger("faust").level)
-        self._server.start(self.metrics.registry, self.status, self.missing)
+        self._server.start(self.metrics.registry, self.status, self.missing, self.beside.routes)
         try:
             Process(self._app).execute_from_commandline()
         finally:
+            self._end()
             self._server.stop()
+
+    def incidents(self) -> list[Incident]:
+        """Return the open incidents as of the last look, the one opened last first; any thread may ask."""
+        return self._shown
 
     # What the consumer asks.
 
@@ -148,10 +169,7 @@ class Guard:
         watch = Watch(self._make_detectors(), Book(self._model, freeze=self._settings.freeze))
         incidents = [decode_incident(value) for value in self._incidents.values()]
         watch.restore({name.decode(): row for name, row in self._states.items()}, incidents)
-        seen = watch.positions()
         self._ends = ends_of(self._kafka, self._names, self._read)
-        # Who never watched here has nothing to say about what was before.
-        self._told_from = seen.get(self._names.incidents, self._ends[self._names.incidents] - 1) + 1
         self._writer.open()
         self._begin(watch)
         _log.info("this guard watches")
@@ -166,7 +184,14 @@ class Guard:
     async def _revoked(self, _app: Any, _revoked: set[TP], **_: Any) -> None:
         self._is_restored = False
         self._writer.close()
+        if self._is_level:
+            # It may take seconds, for which nobody's assignment is to wait.
+            asyncio.get_running_loop().run_in_executor(None, self._end)
         self._begin(None)
+
+    def _end(self) -> None:
+        for end in self.beside.on_end:
+            end()
 
     async def _restored(self) -> None:
         # Faust seeks at other times too, when the tables are not there yet.
@@ -176,13 +201,15 @@ class Guard:
         """Watch, or stand by, knowing nothing of what was seen before."""
         self._watch = watch
         self._generation = -1
-        self._is_level = False
+        self._is_read = self._is_level = False
         self._populations: dict[int, Population] = {}
         self._feeds: dict[tuple[str, int], FeedReport] = {}
         self._began_ms = _now_ms()
         self._stored_at = time.monotonic()
         self._write_at = 0.0
         self._order_at = 0.0
+        self._shown: list[Incident] = []
+        self._to_send: list[Any] = []
         self.metrics.begin(is_active=watch is not None)
 
     # What comes in.
@@ -201,9 +228,9 @@ class Guard:
                 await self._act(watch, now_ms)
             if isinstance(observation, IncidentSeen):
                 self._keep(observation.incident)
-                if message.offset >= self._told_from:
+                if self._is_level:
                     self._tell(observation.incident)
-            if self._watch is watch and time.monotonic() >= self._stored_at + STORE_SECONDS:
+            if self._watch is watch and (self._to_send or time.monotonic() >= self._stored_at + STORE_SECONDS):
                 self._store(watch)
 
     def _decoded(self, topic: str, value: bytes | None, now_ms: int) -> Observation | CommandRecord | None:
@@ -241,9 +268,13 @@ class Guard:
         known = {incident.id.encode() for incident in watch.book.incidents()}
         for identity in [identity for identity in self._incidents if identity not in known]:
             del self._incidents[identity]
+        due, self._to_send = self._to_send, []
+        if due:
+            for send in self.beside.send:
+                send(due)
 
     def _tell(self, incident: Incident) -> None:
-        for told in self.on_incident:
+        for told in self.beside.on_incident:
             told(incident)
 
     # What comes of it.
@@ -258,16 +289,29 @@ class Guard:
     async def _look(self, watch: Watch) -> None:
         if not self._is_level:
             # Records that were read may wait in the agents until the look after.
-            self._is_level = await self._has_read_all()
+            self._is_read, was_read = await self._has_read_all(), self._is_read
+            self._is_level = self._is_read and was_read
+            if self._is_level:
+                for begin in self.beside.on_begin:
+                    begin(watch.book.incidents())
             return
         now_ms = _now_ms()
         self.metrics.count_wrong_canaries(watch.tell_time(now_ms))
+        self._to_send += watch.due(now_ms)
+        self._touch(watch)
         await self._act(watch, now_ms)
+        self._shown = open_of(watch.book.incidents())
         self.metrics.moment.set(now_ms / 1000)
         self.metrics.show_firing(watch.book.firing())
-        self.metrics.show_incidents(open_of(watch.book.incidents()))
+        self.metrics.show_incidents(self._shown)
         self.metrics.show_population(self._populations)
         self.metrics.show_feeds(self._feeds, self._began_ms, now_ms)
+
+    def _touch(self, watch: Watch) -> None:
+        for incident in open_of(watch.book.incidents()):
+            for touched in self.beside.touched:
+                if (found := touched(incident.id)) is not None:
+                    watch.book.touch(incident.id, *found)
 
     async def _has_read_all(self) -> bool:
         with suppress(*_NOT_ASSIGNED):
@@ -321,7 +365,6 @@ class Guard:
     def status(self) -> dict[str, Any]:
         """Return the answer of /v1/status."""
         watch = self._watch
-        incidents = open_of(watch.book.incidents()) if watch is not None else []
         firing = watch.book.firing() if watch is not None else []
         return {
             "role": "guard",
@@ -336,7 +379,7 @@ class Guard:
             },
             "incidents": [
                 {name: getattr(of, name) for name in ("id", "severity", "status", "title", "opened")}
-                for of in incidents
+                for of in self._shown
             ],
             "positions": watch.positions() if watch is not None else {},
         }

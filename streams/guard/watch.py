@@ -6,7 +6,7 @@ reads from where the last stored state was and nobody sees anything twice, or mi
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final
+from typing import Any, Final, Protocol, runtime_checkable
 
 import msgspec
 
@@ -28,6 +28,15 @@ class Row(msgspec.Struct, frozen=True):
 
     seen: dict[str, int]
     state: bytes
+
+
+@runtime_checkable
+class Acting(Protocol):
+    """A detector that does something itself, to see what comes of it."""
+
+    def due(self, now_ms: int) -> Sequence[Any]:
+        """Return what is to be sent now; asked once a second."""
+        ...
 
 
 class Watch:
@@ -94,6 +103,10 @@ class Watch:
         """Tell the detectors that time went by; return what they say."""
         moment = Moment(now_ms)
         return [said for detector in self.detectors.values() for said in self._ask(detector, moment, now_ms)]
+
+    def due(self, now_ms: int) -> list[Any]:
+        """Return what detectors that act want to send; their states are to be stored first."""
+        return [act for of in self.detectors.values() if isinstance(of, Acting) for act in of.due(now_ms)]
 
     def _is_new(self, name: str, topic: str, offset: int) -> bool:
         seen = self._seen[name]

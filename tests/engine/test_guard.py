@@ -25,6 +25,7 @@ from schemas.incident import Slice
 from streams.guard import detectors
 from streams.guard.detector import Verdict
 from streams.guard.observations import FeedSeen
+from streams.guard.role import Guard
 
 
 class Lag:
@@ -43,6 +44,9 @@ class Lag:
         of = Slice(network=report.network)
         return [Verdict("feed_partial", of, report.lag_records > 0, severity, f"{report.lag_records} behind", numbers)]
 
+    def due(self, now_ms):
+        return [self.reports] if self.reports == 51 else []
+
     def state(self):
         return msgspec.msgpack.encode(self.reports)
 
@@ -50,14 +54,27 @@ class Lag:
         self.reports = msgspec.msgpack.decode(state, type=int)
 
 
-found = detectors.detectors
+found, run = detectors.detectors, Guard.run
 detectors.detectors = lambda networks, settings: [*found(networks, settings), Lag()]
+
+
+def run_beside(guard):
+    guard.beside.on_begin.append(lambda incidents: print("begins with", [of.id for of in incidents], flush=True))
+    guard.beside.on_incident.append(lambda incident: print("is told", incident.id, incident.status, flush=True))
+    guard.beside.send.append(lambda acts: print("sends", acts, flush=True))
+    guard.beside.on_end.append(lambda: print("ends", flush=True))
+    guard.beside.touched.append(lambda identity: (7, ["t:7"]) if identity == "mine" else None)
+    run(guard)
+
+
+Guard.run = run_beside
 
 from clout.main import main
 
 main(sys.argv[1:])
 """
-"""A guard with one detector more, which fires while a raw partition lags, and counts what it saw."""
+"""A guard with one detector more, which fires while a raw partition lags, and counts what it saw; and what is done
+beside it."""
 
 NOW_TEXT: Final = format_ms(1_760_000_000_000)
 
@@ -167,13 +184,17 @@ def test_a_stopped_partitions_incident_is_known_to_the_guard_which_opens_none_of
     assert "is resolved by its partition" in refused.stderr
 
 
-@pytest.mark.usefixtures("guards")
-def test_operators_declare_note_and_resolve_by_the_command_line(installation: Installation) -> None:
+def test_operators_declare_note_and_resolve_by_the_command_line(
+    installation: Installation, guards: tuple[Role, Role]
+) -> None:
     assert "is open" in done(installation, "declare", "mine", "--network", "twitter", "--reason", "half is missing")
     done(installation, "note", "mi", "a cable")
     shown = json.loads(done(installation, "show", "mine", "--json"))
     assert (shown["status"], [note["text"] for note in shown["notes"]]) == ("identified", ["a cable"])
     done(installation, "resolve", "mine", "--reason", "the cable is in")
+    eventually(lambda: "is told mine resolved" in guards[0].log(), otherwise=guards[0].log)
+    touched = json.loads(done(installation, "show", "mine", "--json"))
+    assert (touched["affected_users"], touched["users"]) == (7, ["t:7"])
     assert "mine" not in done(installation, "list")
     assert "mine" in done(installation, "list", "--all")
     assert "there is no incident" in installation.run("incident", "show", "nobody's").stderr
@@ -208,4 +229,8 @@ def test_a_finding_is_written_seldom_freezes_its_network_when_critical_and_outli
     # The detector saw each report once, on whichever guard.
     assert findings()[-1].evidence[-1].numbers["reports"] == 52
     assert len(freezes_of(installation)) == 1
+    assert f"begins with ['{findings()[0].id}'" in standby.log()
+    put(installation, installation.names.feeds, report(0))
+    eventually(lambda: f"is told {findings()[0].id} monitoring" in standby.log(), otherwise=standby.log)
     assert standby.stop() == 0
+    assert standby.log_file.read_text().count("ends") == 1

@@ -417,3 +417,11 @@ def test_of_two_records_of_an_incident_the_newer_one_counts(written: Written) ->
     written.book.take(newer)
     written.book.take(replace(incident, updated=format_ms(NOW - 5), title="old"))
     assert written.book.incidents() == [newer]
+
+
+def test_whom_an_incident_touches_is_written_with_the_next_record(written: Written) -> None:
+    [incident] = written.say(verdict(users=("t:1",)))
+    written.book.touch(incident.id, 2_000, ["t:2", "t:1"])
+    assert written.look(NOW + 1) == []
+    [later] = written.look(NOW + UPDATE_MS)
+    assert (later.affected_users, later.users) == (2_000, ["t:1", "t:2"])
