@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from streams.faust_options import faust_broker_options
 from streams.names import Names
@@ -32,7 +32,7 @@ _TABLE_OPTIONS: Final = {
 
 
 def make_app(
-    kafka: KafkaSettings, names: Names, *, client_id: str, directory: Path, positions: Callable[[], Positions]
+    kafka: KafkaSettings, names: Names, *, client_id: str, directory: Path, positions: Callable[[], "Place"]
 ) -> App:
     """Return the app, whose consumer reads where these positions say; agents and tables come to it."""
     app = App(
@@ -55,8 +55,32 @@ def make_app(
         # A guard that stands by keeps the tables up to date, and is the first to take over.
         table_standby_replicas=1,
     )
-    app.transport_class = make_transport(positions)
+    app.transport_class = _transport(positions)
     return app
+
+
+class Place(Positions, Protocol):
+    """Where the guard reads."""
+
+    def is_open(self, generation: int) -> bool:
+        """Return whether the consumer stands at those offsets in this generation already."""
+
+
+def _transport(place: Callable[[], Place]) -> Any:
+    """Return a transport whose consumer seeks once a generation.
+
+    Faust seeks again when it finds its flow stopped, at a time when the flow goes on: to what is committed, and then to
+    where we want it. Records that were fetched before are handed on meanwhile, and what lies before them is lost.
+    """
+    transport: Any = make_transport(place)
+
+    class Consumer(transport.Consumer):  # type: ignore[misc]
+        async def perform_seek(self) -> None:
+            """Seek, unless that is done."""
+            if not place().is_open(self.app.consumer_generation_id):
+                await super().perform_seek()
+
+    return type("Transport", (transport,), {"Consumer": Consumer})
 
 
 def make_table(app: App, name: str, changelog: str) -> Any:

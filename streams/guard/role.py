@@ -178,6 +178,10 @@ class Guard:
         """Hear that the consumer stands there."""
         self._generation = generation if set(partitions) else -1
 
+    def is_open(self, generation: int) -> bool:
+        """Return whether this guard watches and the consumer stands where it wants to read on."""
+        return self._watch is not None and self._generation == generation
+
     async def _assigned(self, _app: Any, _assigned: set[TP], **_: Any) -> None:
         self._has_joined = True
 
