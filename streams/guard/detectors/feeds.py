@@ -1,0 +1,233 @@
+"""Feeds that bring nothing any more: a collector, a network, or ingest itself."""
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+import msgspec
+
+from schemas.feed_report import FeedReport
+from schemas.incident import Severity, Slice
+from streams.guard.detector import Verdict
+from streams.guard.detectors.kept import AWAY_MS, Kept, Learned, name_of
+from streams.guard.observations import FeedSeen, Observation
+from streams.settings import NetworkSettings
+
+LEARNING_MS: Final = 3_600_000
+"""Without heartbeats, a feed must have been seen for so long before its silence says anything."""
+GAPS_MIN: Final = 30
+USUAL_GAPS: Final = 3
+"""Silence that is so many times as long as the longest of late is unusual."""
+GAP_HALF_LIFE_MS: Final = 7 * 86_400_000
+"""The longest gap of late counts half as long after a week."""
+
+
+class Source(msgspec.Struct):
+    """What is known of one input, by the clock of the guard."""
+
+    value: str = ""
+    """What it last said of time."""
+    advanced_ms: int = 0
+    """When the guard saw that it had gone on."""
+
+
+class Arrivals(msgspec.Struct):
+    """Arrivals of a network, or reports of ingest as a whole: how long the gaps between them are."""
+
+    first_ms: int = 0
+    last_ms: int = 0
+    gaps: int = 0
+    usual_gap_ms: float = 0.0
+    """The longest of late."""
+
+    def came(self, now_ms: int, limit_ms: float) -> None:
+        """Take note that something came; a gap beyond the limit teaches no more than the limit."""
+        if not self.first_ms:
+            self.first_ms = self.last_ms = now_ms
+            return
+        gap_ms = max(0, now_ms - self.last_ms)
+        faded = self.usual_gap_ms * 0.5 ** (gap_ms / GAP_HALF_LIFE_MS)
+        self.usual_gap_ms = max(faded, min(float(gap_ms), limit_ms))
+        self.gaps, self.last_ms = self.gaps + 1, now_ms
+
+    def is_known(self) -> bool:
+        """Return whether enough was seen to tell what is usual."""
+        return self.gaps >= GAPS_MIN and self.last_ms - self.first_ms >= LEARNING_MS
+
+
+class Feeds(Learned, kw_only=True):
+    """All inputs."""
+
+    now_ms: int = 0
+    watching_ms: int = 0
+    report_ms: int = 0
+    """When ingest last told anything; 0 while it has not."""
+    sources: dict[str, dict[str, Source]] = msgspec.field(default_factory=dict)
+    """By network and registered collector."""
+    arrivals: dict[str, Arrivals] = msgspec.field(default_factory=dict)
+    """By network; of all reports under the empty name."""
+    newest: dict[str, str] = msgspec.field(default_factory=dict)
+    """Newest arrival by network."""
+    frozen: dict[str, dict[int, bool]] = msgspec.field(default_factory=dict)
+
+
+class FeedStalled(Kept[Feeds]):
+    """A network's time stands still: a collector, a network without heartbeats, or ingest brings nothing.
+
+    By the guard's own clock, from when it saw something go on: a history that is replayed has event times of long ago.
+    A registered collector is stalled when its heartbeat has not gone on for twice `guard.heartbeat_seconds`, while
+    ingest tells of anything at all. A network without registered collectors is stalled when nothing arrived for three
+    times its longest gap of late, and for as long as collectors would be given; it must have been seen for an hour
+    and 30 arrivals before, and until then nothing is said. When ingest tells nothing of any network for twice the
+    heartbeat (where no network has heartbeats: for three times its longest silence), that is one finding about all.
+    Frozen networks do not stall. False alarms: at most one a network in 10 weeks of clean data; a collector with
+    a heartbeat each minute may lose one, not two.
+    """
+
+    name = "feed_stalled"
+
+    def __init__(self, networks: Mapping[str, NetworkSettings], heartbeat_seconds: int) -> None:
+        """Watch these networks."""
+        super().__init__(Feeds())
+        self._networks = networks
+        self._heartbeat_ms = heartbeat_seconds * 1000
+        self._limit_ms = 2 * self._heartbeat_ms
+        self._all = Slice(network=next(iter(networks)) if len(networks) == 1 else None)
+
+    def update(self, observation: Observation) -> list[Verdict]:
+        """Take in one observation; reports say that something goes on, moments that nothing does."""
+        now_ms, learned = observation.now_ms, self._learned
+        if not 0 <= now_ms - learned.now_ms < AWAY_MS:
+            self._return(now_ms)
+        learned.now_ms = now_ms
+        if isinstance(observation, FeedSeen):
+            self._hear(observation.report, now_ms)
+            return []
+        return list(self._judge(now_ms))
+
+    def _return(self, now_ms: int) -> None:
+        """Begin to watch anew: what was not seen happened or did not."""
+        learned = self._learned
+        learned.watching_ms = now_ms
+        learned.report_ms = now_ms if learned.report_ms else 0
+        for sources in learned.sources.values():
+            for source in sources.values():
+                source.advanced_ms = now_ms
+        for arrivals in learned.arrivals.values():
+            arrivals.last_ms = now_ms
+
+    def _hear(self, report: FeedReport, now_ms: int) -> None:
+        learned, network = self._learned, report.network
+        learned.report_ms = now_ms
+        self._came("", now_ms)
+        frozen = learned.frozen.setdefault(network, {})
+        thawed = any(frozen.values())
+        frozen[report.raw_partition] = report.frozen
+        thawed = thawed and not any(frozen.values())
+        sources = learned.sources.setdefault(network, {})
+        for name in self._sources(network):
+            source = sources.setdefault(name, Source(advanced_ms=now_ms))
+            if report.heartbeats.get(name, "") > source.value:
+                source.value, source.advanced_ms = report.heartbeats[name], now_ms
+            elif thawed:
+                source.advanced_ms = now_ms
+        if report.arrival is not None and report.arrival > learned.newest.get(network, ""):
+            learned.newest[network] = report.arrival
+            self._came(network, now_ms)
+        elif thawed and network in learned.arrivals:
+            learned.arrivals[network].last_ms = now_ms
+
+    def _came(self, network: str, now_ms: int) -> None:
+        arrivals = self._learned.arrivals.setdefault(network, Arrivals())
+        arrivals.came(now_ms, self._arrival_limit_ms(arrivals))
+
+    def _arrival_limit_ms(self, arrivals: Arrivals) -> float:
+        return max(float(self._limit_ms), USUAL_GAPS * arrivals.usual_gap_ms)
+
+    def _sources(self, network: str) -> tuple[str, ...]:
+        settings = self._networks.get(network)
+        return () if settings is None else settings.sources
+
+    def _is_frozen(self, network: str) -> bool:
+        return any(self._learned.frozen.get(network, {}).values())
+
+    def _judge(self, now_ms: int) -> Iterator[Verdict]:
+        age_ms = now_ms - (self._learned.report_ms or self._learned.watching_ms)
+        limit_ms = self._all_limit_ms()
+        if limit_ms is not None and age_ms > limit_ms:
+            yield from self._stalls(self._all, age_ms, limit_ms, "ingest tells nothing of any feed", now_ms)
+        # A collector is told from ingest only while ingest is seen to work.
+        if age_ms > self._heartbeat_ms:
+            return
+        if self._all.network is None:
+            yield from self._goes_on(self._all, age_ms)
+        for network in self._networks:
+            if self._is_frozen(network):
+                yield from self._ends(network)
+            elif self._sources(network):
+                yield from self._judge_sources(network, now_ms)
+            elif network in self._learned.arrivals:
+                yield from self._judge_arrivals(network, now_ms)
+
+    def _all_limit_ms(self) -> float | None:
+        """Return how long ingest may tell nothing of anything; None where that is not known."""
+        expected = any(self._sources(network) and not self._is_frozen(network) for network in self._networks)
+        if expected:
+            return float(self._limit_ms)
+        reports = self._learned.arrivals.get("")
+        frozen = any(self._is_frozen(network) for network in self._networks)
+        return self._arrival_limit_ms(reports) if reports is not None and reports.is_known() and not frozen else None
+
+    def _judge_sources(self, network: str, now_ms: int) -> Iterator[Verdict]:
+        names, never = self._sources(network), Source(advanced_ms=self._learned.watching_ms)
+        known = self._learned.sources.get(network, {})
+        sources = {name: known.get(name, never) for name in names}
+        ages_ms = {name: now_ms - source.advanced_ms for name, source in sources.items()}
+        whole, longest_ms = Slice(network=network), max(ages_ms.values())
+        if longest_ms > self._limit_ms and min(ages_ms.values()) > self._heartbeat_ms:
+            what = f"no collector of {network} sends heartbeats ({', '.join(names)})"
+            for name in names:
+                yield from self._unsay("feed_stalled", Slice(network=network, source=name), what, {})
+            yield from self._stalls(whole, longest_ms, self._limit_ms, what, now_ms)
+            return
+        yield from self._goes_on(whole, min(ages_ms.values()))
+        for name, source in sources.items():
+            about = Slice(network=network, source=name)
+            if ages_ms[name] > self._limit_ms:
+                what = f"collector {name} of {network} sends no heartbeats (the last: {source.value or 'none'})"
+                yield from self._stalls(about, ages_ms[name], self._limit_ms, what, now_ms)
+            else:
+                yield from self._goes_on(about, ages_ms[name])
+
+    def _judge_arrivals(self, network: str, now_ms: int) -> Iterator[Verdict]:
+        arrivals = self._learned.arrivals[network]
+        about, age_ms = Slice(network=network), now_ms - arrivals.last_ms
+        limit_ms = self._arrival_limit_ms(arrivals)
+        if arrivals.is_known() and age_ms > limit_ms:
+            usual = f"its longest gap of late: {arrivals.usual_gap_ms / 1000:.0f} s"
+            yield from self._stalls(about, age_ms, limit_ms, f"nothing arrives of {network} ({usual})", now_ms)
+        elif age_ms <= limit_ms:
+            yield from self._goes_on(about, age_ms)
+
+    def _stalls(self, about: Slice, age_ms: float, limit_ms: float, what: str, now_ms: int) -> list[Verdict]:
+        severity: Severity = "critical" if about.network is None else "major"
+        return self._say(
+            "feed_stalled",
+            about,
+            severity,
+            f"{what} for {age_ms / 1000:.0f} s, {limit_ms / 1000:.0f} s at most",
+            {"age_seconds": age_ms / 1000, "limit_seconds": limit_ms / 1000},
+            size=age_ms,
+            at_ms=now_ms,
+        )
+
+    def _goes_on(self, about: Slice, age_ms: float) -> list[Verdict]:
+        whose = about.source or about.network or "ingest"
+        return self._unsay(
+            "feed_stalled", about, f"{whose} tells again, {age_ms / 1000:.0f} s ago", {"age_seconds": age_ms / 1000}
+        )
+
+    def _ends(self, network: str) -> Iterator[Verdict]:
+        """End what was said of a network that is frozen now: nobody expects anything of it."""
+        for about in (Slice(network=network), *(Slice(network=network, source=of) for of in self._sources(network))):
+            if name_of("feed_stalled", about) in self._learned.said:
+                yield from self._unsay("feed_stalled", about, f"{network} is frozen", {})

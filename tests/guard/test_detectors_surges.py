@@ -1,0 +1,125 @@
+import numpy as np
+import pytest
+
+from schemas.incident import Slice
+from streams.guard.detector import Verdict
+from streams.guard.detectors.surges import SURGES, DuplicateSurge, FeedSurge, ForgetSurge
+from streams.guard.observations import FeedSeen, Moment, Observation
+from tests.guard.seen import NOW_MS, all_verdicts, feed, histogram, population
+
+
+def dead_letters() -> FeedSurge:
+    return FeedSurge(SURGES["dead_letter_surge"], "dead_lettered")
+
+
+def reports(
+    begin: int, end: int, *, bad: float, before: tuple[int, int] = (0, 0), rate: int = 100, step: int = 1
+) -> list[FeedSeen]:
+    """A report each step; `before` are the counters so far, read and bad."""
+    rng = np.random.default_rng([1, begin])
+    read, lost = before
+    seen = []
+    for second in range(begin, end, step):
+        came = int(rng.poisson(rate * step))
+        read, lost = read + came, lost + int(rng.binomial(came, bad))
+        seen.append(feed(NOW_MS + 1_000 * second, counters={"read": read, "dead_lettered": lost, "retracting": lost}))
+    return seen
+
+
+def counted(seen: list[FeedSeen]) -> tuple[int, int]:
+    counters = seen[-1].report.counters
+    return counters["read"], counters["dead_lettered"]
+
+
+def fault(detector: FeedSurge, *, usual: float, bad: float) -> list[Verdict]:
+    clean = reports(0, 3_600, bad=usual, step=5)
+    assert all_verdicts(detector, clean) == []
+    return all_verdicts(detector, reports(3_600, 3_720, bad=bad, before=counted(clean)))
+
+
+def test_half_garbage_is_critical_within_a_minute() -> None:
+    verdicts = fault(dead_letters(), usual=0.01, bad=0.5)
+    assert verdicts[0].slice == Slice(network="twitter")
+    assert verdicts[-1].severity == "critical"
+    clean = reports(0, 3_600, bad=0.01, step=5)
+    times = [
+        seen.now_ms - NOW_MS - 3_600_000
+        for detector in [dead_letters()]
+        for seen in [*clean, *reports(3_600, 3_720, bad=0.5, before=counted(clean))]
+        if any(of.severity == "critical" for of in detector.update(seen))
+    ]
+    assert times[0] <= 60_000
+
+
+def test_a_surge_ends_when_it_is_over() -> None:
+    detector = dead_letters()
+    clean = reports(0, 3_600, bad=0.01, step=5)
+    garbage = reports(3_600, 3_720, bad=0.5, before=counted(clean))
+    assert all_verdicts(detector, [*clean, *garbage])
+    verdicts = all_verdicts(detector, reports(3_720, 5_000, bad=0.01, before=counted(garbage)))
+    assert not verdicts[-1].firing
+
+
+def test_a_feed_with_a_tenth_of_bad_events_each_day_learns_that() -> None:
+    detector = dead_letters()
+    day = reports(0, 90_000, bad=0.1, rate=10, step=10)
+    verdicts = all_verdicts(detector, day)
+    assert verdicts[0].firing
+    assert not verdicts[-1].firing
+    assert all_verdicts(detector, reports(90_000, 130_000, bad=0.1, rate=10, step=10, before=counted(day))) == []
+
+
+@pytest.mark.parametrize("name", ["dead_lettered", "retracting"])
+def test_usual_shares_make_no_alarm_in_days(name: str) -> None:
+    detector = FeedSurge(SURGES["dead_letter_surge" if name == "dead_lettered" else "retraction_surge"], name)
+    assert all_verdicts(detector, reports(0, 2 * 86_400, bad=0.02, rate=3, step=20)) == []
+
+
+def test_counters_that_go_back_are_begun_anew() -> None:
+    detector = dead_letters()
+    all_verdicts(detector, reports(0, 600, bad=0.01, before=(10**9, 10**6)))
+    assert all_verdicts(detector, reports(600, 1_200, bad=0.01)) == []
+
+
+def test_a_few_bad_events_of_a_small_feed_are_no_surge() -> None:
+    assert all_verdicts(dead_letters(), reports(0, 600, bad=0.5, rate=0)) == []
+    assert (
+        all_verdicts(dead_letters(), [feed(counters={"read": 0}), feed(counters={"read": 29, "dead_lettered": 29})])
+        == []
+    )
+
+
+def told(second: int, **outcomes: int) -> Observation:
+    return population(NOW_MS + 1_000 * second, sequence=second + 1, outcomes={"twitter": outcomes})
+
+
+def test_a_storm_of_replays_is_a_surge_of_duplicates() -> None:
+    detector = DuplicateSurge(SURGES["duplicate_surge"])
+    clean = [told(second, credited=100 * second, duplicate=second) for second in range(0, 1_200, 3)]
+    assert all_verdicts(detector, clean) == []
+    storm = [told(1_200 + at, credited=120_000 + 100 * at, duplicate=1_200 + 300 * at) for at in range(0, 180, 3)]
+    verdicts = all_verdicts(detector, storm)
+    assert verdicts[0].slice == Slice(network="twitter")
+    assert verdicts[-1].numbers["share"] > 0.5
+
+
+def forgotten(second: int, users: int) -> Observation:
+    return population(
+        NOW_MS + 1_000 * second, sequence=second + 1, bins=histogram(p7=10_000 - users), changes={"forget": users}
+    )
+
+
+def test_many_users_forgotten_at_once_are_a_surge() -> None:
+    detector = ForgetSurge(SURGES["forget_surge"])
+    few = [forgotten(second, second // 60) for second in range(0, 3_600, 3)]
+    assert all_verdicts(detector, few) == []
+    verdicts = all_verdicts(detector, [forgotten(3_600 + at, 60 + 5 * at) for at in range(0, 120, 3)])
+    assert verdicts[0].slice == Slice()
+    assert verdicts[0].numbers["hits"] >= 50
+    end = all_verdicts(detector, [Moment(NOW_MS + 4_000_000 + 10_000 * at) for at in range(70)])
+    assert not end[-1].firing
+
+
+def test_a_guard_that_begins_late_does_not_count_what_was_before() -> None:
+    detector = ForgetSurge(SURGES["forget_surge"])
+    assert all_verdicts(detector, [forgotten(0, 5_000), forgotten(30, 5_001), forgotten(60, 5_002)]) == []

@@ -1,0 +1,152 @@
+"""Synthetic weeks of feeds, made five minutes at a time: day and week rhythm, moods, and heavy bursts.
+
+No event is made: counts are drawn for each stretch, collector and raw partition, and the sketches of who acted as the
+registers that so many people would leave. All follows from the seed.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.feed_report import BUCKET_MS, REGISTERS, FeedReport, Volume
+from schemas.times import format_ms
+from streams.guard.observations import FeedSeen
+
+WEEK: Final = 7 * 288
+"""Stretches of five minutes in a week."""
+START_MS: Final = 1_735_516_800_000
+"""A Monday, midnight UTC."""
+
+Counts = NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weeks:
+    """What to make up of one network."""
+
+    seed: int = 1
+    weeks: int = 3
+    events: float = 400.0
+    """In five minutes, on average."""
+    sources: tuple[str, ...] = ("east", "west")
+    raw_partitions: int = 2
+    mood: float = 0.05
+    """Spread of a slow wandering of everything, as a logarithm: news, weather, holidays."""
+    mood_minutes: float = 120.0
+    bursts_a_day: float = 1.0
+    burst_shape: float = 1.1
+    """Of the Pareto law of their sizes: the smaller, the heavier."""
+    burst_share_max: float = 30.0
+    """Of the usual volume, at the height of the largest."""
+    people_share: float = 0.8
+    """Different people among the events of a stretch."""
+    start_ms: int = START_MS
+    lost: dict[int, float] = field(default_factory=dict)
+    """By stretch, the share of all events that is lost from there on."""
+
+    def rates(self) -> NDArray[np.float64]:
+        """Return what is expected of each stretch, float64[stretches]."""
+        rng = np.random.default_rng([self.seed, 0])
+        count = self.weeks * WEEK
+        at = np.arange(count)
+        angle = 2 * np.pi * (at % 288 / 12 - 17) / 24
+        day = 1 + 0.6 * np.cos(angle) + 0.15 * np.cos(2 * angle - 1.2)
+        usual = self.events * day * np.where(at % WEEK >= 5 * 288, 0.8, 1.05)
+        keep = np.exp(-5 / self.mood_minutes)
+        steps = rng.normal(0, self.mood * np.sqrt(1 - keep * keep), count)
+        mood, now = np.empty(count), 0.0
+        for place, step in enumerate(steps.tolist()):
+            now = keep * now + step
+            mood[place] = now
+        rates = usual * np.exp(mood)
+        bursts = rng.poisson(self.bursts_a_day * count / 288)
+        heights = np.minimum(0.2 * (1 + rng.pareto(self.burst_shape, bursts)), self.burst_share_max)
+        for begin, height, fade in zip(
+            rng.integers(count, size=bursts), heights, 8 * rng.lognormal(0, 0.7, bursts), strict=True
+        ):
+            rest = np.arange(min(count - begin, int(12 * fade) + 1))
+            rates[begin : begin + len(rest)] += self.events * height * np.exp(-rest / fade)
+        return rates
+
+    def counts(self) -> tuple[Counts, Counts]:
+        """Return events and people, int64[stretches, sources, raw partitions]."""
+        rng = np.random.default_rng([self.seed, 1])
+        rates = self.rates()
+        parts = (max(1, len(self.sources)), self.raw_partitions)
+        events = rng.poisson(rates[:, None, None] / (parts[0] * parts[1]), (len(rates), *parts))
+        return self.thinned(events, rng), rng.binomial(self.thinned(events, rng), self.people_share)
+
+    def thinned(self, events: Counts, rng: np.random.Generator) -> Counts:
+        """Return what is left of events."""
+        for begin, share in sorted(self.lost.items()):
+            events = events.copy()
+            events[begin:] = rng.binomial(events[begin:], 1 - share)
+        return events
+
+    def reports(self, network: str = "twitter", speed: float = 1.0, first: int = 0) -> Iterator[FeedSeen]:
+        """Yield what ingest would tell, raw partition by raw partition, when each stretch is over."""
+        events, people = self.counts()
+        yield from reports(
+            events, people, network=network, sources=self.sources, start_ms=self.start_ms, seed=self.seed, speed=speed,
+            first=first,
+        )  # fmt: skip
+
+
+def registers(people: Counts, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Return sketches that so many people leave, uint8[n, REGISTERS]: the largest of Poisson many ranks."""
+    mean = people[:, None] / REGISTERS
+    with np.errstate(divide="ignore"):
+        ranks = np.ceil(np.log2(mean / -np.log(rng.random((len(people), REGISTERS)))))
+    return np.clip(np.where(np.isfinite(ranks), ranks, 0), 0, 57).astype(np.uint8)
+
+
+def reports(
+    events: Counts,
+    people: Counts,
+    *,
+    network: str,
+    sources: tuple[str, ...],
+    start_ms: int,
+    seed: int,
+    speed: float = 1.0,
+    first: int = 0,
+) -> Iterator[FeedSeen]:
+    """Yield reports of counts[stretches, sources, raw partitions]; `speed` is that of event time for the guard."""
+    rng = np.random.default_rng([seed, 2])
+    stretches, _, raw_partitions = events.shape
+    names = sources or ("",)
+    read = [0] * raw_partitions
+    for stretch in range(first, stretches):
+        begin, end = (format_ms(start_ms + (stretch + more) * BUCKET_MS) for more in (0, 1))
+        sketched = registers(people[stretch].ravel(), rng).reshape(len(names), raw_partitions, REGISTERS)
+        now_ms = start_ms + int((stretch + 1) * BUCKET_MS / speed)
+        for raw in range(raw_partitions):
+            counts = events[stretch, :, raw].tolist()
+            read[raw] += sum(counts)
+            volumes = [
+                Volume(source=name, bucket=begin, events=count, retracting=0, actors=sketched[number, raw].tobytes())
+                for number, (name, count) in enumerate(zip(names, counts, strict=True))
+                if count
+            ]
+            counters = {"read": read[raw], "passed": read[raw], "dead_lettered": 0, "heartbeat": 0, "retracting": 0}
+            yield FeedSeen(
+                FeedReport(
+                    network=network,
+                    raw_partition=raw,
+                    raw_partitions=raw_partitions,
+                    written=format_ms(now_ms),
+                    position=read[raw],
+                    lag_records=0,
+                    at_end=True,
+                    frozen=False,
+                    time=end,
+                    arrival=format_ms(now_ms),
+                    heartbeats=dict.fromkeys(sources, end),
+                    counters=counters,
+                    volumes=volumes,
+                ),
+                now_ms,
+            )
