@@ -4,7 +4,7 @@ No event is made: counts are drawn for each stretch, collector and raw partition
 registers that so many people would leave. All follows from the seed.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -13,12 +13,17 @@ from numpy.typing import NDArray
 
 from schemas.feed_report import BUCKET_MS, REGISTERS, FeedReport, Volume
 from schemas.times import format_ms
+from schemas.users import user_hashes
 from streams.guard.observations import FeedSeen
 
 WEEK: Final = 7 * 288
 """Stretches of five minutes in a week."""
 START_MS: Final = 1_735_516_800_000
 """A Monday, midnight UTC."""
+
+_NOONS: Final = (np.arange(-1, 8) + 0.5) * 288
+_DAYS: Final = (0.8, 1.0, 1.05, 1.05, 1.05, 1.1, 0.85, 0.8, 1.0)
+"""How lively the days are from Sunday on to the Monday after the next; one goes over into the next."""
 
 Counts = NDArray[np.int64]
 
@@ -54,7 +59,7 @@ class Weeks:
         at = np.arange(count)
         angle = 2 * np.pi * (at % 288 / 12 - 17) / 24
         day = 1 + 0.6 * np.cos(angle) + 0.15 * np.cos(2 * angle - 1.2)
-        usual = self.events * day * np.where(at % WEEK >= 5 * 288, 0.8, 1.05)
+        usual = self.events * day * np.interp(at % WEEK, _NOONS, _DAYS)
         keep = np.exp(-5 / self.mood_minutes)
         steps = rng.normal(0, self.mood * np.sqrt(1 - keep * keep), count)
         mood, now = np.empty(count), 0.0
@@ -103,6 +108,23 @@ def registers(people: Counts, rng: np.random.Generator) -> NDArray[np.uint8]:
     return np.clip(np.where(np.isfinite(ranks), ranks, 0), 0, 57).astype(np.uint8)
 
 
+def hashed(
+    at_ms: NDArray[np.int64], actors: Sequence[str], stretches: int, raw_partitions: int
+) -> tuple[Counts, NDArray[np.uint8]]:
+    """Return real events as counts[stretches, raw partitions] and the sketches of who acted."""
+    names, number = np.unique(np.array(actors, dtype="S"), return_inverse=True)
+    hashes = user_hashes(names.tolist())[number]
+    place = at_ms // BUCKET_MS, (hashes % np.uint64(raw_partitions)).astype(np.int64)
+    counts = np.zeros((stretches, raw_partitions), np.int64)
+    np.add.at(counts, place, 1)
+    sketches = np.zeros((stretches, raw_partitions, REGISTERS), np.uint8)
+    mixed = hashes * np.uint64(0x9E3779B97F4A7C15)
+    low = (mixed & np.uint64((1 << 48) - 1)).astype(np.float64) / 2.0**48
+    ranks = np.clip(np.ceil(-np.log2(np.maximum(low, 2.0**-48))), 1, 48).astype(np.uint8)
+    np.maximum.at(sketches, (*place, (mixed >> np.uint64(56)).astype(np.int64)), ranks)
+    return counts, sketches
+
+
 def reports(
     events: Counts,
     people: Counts,
@@ -113,15 +135,23 @@ def reports(
     seed: int,
     speed: float = 1.0,
     first: int = 0,
+    sketches: NDArray[np.uint8] | None = None,
 ) -> Iterator[FeedSeen]:
-    """Yield reports of counts[stretches, sources, raw partitions]; `speed` is that of event time for the guard."""
+    """Yield reports of counts[stretches, sources, raw partitions]; `speed` is that of event time for the guard.
+
+    Where there are `sketches`, [stretches, sources, raw partitions, REGISTERS], `people` are left out.
+    """
     rng = np.random.default_rng([seed, 2])
     stretches, _, raw_partitions = events.shape
     names = sources or ("",)
     read = [0] * raw_partitions
     for stretch in range(first, stretches):
         begin, end = (format_ms(start_ms + (stretch + more) * BUCKET_MS) for more in (0, 1))
-        sketched = registers(people[stretch].ravel(), rng).reshape(len(names), raw_partitions, REGISTERS)
+        sketched = (
+            registers(people[stretch].ravel(), rng).reshape(len(names), raw_partitions, REGISTERS)
+            if sketches is None
+            else sketches[stretch]
+        )
         now_ms = start_ms + int((stretch + 1) * BUCKET_MS / speed)
         for raw in range(raw_partitions):
             counts = events[stretch, :, raw].tolist()

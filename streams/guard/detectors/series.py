@@ -77,7 +77,7 @@ class Series(msgspec.Struct):
     level: float = 0.0
     spreads: list[Spread] = []
     recent: list[tuple[float, float, float]] = []
-    """The last buckets: what came, what was expected, and what of that was expected at least."""
+    """In all up to each of the last buckets: what came, what was expected, and what of that at least."""
     usual: list[float] = []
     """Of the hours around the one that is going on, by `usual_hour`; made anew with each."""
     usual_hour: int = -1
@@ -128,7 +128,10 @@ class Series(msgspec.Struct):
         if expected is None:
             self.recent.clear()
             return []
-        self.recent = [*self.recent[1 - BEFORE - max(WINDOWS) :], (came, expected, expected * least)]
+        before = self.recent or [(0.0, 0.0, 0.0)]
+        so_far = before[-1]
+        now = (so_far[0] + came, so_far[1] + expected, so_far[2] + expected * least)
+        self.recent = [*before[-BEFORE - max(WINDOWS) :], now]
         self.spreads = self.spreads or [Spread() for _ in WINDOWS]
         if not self.is_taught(bucket):
             return []
@@ -144,15 +147,19 @@ class Series(msgspec.Struct):
     def share(self) -> float | None:
         """Return what share of the expected came in the last half hour; None while it is not over."""
         came, _, least = self._sums(max(WINDOWS))
-        return came / least if len(self.recent) >= max(WINDOWS) and least > 0 else None
+        return came / least if len(self.recent) > max(WINDOWS) and least > 0 else None
 
     def _sums(self, buckets: int, skip: int = 0) -> tuple[float, float, float]:
-        recent = self.recent[-buckets - skip : len(self.recent) - skip]
-        return sum(of[0] for of in recent), sum(of[1] for of in recent), sum(of[2] for of in recent)
+        """Return the sums over so many of the last buckets, but for the very last ones."""
+        last = len(self.recent) - 1 - skip
+        if last <= 0:
+            return 0.0, 0.0, 0.0
+        to, since = self.recent[last], self.recent[max(0, last - buckets)]
+        return to[0] - since[0], to[1] - since[1], to[2] - since[2]
 
     def _fall(self, buckets: int, which: int) -> float | None:
         """Return the logarithm of what came over what was expected, beyond how low it was already before."""
-        if len(self.recent) < buckets:
+        if len(self.recent) <= buckets:
             return None
         sums = self._sums(buckets)
         if sums[which] < EXPECTED_MIN:
@@ -165,7 +172,7 @@ class Series(msgspec.Struct):
         """Take the bucket that was seen last as usual: its level, and how far its windows fell."""
         if not self.recent:
             return
-        came, expected, _ = self.recent[-1]
+        came, expected, _ = self._sums(1)
         self.level += LEVEL_SHARE * max(-LEVEL_CLIP, min(LEVEL_CLIP, _ratio(came, expected)))
         for spread, buckets in zip(self.spreads, WINDOWS, strict=True):
             fall = self._fall(buckets, EXPECTED)
