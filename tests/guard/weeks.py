@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.feed_report import BUCKET_MS, REGISTERS, FeedReport, Volume
-from schemas.times import format_ms
+from schemas.times import HOUR_MS, format_ms
 from schemas.users import user_hashes
-from streams.guard.observations import FeedSeen
+from streams.guard.observations import FeedSeen, Moment, Observation
+from tests.guard.seen import population
 
 WEEK: Final = 7 * 288
 """Stretches of five minutes in a week."""
@@ -180,3 +181,32 @@ def reports(
                 ),
                 now_ms,
             )
+
+
+_SHARES: Final = np.exp(-np.arange(100) / 12) / np.exp(-np.arange(100) / 12).sum()
+
+
+def together(weeks: Weeks) -> Iterator[Observation]:
+    """Yield clean weeks of a feed, and of a population that lives with it: it grows, and a few users fall."""
+    rng = np.random.default_rng(weeks.seed)
+    users, last = 5_000, 0
+    bins = rng.multinomial(users, _SHARES)
+    credited = duplicate = forgotten = 0
+    for seen in weeks.reports():
+        yield seen
+        if seen.now_ms - last >= HOUR_MS // 3:
+            last = seen.now_ms
+            credited, duplicate = credited + 2_000, duplicate + int(rng.binomial(2_000, 0.01))
+            forgotten += int(rng.random() < 0.02)
+            bins = bins + rng.multinomial(4, _SHARES)
+            fell = int(rng.poisson(2))
+            yield population(
+                seen.now_ms,
+                sequence=credited // 2_000,
+                bins=bins.tolist(),
+                clock_ms=seen.now_ms,
+                below=(fell, fell // 3, 0),
+                changes={"forget": forgotten},
+                outcomes={"twitter": {"credited": credited, "duplicate": duplicate}},
+            )
+        yield Moment(seen.now_ms)

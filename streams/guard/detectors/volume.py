@@ -280,7 +280,7 @@ def distinct(registers: NDArray[np.uint8]) -> float:
     """Estimate how many different people a sketch has seen (HyperLogLog, Flajolet et al. 2007).
 
     >>> round(distinct(np.zeros(REGISTERS, np.uint8)), 1), round(distinct(np.ones(REGISTERS, np.uint8)), 1)
-    (0.0, 367.7)
+    (0.0, 367.8)
     """
     raw = _ALPHA * REGISTERS * REGISTERS / float(_POWERS[registers].sum())
     empty = REGISTERS - int(np.count_nonzero(registers))

@@ -1,0 +1,205 @@
+"""Which statistic sees a partial feed: false alarms in clean weeks, and what a loss of 30 % takes to be seen.
+
+`python -m bench.partial_feeds` prints a row a population and statistic, and then how often all detectors together
+fire on clean weeks with collectors and raw partitions. Each limit is the lowest at which all clean
+weeks together have one alarm at most; expectations are the same for all (`streams.guard.detectors.series`). Losses
+begin at random moments of the third week. Nothing but the counts of whole networks is used: ten times a second a
+detector could not be asked.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clout.demo.population import DAY_MS, Population, PopulationSettings
+from schemas.feed_report import BUCKET_MS
+from streams.guard.detectors import detectors
+from streams.guard.detectors.series import BEFORE, FOLLOWS, Series
+from streams.settings import GuardSettings, NetworkSettings
+from tests.guard.weeks import START_MS, WEEK, Weeks, together
+
+Floats = NDArray[np.float64]
+
+WEEKS = 5
+LEARNED = 2 * WEEK
+FAULTS = 20
+"""In each series."""
+LOSSES = (0.3, 0.5, 0.8)
+WINDOW = 6
+"""Buckets of half an hour: a fault that is found later does not count."""
+CALM_BUCKETS = 24
+"""Alarms that are nearer to each other are one."""
+
+
+class Feed(NamedTuple):
+    """A network's counts and what was expected of them, from the third week on."""
+
+    came: Floats
+    expected: Floats
+    spread: float
+    """Of a bucket's logarithm beyond counting, from the falls of all clean buckets."""
+
+
+def learned(came: NDArray[np.int64]) -> Feed:
+    """Let the production code learn, and keep what it expected."""
+    series, expected = Series(), np.full(len(came), np.nan)
+    for place, count in enumerate(came.tolist()):
+        series.see(START_MS // BUCKET_MS + place, count, 1.0)
+        series.learn()
+        expected[place] = series.expected(START_MS // BUCKET_MS + place, 1.0) or np.nan
+    came_after, expected_after = came[LEARNED:].astype(np.float64), expected[LEARNED:]
+    fall = np.minimum(np.log((came_after + 0.5) / (expected_after + 0.5)), 0)
+    spread = max(1e-6, float(np.mean(2 * fall**2 - 1 / expected_after))) ** 0.5
+    return Feed(came_after, expected_after, spread)
+
+
+def sums(values: Floats, count: int) -> Floats:
+    """Return the sum over the last `count` values, at each."""
+    total = np.concatenate([np.zeros(1), np.cumsum(values)])
+    places = np.arange(1, len(total))
+    return np.asarray(total[places] - total[np.maximum(0, places - count)])
+
+
+def poisson(feed: Feed) -> Floats:
+    """Half an hour, as if events came one by one."""
+    came, expected = sums(feed.came, WINDOW), sums(feed.expected, WINDOW)
+    return (expected - came) / np.sqrt(expected)
+
+
+def negative_binomial_cusum(feed: Feed) -> Floats:
+    """Cumulated log-likelihood of a loss of 30 %, with the spread of single buckets."""
+    size, mean = 1 / feed.spread**2, feed.expected
+    less = 0.7 * mean
+    gain = feed.came * np.log((less * (size + mean)) / (mean * (size + less))) + size * np.log(
+        (size + mean) / (size + less)
+    )
+    total, out = 0.0, np.empty(len(gain))
+    for place, step in enumerate(gain.tolist()):
+        total = max(0.0, total + step)
+        out[place] = total
+    return out
+
+
+def median_ratio(feed: Feed) -> Floats:
+    """The median of the last six logarithms."""
+    logs = np.log((feed.came + 0.5) / (feed.expected + 0.5)) / np.sqrt(feed.spread**2 + 1 / feed.expected)
+    stacked = np.stack([np.roll(logs, by) for by in range(WINDOW)])
+    return np.asarray(-np.median(stacked, axis=0))
+
+
+def windows(feed: Feed) -> Floats:
+    """Ten, twenty and thirty minutes: logarithms over their spread."""
+    return _windows(feed, 0.0)
+
+
+def windows_beyond_before(feed: Feed) -> Floats:
+    """The same, beyond how quiet it was before."""
+    return _windows(feed, FOLLOWS)
+
+
+def _windows(feed: Feed, follows: float) -> Floats:
+    found = []
+    for buckets in (2, 4, 6):
+        expected = sums(feed.expected, buckets)
+        now = np.log((sums(feed.came, buckets) + 0.5) / (expected + 0.5))
+        before = np.log(
+            (np.roll(sums(feed.came, BEFORE), buckets) + 0.5) / (np.roll(sums(feed.expected, BEFORE), buckets) + 0.5)
+        )
+        fall = now - follows * np.minimum(before, 0)
+        # As in production, the spread is learned from clean falls; here of all weeks at once.
+        variance = max(0.0, float(np.mean(2 * np.minimum(fall[24:], 0) ** 2 - 1 / expected[24:])))
+        found.append(-fall / np.sqrt(variance + 1 / expected))
+    return np.asarray(np.max(found, axis=0))
+
+
+STATISTICS: dict[str, Callable[[Feed], Floats]] = {
+    "Poisson z, 30 min": poisson,
+    "negative-binomial CUSUM": negative_binomial_cusum,
+    "median ratio, 30 min": median_ratio,
+    "windows": windows,
+    "windows beyond before": windows_beyond_before,
+}
+
+
+def limit_of(clean: list[Floats]) -> float:
+    """Return the lowest limit with at most one alarm in all of them."""
+    peaks: list[float] = []
+    for values in clean:
+        rest = values[30:].copy()
+        for _ in range(2):
+            place = int(np.argmax(rest))
+            peaks.append(float(rest[place]))
+            rest[max(0, place - CALM_BUCKETS) : place + CALM_BUCKETS] = -np.inf
+    return sorted(peaks)[-2]
+
+
+def found(feeds: list[Feed], statistic: Callable[[Feed], Floats], limit: float, loss: float) -> tuple[float, float]:
+    """Return the share of losses that are found within half an hour, and the median minutes until then."""
+    rng, delays = np.random.default_rng(5), []
+    for feed in feeds:
+        for begin in rng.integers(40, WEEK - 40, FAULTS).tolist():
+            came = feed.came.copy()
+            came[begin:] = rng.binomial(came[begin:].astype(np.int64), 1 - loss)
+            # The spread is what clean weeks taught: a little of them before the fault is enough to see it.
+            passed = statistic(
+                feed._replace(came=np.concatenate([came[: begin + WINDOW], feed.came[begin + WINDOW :]]))
+            )
+            over = np.flatnonzero(passed[begin : begin + WINDOW] > limit)
+            delays.append(5.0 * (over[0] + 1) if len(over) else np.inf)
+    return float(np.mean(np.isfinite(delays))), float(np.median(delays))
+
+
+def populations() -> Iterator[tuple[str, list[Feed]]]:
+    """Yield what is tried: a name, and the feeds of some networks."""
+    for bursts in (1, 4):
+        for events in (100, 400):
+            made = [
+                Weeks(seed=seed, weeks=WEEKS, events=events, bursts_a_day=bursts, sources=(), raw_partitions=1)
+                for seed in range(1, 5)
+            ]
+            yield f"weeks, {events} events, {bursts} bursts a day", [learned(of.counts()[0].sum((1, 2))) for of in made]
+    end_ms = START_MS + WEEKS * 7 * DAY_MS
+    settings = PopulationSettings(seed=3, people=20_000, start_ms=START_MS, end_ms=end_ms, events=1_000_000 * WEEKS)
+    counts = np.zeros((len(settings.networks), WEEKS * WEEK), np.int64)
+    for rows in Population(settings).interactions():
+        np.add.at(counts, (rows.network, (rows.time_ms - START_MS) // BUCKET_MS), 1)
+    yield "demonstration, 165 events", [learned(of) for of in counts]
+
+
+def clean_alarms(seed: int, bursts: float) -> list[str]:
+    """Return what all detectors say of five clean weeks, the first two of which they learn from."""
+    network = {"twitter": NetworkSettings(sources=("east", "west"))}
+    all_detectors = detectors(network, GuardSettings(heartbeat_seconds=300))
+    return [
+        f"{verdict.kind} {verdict.slice}: {verdict.detail}"
+        for seen in together(Weeks(seed=seed, weeks=WEEKS, bursts_a_day=bursts))
+        for detector in all_detectors
+        for verdict in detector.update(seen)
+        if verdict.firing
+    ]
+
+
+def main() -> None:
+    """Print the tables."""
+    print(
+        "| population | statistic | limit | " + " | ".join(f"{loss:.0%} lost: found, minutes" for loss in LOSSES) + " |"
+    )
+    print("|---|---|---|" + "---|" * len(LOSSES))
+    for name, feeds in populations():
+        for what, statistic in STATISTICS.items():
+            limit = limit_of([statistic(feed) for feed in feeds])
+            row = [found(feeds, statistic, limit, loss) for loss in LOSSES]
+            cells = " | ".join(f"{share:.0%}, {minutes:.0f}" for share, minutes in row)
+            print(f"| {name} | {what} | {limit:.2f} | {cells} |", flush=True)
+    print("\n| clean weeks | bursts a day | false alarms of all detectors |\n|---|---|---|")
+    for bursts in (1, 4):
+        found_alarms = [alarm for seed in range(20, 23) for alarm in clean_alarms(seed, bursts)]
+        print(f"| 3 times 3, after 2 to learn | {bursts} | {len(found_alarms)} |", flush=True)
+        for alarm in found_alarms:
+            print(f"- {alarm}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
