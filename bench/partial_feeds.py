@@ -7,6 +7,7 @@ begin at random moments of the third week. Nothing but the counts of whole netwo
 detector could not be asked.
 """
 
+import copy
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -17,8 +18,9 @@ from clout.demo.population import DAY_MS, Population, PopulationSettings
 from schemas.feed_report import BUCKET_MS
 from streams.guard.detectors import detectors
 from streams.guard.detectors.series import BEFORE, FOLLOWS, Series
+from streams.guard.detectors.volume import DEVIATIONS, distinct
 from streams.settings import GuardSettings, NetworkSettings
-from tests.guard.weeks import START_MS, WEEK, Weeks, together
+from tests.guard.weeks import START_MS, WEEK, Weeks, registers, together
 
 Floats = NDArray[np.float64]
 
@@ -151,14 +153,15 @@ def found(feeds: list[Feed], statistic: Callable[[Feed], Floats], limit: float, 
     return float(np.mean(np.isfinite(delays))), float(np.median(delays))
 
 
+def _plain(seed: int, events: int, bursts: int) -> Weeks:
+    return Weeks(seed=seed, weeks=WEEKS, events=events, bursts_a_day=bursts, sources=(), raw_partitions=1)
+
+
 def populations() -> Iterator[tuple[str, list[Feed]]]:
     """Yield what is tried: a name, and the feeds of some networks."""
     for bursts in (1, 4):
         for events in (100, 400):
-            made = [
-                Weeks(seed=seed, weeks=WEEKS, events=events, bursts_a_day=bursts, sources=(), raw_partitions=1)
-                for seed in range(1, 5)
-            ]
+            made = [_plain(seed, events, bursts) for seed in range(1, 5)]
             yield f"weeks, {events} events, {bursts} bursts a day", [learned(of.counts()[0].sum((1, 2))) for of in made]
     end_ms = START_MS + WEEKS * 7 * DAY_MS
     settings = PopulationSettings(seed=3, people=20_000, start_ms=START_MS, end_ms=end_ms, events=1_000_000 * WEEKS)
@@ -166,6 +169,48 @@ def populations() -> Iterator[tuple[str, list[Feed]]]:
     for rows in Population(settings).interactions():
         np.add.at(counts, (rows.network, (rows.time_ms - START_MS) // BUCKET_MS), 1)
     yield "demonstration, 165 events", [learned(of) for of in counts]
+
+
+class Both(NamedTuple):
+    """Events and people of a network as production code sees them."""
+
+    events: Series
+    actors: Series
+
+    def see(self, place: int, came: int, people: float) -> float:
+        """Return how far the less unusual of both counts is below what is usual, in deviations; 0 while unknown."""
+        at = START_MS // BUCKET_MS + place
+        pairs = zip(self.events.see(at, came, 1.0), self.actors.see(at, people, 1.0), strict=False)
+        return max((min(-one.deviations, -other.deviations) for one, other in pairs), default=0.0)
+
+    def learn(self) -> None:
+        """Take the last stretch as usual."""
+        self.events.learn()
+        self.actors.learn()
+
+
+def production(weeks: Weeks, loss: float) -> tuple[float, list[float]]:
+    """Return how near to an alarm clean weeks come, and the minutes until each loss of the third week is found."""
+    rng = np.random.default_rng([weeks.seed, 9])
+    came, people = (of.sum((1, 2)) for of in weeks.counts())
+    begins = set(rng.integers(LEARNED + 40, LEARNED + WEEK - 40, FAULTS).tolist())
+    both, nearest, delays = Both(Series(), Series()), 0.0, []
+    for place in range(len(came)):
+        if place in begins:
+            faulty, delay = copy.deepcopy(both), np.inf
+            for later in range(WINDOW):
+                now = slice(place + later, place + later + 1)
+                left, left_people = rng.binomial(came[now], 1 - loss), rng.binomial(people[now], 1 - loss)
+                if faulty.see(place + later, int(left[0]), _sketched(left_people, rng)) > DEVIATIONS:
+                    delay = min(delay, 5.0 * (later + 1))
+            delays.append(delay)
+        nearest = max(nearest, both.see(place, int(came[place]), _sketched(people[place : place + 1], rng)))
+        both.learn()
+    return nearest, delays
+
+
+def _sketched(people: NDArray[np.int64], rng: np.random.Generator) -> float:
+    return distinct(registers(people, rng)[0])
 
 
 def clean_alarms(seed: int, bursts: float) -> list[str]:
@@ -193,6 +238,16 @@ def main() -> None:
             row = [found(feeds, statistic, limit, loss) for loss in LOSSES]
             cells = " | ".join(f"{share:.0%}, {minutes:.0f}" for share, minutes in row)
             print(f"| {name} | {what} | {limit:.2f} | {cells} |", flush=True)
+    print("\n| events, bursts a day | nearest to an alarm, limit | 30 % lost: found, median minutes |\n|---|---|---|")
+    for events, bursts in ((400, 1), (400, 4), (1_000, 4), (100, 1)):
+        ran = [production(_plain(seed, events, bursts), LOSSES[0]) for seed in range(30, 34)]
+        delays = [delay for _, of in ran for delay in of]
+        near = max(nearest for nearest, _ in ran)
+        print(
+            f"| {events}, {bursts} | {near:.1f}, {DEVIATIONS} "
+            f"| {np.mean(np.isfinite(delays)):.0%}, {np.median(delays):.0f} |",
+            flush=True,
+        )
     print("\n| clean weeks | bursts a day | false alarms of all detectors |\n|---|---|---|")
     for bursts in (1, 4):
         found_alarms = [alarm for seed in range(20, 23) for alarm in clean_alarms(seed, bursts)]

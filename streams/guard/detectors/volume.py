@@ -15,8 +15,8 @@ from streams.guard.detectors.series import Finding, Series
 from streams.guard.observations import FeedSeen, Observation
 from streams.settings import NetworkSettings
 
-DEVIATIONS: Final = 5.5
-"""So far below what is usual, in deviations (`bench/partial_feeds.py`)."""
+DEVIATIONS: Final = 4.6
+"""So far below what is usual both counts are, in deviations (`bench/partial_feeds.py`)."""
 SHARE_MAX: Final = 0.85
 """What brings more than this share is not partial, however sure that is."""
 CRITICAL_SHARE: Final = 0.5
@@ -29,8 +29,6 @@ OPEN_MAX: Final = 4_000
 GAP_BUCKETS: Final = 2
 """Time that goes on by more at once, without events, was a gap: nobody knows what is missing there."""
 
-EVENTS: Final = "events"
-ACTORS: Final = "actors"
 Pair = tuple[float, float]
 """Of events, and of who acted."""
 
@@ -86,19 +84,19 @@ class Volumes(Learned, kw_only=True):
 
 
 class FeedPartial(Kept[Volumes]):
-    """A network, a registered collector or a raw partition brings fewer events, or of fewer people, than usual.
+    """A network, a registered collector or a raw partition brings fewer events, of fewer people, than usual.
 
     Stretches of five minutes of event time, judged when the network's time has passed their end; what comes later for
     them is left out. A network is held against the same hour of the last weeks, its collectors and raw partitions
     against what the network brought (or would usually bring, if that is less), so that neither a burst nor a quiet day
-    nor a partial network makes any of them partial (`streams.guard.detectors.series`). Events or people 5.5 of their
-    own deviations below, over ten, twenty or thirty minutes, and a seventh less at least. Until two weeks of the same
-    hour are known it says nothing. A stretch that time has leapt over, and its neighbours, say and teach nothing; nor
-    does anything while a slice fires. Half or more missing is critical.
+    nor a partial network makes any of them partial (`streams.guard.detectors.series`). Events and people are both 4.6
+    of their own deviations below, over ten, twenty or thirty minutes, and a seventh less at least. Until two weeks of
+    the same hour are known it says nothing. A stretch that time has leapt over, and its neighbours, say and teach
+    nothing; nor does anything while a slice fires. Half or more missing is critical.
 
-    What it can see depends on how calm the network is: with a spread of 6 % over half an hour it sees a loss of 30 %,
-    with one of 35 %, where few posts make most of the volume, only of nearly all. False alarms: at most one in
-    30 weeks of clean data of a network with its raw partitions and collectors.
+    What it can see depends on how calm the network is: of 400 events in a stretch and a burst a day it finds a loss of
+    30 % within half an hour nine times of ten; where few posts make most of the volume, only a loss of most of it.
+    False alarms: at most one a network in 20 weeks of clean data, its raw partitions and collectors included.
     """
 
     name = "feed_partial"
@@ -203,10 +201,11 @@ class FeedPartial(Kept[Volumes]):
     def _judge(
         self, about: Slice, watched: Watched, bucket: int, came: Pair, scale: Pair, least: Pair
     ) -> Iterator[Verdict]:
-        found = [(of, EVENTS) for of in watched.events.see(bucket, came[0], scale[0], least[0])]
-        found += [(of, ACTORS) for of in watched.actors.see(bucket, came[1], scale[1], least[1])]
+        of_events = watched.events.see(bucket, came[0], scale[0], least[0])
+        of_actors = {of.buckets: of for of in watched.actors.see(bucket, came[1], scale[1], least[1])}
+        both = [(of, of_actors[of.buckets]) for of in of_events if of.buckets in of_actors]
+        low = [of for of in both if _is_low(of[0]) and _is_low(of[1])]
         said = self._said("feed_partial", about)
-        low = [of for of in found if of[0].deviations < -DEVIATIONS and of[0].share < SHARE_MAX]
         if said is None and not low:
             watched.events.learn()
             watched.actors.learn()
@@ -215,7 +214,7 @@ class FeedPartial(Kept[Volumes]):
         watched.actors.unlearn()
         if low:
             watched.well = 0
-            yield from self._fires(about, bucket, *min(low, key=lambda of: of[0].share))
+            yield from self._fires(about, bucket, *min(low, key=lambda pair: pair[0].share))
         elif said is not None:
             shares = [share for share in (watched.events.share(), watched.actors.share()) if share is not None]
             back = bool(shares) and min(shares) >= 1 - said.size / 2
@@ -228,37 +227,39 @@ class FeedPartial(Kept[Volumes]):
             watched.events, watched.actors = Series(), Series()
             yield from self._unsay("feed_partial", about, "it has been so for a week: that is usual now", {})
 
-    def _fires(self, about: Slice, bucket: int, finding: Finding, what: str) -> list[Verdict]:
-        missing = 1 - finding.share
+    def _fires(self, about: Slice, bucket: int, events: Finding, actors: Finding) -> list[Verdict]:
+        missing, minutes = 1 - events.share, events.buckets * BUCKET_MS // 60_000
         severity: Severity = "critical" if missing >= CRITICAL_SHARE else "major"
         whose = about.network or ""
         if about.source is not None:
             whose = f"collector {about.source} of {whose}"
         elif about.raw_partition is not None:
             whose = f"raw partition {about.raw_partition} of {whose}"
-        minutes = finding.buckets * BUCKET_MS // 60_000
         return self._say(
             "feed_partial",
             about,
             severity,
-            f"{whose} brings {missing:.0%} fewer {what} than usual: {finding.came:,.0f} in {minutes} minutes of event "
-            f"time, {finding.expected:,.0f} expected; {-finding.deviations:.1f} deviations, {DEVIATIONS} at most",
-            _numbers(finding),
+            f"{whose} brings {missing:.0%} fewer events than usual, of {1 - actors.share:.0%} fewer people: "
+            f"{events.came:,.0f} in {minutes} minutes of event time, {events.expected:,.0f} expected; "
+            f"{-events.deviations:.1f} and {-actors.deviations:.1f} deviations, {DEVIATIONS} at most",
+            {
+                "missing_share": round(missing, 4),
+                "missing_actors_share": round(1 - actors.share, 4),
+                "events": events.came,
+                "expected_events": round(events.expected, 1),
+                "deviations": round(-events.deviations, 2),
+                "actors_deviations": round(-actors.deviations, 2),
+                "limit": DEVIATIONS,
+                "window_seconds": events.buckets * BUCKET_MS / 1000,
+            },
             size=missing,
             at_ms=bucket * BUCKET_MS,
-            since_ms=(bucket + 1 - finding.buckets) * BUCKET_MS,
+            since_ms=(bucket + 1 - events.buckets) * BUCKET_MS,
         )
 
 
-def _numbers(finding: Finding) -> dict[str, float]:
-    return {
-        "missing_share": round(1 - finding.share, 4),
-        "came": finding.came,
-        "expected": round(finding.expected, 1),
-        "deviations": round(finding.deviations, 2),
-        "limit_deviations": -DEVIATIONS,
-        "window_seconds": finding.buckets * BUCKET_MS / 1000,
-    }
+def _is_low(finding: Finding) -> bool:
+    return finding.deviations < -DEVIATIONS and finding.share < SHARE_MAX
 
 
 def _registers(actors: bytes) -> NDArray[np.uint8]:
