@@ -39,12 +39,12 @@ def eventually(done: Callable[[], object], *, seconds: float = 30.0, otherwise: 
         time.sleep(_NAP_SECONDS)
 
 
-def start_together(*roles: "Role") -> None:
+def start_together(*roles: "Role", seconds: float = 30.0) -> None:
     """Start roles at the same time and return when all listen."""
     for role in roles:
         role.launch()
     for role in roles:
-        role.wait_until_listening()
+        role.wait_until_listening(seconds)
 
 
 class Role:
@@ -86,9 +86,9 @@ class Role:
         """Start the process and return when it listens."""
         return self.launch().wait_until_listening()
 
-    def wait_until_listening(self) -> Self:
+    def wait_until_listening(self, seconds: float = 30.0) -> Self:
         """Return when its HTTP server can be asked."""
-        eventually(lambda: self._run_file.exists() or self.ended(), otherwise=self.log)
+        eventually(lambda: self._run_file.exists() or self.ended(), seconds=seconds, otherwise=self.log)
         assert not self.ended(), self.log()
         return self
 

@@ -53,6 +53,8 @@ FAULT_SECONDS: Final = 6.0
 GUARDED_SECONDS: Final = 3.0 * HEARTBEAT_SECONDS
 """A guard calls a feed stalled after two heartbeats."""
 AFTER_SECONDS: Final = 4.0
+START_SECONDS_MAX: Final = 90.0
+"""Of a role, on a machine that others are busy on."""
 CLEARED_SECONDS_MAX: Final = 90.0
 LOOK_SECONDS: Final = 0.2
 PUT_ASIDE: Final = ("future", "half-garbage")
@@ -155,7 +157,7 @@ class Drill:
         """Let the feed play, do harm, undo it, and judge."""
         installation = self.installation
         worker = installation.worker(environment={FAULTS_VARIABLE: "1"})
-        start_together(installation.ingest(), worker, *_guard(installation))
+        start_together(installation.ingest(), worker, *_guard(installation), seconds=START_SECONDS_MAX)
         with marked(installation.directory, NETWORKS):
             self._feed.start()
             eventually(lambda: _applied(worker) > APPLIED_MIN, seconds=90, otherwise=worker.log)
@@ -187,7 +189,7 @@ class Drill:
         fault.ask_to_end()
         assert worker.process is not None
         worker.process.wait(30)
-        worker.start()
+        worker.launch().wait_until_listening(START_SECONDS_MAX)
 
     def _watch(self, seconds: float, worker: Role) -> None:
         deadline = time.monotonic() + seconds
