@@ -12,8 +12,8 @@ help: ## list the targets
 
 setup: .venv/.ready .kafka/.ready .venv/.kernels ## install what is missing: Python environment, Kafka's jars (and Java, Maven where it may)
 
-demo: setup ## run everything on a synthetic population, for a minute (SECONDS=30: for half of one)
-	@$(BIN)/clout demo $(if $(SECONDS),--seconds $(SECONDS))
+demo: setup ## run everything on a synthetic population, for a minute (SECONDS=30: for half of one; FAULT=floor)
+	@$(BIN)/clout demo $(if $(SECONDS),--seconds $(SECONDS)) $(if $(FAULT),--fault $(FAULT))
 
 test: setup lint ## lint, then all tests (ARGS='-k lanes' passes on to pytest)
 	@$(BIN)/pytest -n 2 --dist loadfile $(ARGS)
@@ -32,7 +32,7 @@ sim: .venv/.ready ## simulate crashes, zombies, lost answers … with fresh seed
 chaos: setup ## break everything under load for minutes, then check every user (EVENTS=5000000 SEED=7)
 	@$(BIN)/python -m tests.drills.chaos $(if $(EVENTS),--events $(EVENTS)) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
-drill: setup ## long exercises on the real interactions: roles killed, stopped and joined; one event at a time
+drill: setup ## long exercises: roles killed, stopped and joined; one event at a time; every fault that can be injected
 	@$(BIN)/pytest -m drill tests/drills $(ARGS)
 
 fuzz: setup ## damaged bytes into every reader: decoders, packed records, state (INPUTS=1000000 SEED=…)
