@@ -177,6 +177,14 @@ class WorkerFault:
         return found is not None and found["pid"] != self._pids[name]
 
 
+def end_where_standing(run_directory: Path) -> None:
+    """End the workers of a demonstration whose partitions stand still: a fault may be in them that nobody ends."""
+    for _, address in worker_addresses(run_directory):
+        answer = httpx.get(f"http://{address}/v1/status", timeout=HTTP_SECONDS)
+        if any(task["state"] == "stopped" for task in answer.json()["partitions"]):
+            _asked("DELETE", address, None)
+
+
 def worker_addresses(run_directory: Path) -> list[tuple[str, str]]:
     """Return name and address of the workers that a supervisor runs."""
     found = ((path.stem, _read_json(path)) for path in sorted(run_directory.glob("score-*.json")))

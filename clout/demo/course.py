@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import httpx
 from confluent_kafka import Consumer
 from rich.console import Console
 from rich.live import Live
@@ -28,13 +29,14 @@ from clout.demo.orders import Mailbox
 from clout.demo.population import COLLECTORS, DAY_MS, Population, PopulationSettings
 from clout.demo.stage import Stage
 from clout.demo.stories import STORIES
-from clout.injection import marked
+from clout.injection import end_where_standing, marked
 from clout.machine import StopSignals, broker_at_hand, role_specs
 from clout.sender import RAW_PRODUCER_OPTIONS
 from clout.supervisor import Supervisor, only_one, wait_until_ready
 from schemas.change import decode_change
 from scorer.model import Model
 from streams import clients, topics
+from streams.errors import CloutError
 from streams.process import FAULTS_VARIABLE
 from streams.progress import conservation
 from streams.settings import GuardSettings, HttpSettings, KafkaSettings, LaneSettings, NetworkSettings, WorkerSettings
@@ -275,7 +277,9 @@ class _Demonstration:
         """Let everything settle, then say what happened."""
         console = self._console
         if self._stop.received is None:
-            # A worker may just have been ended, to take a fault out of it.
+            # A fault may still be in a worker, or it may just have been ended to take it out.
+            with contextlib.suppress(httpx.HTTPError, CloutError):
+                end_where_standing(self._settings.data_dir / "run")
             wait_until_ready(self._supervisor, timeout_seconds=START_SECONDS_MAX)
             reading = wait_until_processed(reader_of(self._settings), SETTLE_SECONDS_MAX, lambda _line: None)
             for _ in range(3):
