@@ -27,11 +27,27 @@ def guard(
     """
     # Faust takes a second to import: other commands do without.
     from streams.control_secrets import control_secrets
+    from streams.guard.canaries import CanaryDetector
+    from streams.guard.company import Company
+    from streams.guard.detector import Detector
     from streams.guard.detectors import detectors
     from streams.guard.role import Guard
 
     settings = connected(context, role=True)
-    Guard(
+
+    def all_detectors() -> list[Detector]:
+        return [
+            *detectors(settings.networks, settings.guard),
+            CanaryDetector(
+                settings.networks,
+                settings.guard,
+                settings.model,
+                settings.lanes.partitions,
+                lambda network, seconds: role.metrics.canary_latency.labels(network).observe(seconds),
+            ),
+        ]
+
+    role = Guard(
         kafka=settings.kafka,
         lanes=settings.lanes,
         networks=settings.networks,
@@ -42,5 +58,12 @@ def guard(
         data_dir=settings.data_dir,
         slot=slot,
         version=VERSION,
-        detectors=lambda: detectors(settings.networks, settings.guard),
-    ).run()
+        detectors=all_detectors,
+    )
+    Company(
+        settings.kafka,
+        settings.names,
+        settings.guard,
+        lambda webhook, outcome: role.metrics.deliveries.labels(webhook, outcome).inc(),
+    ).join(role, settings.networks)
+    role.run()

@@ -10,12 +10,10 @@ from typing import Final, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from schemas.change import ScoreChange
 from schemas.feed_report import FeedReport
 from schemas.incident import INCIDENT_KINDS, Incident, Severity, Slice
 from schemas.population import STEPS_POINTS, Population
 from schemas.times import parse_ms
-from schemas.users import CANARY_PREFIX
 from streams.guard.detector import Verdict
 from streams.settings import NetworkSettings
 
@@ -98,13 +96,6 @@ class GuardMetrics:
         self.show_population({})
         for network in self._networks:
             self._age.labels(network).set(0)
-
-    def see_canary(self, change: ScoreChange, committed_seconds: float) -> None:
-        """Count how long a synthetic interaction took."""
-        network = change.user.removeprefix(CANARY_PREFIX).rpartition("/")[0]
-        if network in self._networks and change.cause == "interaction":
-            latency_seconds = committed_seconds - parse_ms(change.as_of) / 1000
-            self.canary_latency.labels(network).observe(max(0.0, latency_seconds))
 
     def count_wrong_canaries(self, said: Iterable[tuple[str, Verdict]]) -> None:
         """Count what the detector of canaries finds."""

@@ -256,8 +256,6 @@ class Guard:
         elif isinstance(observation, FeedSeen):
             report = observation.report
             self._feeds[report.network, report.raw_partition] = report
-        elif isinstance(observation, CanarySeen):
-            self.metrics.see_canary(observation.change, message.timestamp)
         self.metrics.count_wrong_canaries(said)
 
     def _keep(self, incident: Incident) -> None:
