@@ -96,7 +96,7 @@ class FeedPartial(Kept[Volumes]):
 
     What it can see depends on how calm the network is: of 400 events in a stretch and a burst a day it finds a loss of
     30 % within half an hour nine times of ten; where few posts make most of the volume, only a loss of most of it.
-    False alarms: at most one a network in 20 weeks of clean data, its raw partitions and collectors included.
+    False alarms: at most one a network in 30 weeks of clean data, its raw partitions and collectors included.
     """
 
     name = "feed_partial"
