@@ -10,7 +10,7 @@ BIN := .venv/bin
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
 
-setup: .venv/.ready .kafka/.ready .venv/.kernels ## install what is missing: Python environment, Kafka's jars (and Java, Maven where it may)
+setup: .venv/.ready .kafka/.ready .venv/.kernels .venv/.monitoring ## install what is missing: Python environment, Kafka's jars (and Java, Maven, Prometheus where it may)
 
 demo: setup ## run everything on a synthetic population, for a minute (SECONDS=30: for half of one; FAULT=floor)
 	@$(BIN)/clout demo $(if $(SECONDS),--seconds $(SECONDS)) $(if $(FAULT),--fault $(FAULT))
@@ -50,6 +50,9 @@ lock: .venv/.ready ## pin all dependencies anew, with hashes
 .venv/.kernels: .venv/.ready $(wildcard scorer/*.py streams/*.py streams/*/*.py)
 	@echo "Compiling kernels"
 	@$(BIN)/python -m streams.warm_up && touch $@
+
+.venv/.monitoring: .venv/.ready scripts/setup.sh
+	@scripts/setup.sh monitoring && touch $@
 
 .kafka/.ready: deploy/kafka/pom.xml scripts/setup.sh
 	@scripts/setup.sh kafka && touch $@

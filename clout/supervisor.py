@@ -66,6 +66,7 @@ class _Child:
     spec: RoleSpec
     process: subprocess.Popen[bytes] | None = None
     address: str | None = None
+    last_address: str | None = None
     started_at: float = 0.0
     start_at: float = 0.0
     delay_seconds: float = RESTART_DELAY_SECONDS_MIN
@@ -152,7 +153,7 @@ class Supervisor:
             # The group too: a role may have helpers of its own.
             _signal(process, signal.SIGKILL)
             process.wait()
-            child.process = child.address = None
+            child.process = child.address = child.last_address = None
             self._run_file(child).unlink(missing_ok=True)
         self._write_targets()
         return killed
@@ -199,7 +200,7 @@ class Supervisor:
     def _look_for_address(self, child: _Child) -> None:
         # Half a file cannot be met: roles write elsewhere and rename.
         with contextlib.suppress(FileNotFoundError):
-            child.address = json.loads(self._run_file(child).read_bytes())["address"]
+            child.address = child.last_address = json.loads(self._run_file(child).read_bytes())["address"]
             child.came_up = True
             self._say(f"{child.spec.name} listens on {child.address}")
 
@@ -210,11 +211,11 @@ class Supervisor:
         return self.log_file(child.spec.name).read_bytes()[-LOG_TAIL_BYTES:].decode(errors="replace").strip()
 
     def _write_targets(self) -> None:
-        """Write Prometheus' target list if it changed."""
+        """Write Prometheus' target list if it changed. A role that died stays on it: it shows as down, not as gone."""
         targets = [
-            {"targets": [child.address], "labels": {"role": child.spec.role, "instance_name": child.spec.name}}
+            {"targets": [child.last_address], "labels": {"role": child.spec.role, "instance_name": child.spec.name}}
             for child in self._children
-            if child.address
+            if child.last_address
         ]
         if targets == self._targets:
             return

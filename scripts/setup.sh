@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what Clout needs into the repository: `setup.sh python` the environment .venv, `setup.sh kafka` the
-# jars .kafka/lib. Where Python 3.11+, Java 17+ or Maven is missing it installs them with apt-get if it may,
-# and otherwise says what to install. Running it again is harmless.
+# jars .kafka/lib. Where Python 3.11+, Java 17+, Maven or (`setup.sh monitoring`) Prometheus and Alertmanager are
+# missing it installs them with apt-get if it may, and otherwise says what to install. Running it again is harmless.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -58,6 +58,38 @@ need_maven() {
   command -v mvn >/dev/null || fail "Maven (mvn) was not found" "install it, for instance with: apt-get install maven"
 }
 
+monitoring_found() {
+  command -v promtool >/dev/null && command -v amtool >/dev/null && command -v prometheus >/dev/null &&
+    { command -v prometheus-alertmanager >/dev/null || command -v alertmanager >/dev/null; }
+}
+
+# Debian's packages start what they bring as services, on the default ports. For the time of the installation a
+# policy-rc.d forbids that (one that is there already is left to decide), and then they are kept from starting with
+# the machine: `clout up --monitoring` runs its own.
+install_monitoring() {
+  local done=0 service
+  policy=/usr/sbin/policy-rc.d own="" as_root=()
+  [ "$(id -u)" -eq 0 ] || as_root=(sudo -n)
+  if [ ! -e "$policy" ] && printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" tee "$policy" >/dev/null 2>&1; then
+    own=yes
+    trap '"${as_root[@]}" rm -f "$policy"' EXIT
+    "${as_root[@]}" chmod 755 "$policy"
+  fi
+  apt_install prometheus prometheus-alertmanager || done=$?
+  [ -z "$own" ] || { "${as_root[@]}" rm -f "$policy" && trap - EXIT; }
+  [ "$done" -eq 0 ] || return 1
+  echo "Their services stay off: prometheus, prometheus-alertmanager"
+  for service in prometheus prometheus-alertmanager; do
+    ! command -v update-rc.d >/dev/null || "${as_root[@]}" update-rc.d "$service" disable >/dev/null 2>&1 || true
+  done
+}
+
+need_monitoring() {
+  monitoring_found || install_monitoring || true
+  monitoring_found || fail "Prometheus (prometheus, promtool) or Alertmanager (amtool) was not found" \
+    "install them, for instance with: apt-get install --no-install-recommends prometheus prometheus-alertmanager"
+}
+
 setup_python() {
   # An environment whose interpreter has gone, or that was moved here from elsewhere, is made anew.
   if ! .venv/bin/pip --version >/dev/null 2>&1; then
@@ -84,5 +116,6 @@ setup_kafka() {
 case "${1:-}" in
   python) setup_python ;;
   kafka) setup_kafka ;;
-  *) fail "setup.sh takes one argument, python or kafka" "run make setup" ;;
+  monitoring) need_monitoring ;;
+  *) fail "setup.sh takes one argument: python, kafka or monitoring" "run make setup" ;;
 esac

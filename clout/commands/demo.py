@@ -19,6 +19,7 @@ def command(
     fault: Annotated[
         str | None, typer.Option(metavar="floor|stall", help="Tell what a fault once did, and what it does here.")
     ] = None,
+    monitoring: Annotated[bool, typer.Option("--monitoring", help="Prometheus and Alertmanager too.")] = False,
 ) -> None:
     """Watch scores move: a broker, all roles and a made-up population on three networks, for a minute.
 
@@ -39,4 +40,4 @@ def command(
 
     if fault is not None and fault not in STORIES:
         raise typer.BadParameter(f"{fault!r} is none of {', '.join(STORIES)}", param_hint="--fault")
-    raise typer.Exit(demonstrate(settings_of(context), seconds, seed, fault))
+    raise typer.Exit(demonstrate(settings_of(context), seconds, seed, fault, monitoring=monitoring))

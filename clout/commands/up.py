@@ -13,6 +13,7 @@ from clout.commands.common import options_of, settings_of
 from clout.commands.topics import specification
 from clout.config import Settings
 from clout.machine import StopSignals, broker_at_hand, role_specs
+from clout.monitoring import Monitoring, monitored
 from clout.supervisor import Supervisor, only_one
 from streams import topics
 
@@ -31,12 +32,14 @@ def command(
     workers: Annotated[int, typer.Option(min=1, max=64, help="How many score roles.")] = 1,
     ingests: Annotated[int, typer.Option(min=1, max=64, help="How many ingest roles.")] = 1,
     guards: Annotated[int, typer.Option(min=0, max=64, help="How many guards: one watches, the others stand by.")] = 1,
+    monitoring: Annotated[bool, typer.Option("--monitoring", help="Prometheus and Alertmanager too.")] = False,
 ) -> None:
     """Run everything on this machine: broker, topics, ingest, workers and guard; start again whatever dies.
 
     Without --broker a local Kafka is started, and stopped at the end, unless one runs already. Ends on Ctrl-C or
     SIGTERM, after every role has finished its batch. Each role logs to a file under `logs` in the data directory;
-    `run/prometheus-targets.json` there lists their addresses for Prometheus.
+    `run/prometheus-targets.json` there lists their addresses for Prometheus. With --monitoring a Prometheus and an
+    Alertmanager run beside them, with the rules of `deploy/prometheus`, on free ports of this machine.
 
     Example: clout up --workers 2
     """
@@ -45,6 +48,7 @@ def command(
         StopSignals() as stop,
         only_one(settings.data_dir),
         broker_at_hand(settings.kafka, local(settings.data_dir)) as kafka,
+        monitored(settings.data_dir, wanted=monitoring) as watchers,
     ):
         settings = settings.model_copy(update={"kafka": kafka})
         specs = specification(settings)
@@ -52,16 +56,20 @@ def command(
         topics.require(kafka, specs)
         options = replace(options_of(context), broker=kafka.broker, data_dir=str(settings.data_dir))
         roles = role_specs(options.arguments(), ingests=ingests, workers=workers, guards=guards, environment=os.environ)
-        _supervise(Supervisor(roles, settings.data_dir, say=_log.info), stop, settings)
+        _supervise(Supervisor(roles, settings.data_dir, say=_log.info), stop, settings, watchers)
     raise typer.Exit(stop.exit_code)
 
 
-def _supervise(supervisor: Supervisor, stop: StopSignals, settings: Settings) -> None:
+def _supervise(supervisor: Supervisor, stop: StopSignals, settings: Settings, watchers: Monitoring | None) -> None:
     announced = False
+    if watchers is not None:
+        _log.info("monitoring runs", prometheus=watchers.prometheus, alertmanager=watchers.alertmanager)
     try:
         supervisor.start()
         while stop.received is None:
             supervisor.tick()
+            if watchers is not None:
+                watchers.tick(supervisor.states())
             if not announced and all(state.address for state in supervisor.states()):
                 announced = True
                 _log.info("everything runs", broker=settings.kafka.broker, data_dir=str(settings.data_dir))

@@ -31,6 +31,7 @@ from clout.demo.stage import Stage
 from clout.demo.stories import STORIES
 from clout.injection import end_where_standing, marked
 from clout.machine import StopSignals, broker_at_hand, role_specs
+from clout.monitoring import Monitoring, monitored
 from clout.sender import RAW_PRODUCER_OPTIONS
 from clout.supervisor import Supervisor, only_one, wait_until_ready
 from schemas.change import decode_change
@@ -61,7 +62,9 @@ TOP: Final = 10
 _THE_END: Final = object()
 
 
-def demonstrate(own: Settings, seconds: float, seed: int, story: str | None = None) -> int:
+def demonstrate(
+    own: Settings, seconds: float, seed: int, story: str | None = None, *, monitoring: bool = False
+) -> int:
     """Run a demonstration of that many seconds and return the exit code; `own` says where data lives.
 
     A story, one of `clout.demo.stories.STORIES`, is told while it runs; it ends with the story, and the exit code is 1
@@ -74,7 +77,12 @@ def demonstrate(own: Settings, seconds: float, seed: int, story: str | None = No
         _clear(directory, broker)
         console = Console()
         console.print("starting Kafka and the roles", highlight=False)
-        with broker_at_hand(KafkaSettings(), broker) as kafka:
+        with (
+            broker_at_hand(KafkaSettings(), broker) as kafka,
+            monitored(directory, wanted=monitoring) as watchers,
+        ):
+            if watchers is not None:
+                console.print(f"Prometheus is at {watchers.prometheus}, Alertmanager at {watchers.alertmanager}")
             settings = _settings(own, directory, kafka)
             topics.create(kafka, specification(settings))
             supervisor = _supervisor(directory, settings)
@@ -85,7 +93,7 @@ def demonstrate(own: Settings, seconds: float, seed: int, story: str | None = No
                 )
                 if stop.received is None:
                     with marked(directory / "run", NETWORKS):
-                        as_told = _Demonstration(settings, supervisor, stop, seconds, seed, console, story).run()
+                        as_told = _Demonstration(settings, supervisor, stop, seconds, seed, console, story, watchers).run()
             finally:
                 supervisor.stop()
         _clear(directory, broker)
@@ -164,7 +172,9 @@ class _Demonstration:
         seed: int,
         console: Console,
         story: str | None,
+        watchers: Monitoring | None,
     ) -> None:
+        self._watchers = watchers
         self._settings, self._supervisor, self._stop = settings, supervisor, stop
         self._seconds, self._seed, self._console = seconds, seed, console
         self._board = Board()
@@ -225,6 +235,8 @@ class _Demonstration:
         health = self._health.read(self._supervisor.states())
         while self._goes_on((now := time.monotonic()) - began) and self._stop.received is None and feed.failure is None:
             self._supervisor.tick()
+            if self._watchers is not None:
+                self._watchers.tick(self._supervisor.states())
             self._take(consumer, LOOK_SECONDS / 2)
             if now - looked_at < show.every_seconds:
                 continue
