@@ -34,8 +34,8 @@ ELSEWHERE: Final = {"alertmanager": "alertmanager"}
 """What it is called where it does not come from Debian."""
 RETENTION: Final = ("--storage.tsdb.retention.time=4d", "--storage.tsdb.retention.size=256MB")
 """Three days are looked at by the slowest objective."""
-RESEND: Final = "--rules.alert.resend-delay=15s"
-"""How soon an Alertmanager that was started again knows what fires."""
+RESEND: Final = "--rules.alert.resend-delay=5s"
+"""How soon an Alertmanager that was started later, or again, knows what fires."""
 RECEIVERS: Final = ("watchdog", "pager", "feeds", "operators")
 """Receivers of alerts that the environment may name: ALERTMANAGER_PAGER_URL and so on."""
 START_SECONDS_MAX: Final = 30.0
@@ -146,6 +146,7 @@ class Monitoring:
             f"--config.file={directory / 'prometheus.yml'}",
             f"--storage.tsdb.path={directory / 'data'}",
             *RETENTION,
+            RESEND,
         ]
 
     def _alertmanager_options(self) -> list[str]:
