@@ -84,6 +84,19 @@ def test_a_role_that_was_killed_is_started_again(start: Callable[..., Supervisor
     assert after.pid != before.pid
 
 
+def test_a_role_that_died_stays_a_target_so_that_it_shows_as_down(
+    start: Callable[..., Supervisor], tmp_path: Path
+) -> None:
+    supervisor = start(role("score-0"), delay_seconds=60)
+    wait_until_ready(supervisor, timeout_seconds=10)
+    [before] = supervisor.states()
+    assert before.pid is not None
+    os.kill(before.pid, signal.SIGKILL)
+    until(supervisor, lambda: supervisor.states()[0].address is None)
+    [target] = json.loads((tmp_path / "run" / "prometheus-targets.json").read_text())
+    assert target["targets"] == [before.address]
+
+
 def test_stop_leaves_no_process_and_empties_the_target_list(start: Callable[..., Supervisor], tmp_path: Path) -> None:
     supervisor = start(role("score-0"), role("score-1"))
     wait_until_ready(supervisor, timeout_seconds=10)

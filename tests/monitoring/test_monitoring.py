@@ -46,6 +46,7 @@ class Site:
     guard: CollectorRegistry = field(default_factory=CollectorRegistry)
     firing: FiringAlerts = field(default_factory=FiringAlerts)
     servers: dict[str, RoleServer] = field(default_factory=dict)
+    client: httpx.Client = field(default_factory=httpx.Client)
 
     def serve(self) -> None:
         Gauge("clout_guard_active", "Whether it watches.", registry=self.guard).set(1)
@@ -67,11 +68,11 @@ class Site:
 
     def told(self) -> set[tuple[str, str]]:
         """Name and origin of the alerts that the guard was told of, asked over HTTP."""
-        answer = httpx.get(f"http://{self.servers['guard'].address}/v1/alerts", timeout=5).raise_for_status().json()
+        answer = self.client.get(f"http://{self.servers['guard'].address}/v1/alerts").raise_for_status().json()
         return {(alert["labels"]["alertname"], alert["labels"].get("seen_by", "")) for alert in answer["alerts"]}
 
     def query(self, expression: str) -> list[dict[str, Any]]:
-        answer = httpx.get(f"{self.monitoring.prometheus}/api/v1/query", params={"query": expression}, timeout=5)
+        answer = self.client.get(f"{self.monitoring.prometheus}/api/v1/query", params={"query": expression})
         assert answer.json()["status"] == "success", (expression, answer.text)
         found: list[dict[str, Any]] = answer.json()["data"]["result"]
         return found
@@ -103,6 +104,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         site.monitoring.stop()
         for server in site.servers.values():
             server.stop()
+        site.client.close()
 
 
 def test_faults_arrive_at_the_guard_within_half_a_minute(site: Site, say: Any) -> None:

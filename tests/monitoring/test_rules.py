@@ -181,3 +181,10 @@ def test_alerts_go_where_severity_and_network_say(
 def test_every_alert_that_silences_or_is_silenced_exists(alertmanager_file: Path) -> None:
     text = alertmanager_file.read_text()
     assert set(re.findall(r"Clout\w+", text)) <= {rule["alert"] for rule in alerts()}
+
+
+def test_the_metrics_page_lists_what_is_recorded() -> None:
+    page = (ROOT / "docs" / "METRICS.md").read_text(encoding="utf-8")
+    told = set(re.findall(r"^\| `(\w+:\w+:\w+)` \|", page, flags=re.MULTILINE))
+    windows = re.compile(r"(30m|1h|6h|3d)$")
+    assert told == {name for name in recorded() if not windows.search(name)}
