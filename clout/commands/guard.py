@@ -60,10 +60,14 @@ def guard(
         version=VERSION,
         detectors=all_detectors,
     )
-    Company(
+    company = Company(
         settings.kafka,
         settings.names,
         settings.guard,
         lambda webhook, outcome: role.metrics.deliveries.labels(webhook, outcome).inc(),
-    ).join(role, settings.networks)
-    role.run()
+    )
+    company.join(role, settings.networks)
+    try:
+        role.run()
+    finally:
+        company.close()

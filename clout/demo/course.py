@@ -62,9 +62,7 @@ TOP: Final = 10
 _THE_END: Final = object()
 
 
-def demonstrate(
-    own: Settings, seconds: float, seed: int, story: str | None = None, *, monitoring: bool = False
-) -> int:
+def demonstrate(own: Settings, seconds: float, seed: int, story: str | None = None, *, monitoring: bool = False) -> int:
     """Run a demonstration of that many seconds and return the exit code; `own` says where data lives.
 
     A story, one of `clout.demo.stories.STORIES`, is told while it runs; it ends with the story, and the exit code is 1
@@ -93,7 +91,9 @@ def demonstrate(
                 )
                 if stop.received is None:
                     with marked(directory / "run", NETWORKS):
-                        as_told = _Demonstration(settings, supervisor, stop, seconds, seed, console, story, watchers).run()
+                        as_told = _Demonstration(
+                            settings, supervisor, stop, seconds, seed, console, story, watchers
+                        ).run()
             finally:
                 supervisor.stop()
         _clear(directory, broker)

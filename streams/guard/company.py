@@ -1,7 +1,7 @@
 """What a guard has beside it while it watches: partners who are told, lists of whom incidents touch, canaries, pages.
 
-Threads do not start twice, so each time that this process begins to watch, what tells and lists is made anew; it ends
-when another guard takes over.
+Each time that this process begins to watch, lists and canaries are made anew; they end when another guard takes over.
+What is under way to partners is delivered all the same: it lives as long as the process.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -9,6 +9,7 @@ from typing import Any
 
 from schemas.incident import Incident
 from streams.guard.affected_reader import AffectedReader
+from streams.guard.alert_hook import FiringAlerts, alert_routes
 from streams.guard.canary_sender import CanarySender
 from streams.guard.role import Guard
 from streams.guard.status_page import status_routes
@@ -29,8 +30,9 @@ class Company:
         count_delivery: Callable[[str, str], object],
     ) -> None:
         """Nothing begins before the guard does; `count_delivery` is told webhook and outcome."""
-        self._kafka, self._names, self._settings, self._count_delivery = kafka, names, settings, count_delivery
-        self._webhooks: Webhooks | None = None
+        self._kafka, self._names = kafka, names
+        self._webhooks = Webhooks(settings.webhooks, UndeliveredTopic(kafka, names), count_delivery)
+        self._is_delivering = False
         self._affected: AffectedReader | None = None
         self._sender: CanarySender | None = None
 
@@ -43,25 +45,24 @@ class Company:
         beside.touched.append(self.touched)
         beside.send.append(self.send)
         beside.routes.extend(status_routes(list(networks), guard.incidents))
+        beside.routes.extend(alert_routes(FiringAlerts()))
 
     def begin(self, incidents: Sequence[Incident]) -> None:
         """Begin with the incidents that are open or were until lately."""
         self.end()
-        self._webhooks = Webhooks(
-            self._settings.webhooks, UndeliveredTopic(self._kafka, self._names), self._count_delivery
-        )
         self._affected = AffectedReader(self._kafka, self._names)
         self._sender = CanarySender(self._kafka, self._names)
-        self._webhooks.start()
-        self._affected.start()
+        if not self._is_delivering:
+            self._is_delivering = True
+            self._webhooks.start()
         self._webhooks.offer_again(incidents)
+        self._affected.start()
         for incident in incidents:
             self._affected.tell(incident)
 
     def tell(self, incident: Incident) -> None:
         """Hear of an incident's new record."""
-        if self._webhooks is not None:
-            self._webhooks.offer(incident)
+        self._webhooks.offer(incident)
         if self._affected is not None:
             self._affected.tell(incident)
 
@@ -76,11 +77,16 @@ class Company:
             self._sender.send(list(records))
 
     def end(self) -> None:
-        """End; may take seconds. What was not delivered is set aside."""
-        webhooks, affected, sender = self._webhooks, self._affected, self._sender
-        self._webhooks = self._affected = self._sender = None
-        for ending in (webhooks, affected):
-            if ending is not None:
-                ending.stop()
+        """Let another guard go on; may take seconds."""
+        affected, sender = self._affected, self._sender
+        self._affected = self._sender = None
+        if affected is not None:
+            affected.stop()
         if sender is not None:
             sender.close()
+
+    def close(self) -> None:
+        """End with the process; what was not delivered is set aside."""
+        self.end()
+        if self._is_delivering:
+            self._webhooks.stop()

@@ -138,7 +138,8 @@ class Guard:
     def run(self) -> None:
         """Work until told to stop."""
         # Faust names the loggers of its services after the module that subclasses them.
-        logging.getLogger(App.__module__).setLevel(logging.getLogger("faust").level)
+        for module in (App.__module__, make_app.__module__):
+            logging.getLogger(module).setLevel(logging.getLogger("faust").level)
         self._server.start(self.metrics.registry, self.status, self.missing, self.beside.routes)
         try:
             Process(self._app).execute_from_commandline()

@@ -138,7 +138,7 @@ def ran(installation: Installation, *arguments: str) -> tuple[int, str, str]:
             patch.setenv(name, value)
         patch.chdir(installation.directory)
         try:
-            main(["incident", *arguments])
+            main(arguments)
         except SystemExit as ended:
             code = int(ended.code or 0)
     return code, _text(out), _text(errors)
@@ -179,6 +179,13 @@ def test_one_guard_watches_and_the_other_stands_by(guards: tuple[Role, Role]) ->
     assert standby.status()["detectors"] == {}
 
 
+def test_the_status_of_all_roles_says_which_guard_watches(
+    installation: Installation, guards: tuple[Role, Role]
+) -> None:
+    shown = [line.split()[2:5] for line in installation.run("status").stdout.splitlines() if line.startswith("guard")]
+    assert sorted(shown) == sorted([[guards[0].address, "-", "watches"], [guards[1].address, "-", "stands"]])
+
+
 def test_a_stopped_partitions_incident_is_known_to_the_guard_which_opens_none_of_its_own(
     installation: Installation, guards: tuple[Role, Role]
 ) -> None:
@@ -203,24 +210,26 @@ def test_a_stopped_partitions_incident_is_known_to_the_guard_which_opens_none_of
     assert gauge(active, 'clout_guard_firing{detector="law_violation",network=""}') == 1
     assert [incident["id"] for incident in active.status()["incidents"]] == [stopped.id]
     assert incidents_of(installation) == [stopped]
-    code, _, errors = ran(installation, "resolve", "law_violation", "--reason", "it is late")
+    code, _, errors = ran(installation, "incident", "resolve", "law_violation", "--reason", "it is late")
     assert (code, "is resolved by its partition" in errors) == (1, True)
 
 
 def test_operators_declare_note_and_resolve_by_the_command_line(
     installation: Installation, guards: tuple[Role, Role]
 ) -> None:
-    assert "is open" in done(installation, "declare", "mine", "--network", "twitter", "--reason", "half is missing")
-    done(installation, "note", "mi", "a cable")
-    shown = json.loads(done(installation, "show", "mine", "--json"))
+    assert "is open" in done(
+        installation, "incident", "declare", "mine", "--network", "twitter", "--reason", "half is missing"
+    )
+    done(installation, "incident", "note", "mi", "a cable")
+    shown = json.loads(done(installation, "incident", "show", "mine", "--json"))
     assert (shown["status"], [note["text"] for note in shown["notes"]]) == ("identified", ["a cable"])
-    done(installation, "resolve", "mine", "--reason", "the cable is in")
+    done(installation, "incident", "resolve", "mine", "--reason", "the cable is in")
     eventually(lambda: "is told mine resolved" in guards[0].log(), otherwise=guards[0].log)
-    touched = json.loads(done(installation, "show", "mine", "--json"))
+    touched = json.loads(done(installation, "incident", "show", "mine", "--json"))
     assert (touched["affected_users"], touched["users"]) == (7, ["t:7"])
-    assert "mine" not in done(installation, "list")
-    assert "mine" in done(installation, "list", "--all")
-    assert "there is no incident" in ran(installation, "show", "nobody's")[2]
+    assert "mine" not in done(installation, "incident", "list")
+    assert "mine" in done(installation, "incident", "list", "--all")
+    assert "there is no incident" in ran(installation, "incident", "show", "nobody's")[2]
 
 
 def test_a_finding_is_written_seldom_freezes_its_network_when_critical_and_outlives_the_guard(

@@ -1,7 +1,7 @@
 """Which metrics there are, and which a PromQL expression names."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -9,28 +9,14 @@ from typing import Any, Final
 import yaml
 from prometheus_client import CollectorRegistry
 
+from streams.guard.detectors import detectors
+from streams.guard.metrics import GuardMetrics
 from streams.metrics import IngestMetrics, WorkerMetrics
+from streams.settings import GuardSettings, NetworkSettings
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 PROMETHEUS: Final = ROOT / "deploy" / "prometheus"
 RULE_FILES: Final = sorted((PROMETHEUS / "rules").glob("*.yml"))
-
-OF_THE_GUARD_AND_FREEZING: Final[Mapping[str, str]] = {
-    "clout_guard_active": "gauge",
-    "clout_guard_moment_seconds": "gauge",
-    "clout_guard_observations_total": "counter",
-    "clout_guard_firing": "gauge",
-    "clout_incidents_open": "gauge",
-    "clout_guard_population_fallen_share": "gauge",
-    "clout_guard_population_users": "gauge",
-    "clout_guard_feed_age_seconds": "gauge",
-    "clout_guard_canary_latency_seconds": "histogram",
-    "clout_guard_canaries_wrong_total": "counter",
-    "clout_guard_webhook_deliveries_total": "counter",
-    "clout_guard_freezes_total": "counter",
-    "clout_feed_frozen": "gauge",
-}
-"""Metrics that are not in the registries below, as they are scraped, with their types."""
 
 OF_PROMETHEUS: Final = frozenset({"up", "ALERTS"})
 
@@ -46,10 +32,10 @@ _WORDS: Final = frozenset({"and", "or", "unless", "bool", "on", "by", "offset", 
 def exported() -> set[str]:
     """Every series name that a role exports."""
     names = set()
-    for registry in (IngestMetrics(["twitter"]).registry, WorkerMetrics(["twitter"], 1).registry):
+    networks = {"twitter": NetworkSettings()}
+    guard = GuardMetrics(networks, [of.name for of in detectors(networks, GuardSettings())], ["partner"])
+    for registry in (IngestMetrics(["twitter"]).registry, WorkerMetrics(["twitter"], 1).registry, guard.registry):
         names |= set(_series(registry))
-    for name, kind in OF_THE_GUARD_AND_FREEZING.items():
-        names |= {f"{name}_bucket", f"{name}_count", f"{name}_sum"} if kind == "histogram" else {name}
     return names
 
 
