@@ -1,7 +1,7 @@
 """Every fault that can be injected, on a real installation: who noticed it, how soon, and what was published.
 
-`python -m tests.drills.faults` prints a row a fault and network; `--prometheus HOST:PORT` names one that scrapes the
-roles, for the columns of the alerts. The guard takes part where there is one.
+`python -m tests.drills.faults` prints a row a fault and network. Everything is real: broker, roles, guard, a partner's
+webhook, Prometheus with our rules, and Alertmanager.
 """
 
 import argparse
@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,7 +29,7 @@ from clout.demo.orders import Mailbox
 from clout.demo.population import COLLECTORS, DAY_MS, Event, Interactions, Population, PopulationSettings, encoded
 from clout.injection import WORKER_FAULTS, FeedOrder, WorkerFault, marked
 from clout.leash import leash
-from clout.main import app
+from clout.monitoring import Monitoring
 from clout.sender import RAW_PRODUCER_OPTIONS
 from schemas.interaction import Interaction
 from scorer.reference import Event as Told
@@ -49,13 +50,16 @@ EVENTS: Final = 60_000
 PEOPLE: Final = 1_500
 APPLIED_MIN: Final = 2_000
 HEARTBEAT_SECONDS: Final = 5
-FAULT_SECONDS: Final = 6.0
-GUARDED_SECONDS: Final = 3.0 * HEARTBEAT_SECONDS
+FAULT_SECONDS: Final = 3.0 * HEARTBEAT_SECONDS
 """A guard calls a feed stalled after two heartbeats."""
-AFTER_SECONDS: Final = 4.0
+AFTER_SECONDS: Final = 8.0
+"""Prometheus looks every five seconds."""
 START_SECONDS_MAX: Final = 90.0
 """Of a role, on a machine that others are busy on."""
-CLEARED_SECONDS_MAX: Final = 90.0
+CLEARED_SECONDS_MAX: Final = 200.0
+"""An alert goes on for up to two minutes after what it is about."""
+JOBS: Final = 5
+"""Installations at a time: most of a run is waiting for alerts to clear."""
 LOOK_SECONDS: Final = 0.2
 PUT_ASIDE: Final = ("future", "half-garbage")
 """Faults whose events ingest puts aside: what is published is right without them."""
@@ -129,12 +133,14 @@ class Row:
 class Drill:
     """One installation with its feed, through one fault."""
 
-    def __init__(
-        self, case: Case, kafka: KafkaSettings, directory: Path, webhook: Webhook, alerts: Alerts | None
-    ) -> None:
+    def __init__(self, case: Case, kafka: KafkaSettings, directory: Path, webhook: Webhook) -> None:
         self.row = Row(case)
         self.installation = Installation(_settings(kafka, directory, webhook))
-        self._webhook, self._alerts = webhook, alerts
+        self._webhook = webhook
+        self._monitoring = Monitoring(directory)
+        self._roles: dict[str, Role] = {}
+        self._before: set[str] = set()
+        """Alerts that fired before the fault."""
         self._incidents = Incidents(kafka, self.installation.names)
         end_ms = int(time.time() * 1000)
         self._population = Population(
@@ -157,11 +163,37 @@ class Drill:
         """Let the feed play, do harm, undo it, and judge."""
         installation = self.installation
         worker = installation.worker(environment={FAULTS_VARIABLE: "1"})
-        start_together(installation.ingest(), worker, *_guard(installation), seconds=START_SECONDS_MAX)
+        self._roles = {
+            "ingest": installation.ingest(),
+            "score": worker,
+            "guard": installation.role("guard", ["guard"]),
+        }
+        start_together(*self._roles.values(), seconds=START_SECONDS_MAX)
+        self._write_targets()
+        self._monitoring.start()
+        try:
+            self._go_through(worker)
+        finally:
+            self._monitoring.stop()
+        return self.row
+
+    def _write_targets(self) -> None:
+        """Tell Prometheus where the roles are, as a supervisor does."""
+        targets = [
+            {"targets": [role.address], "labels": {"role": name, "instance_name": f"{name}-0"}}
+            for name, role in self._roles.items()
+        ]
+        (self.installation.directory / "run").mkdir(exist_ok=True)
+        (self.installation.directory / "run" / "prometheus-targets.json").write_bytes(msgspec.json.encode(targets))
+
+    def _go_through(self, worker: Role) -> None:
+        installation = self.installation
         with marked(installation.directory, NETWORKS):
             self._feed.start()
             eventually(lambda: _applied(worker) > APPLIED_MIN, seconds=90, otherwise=worker.log)
             self._incidents.look()
+            self._webhook.deliveries.clear()
+            self._before = set(self._alerts.firing())
             before = {user: len(theirs) for user, theirs in installation.changes().items()}
             self._began_seconds, self._began_ms = time.monotonic(), self._feed.time_ms
             self._harm(worker)
@@ -172,24 +204,27 @@ class Drill:
         installation.wait(120)
         self._let_alerts_clear(worker)
         self._judge(before)
-        return self.row
+
+    @property
+    def _alerts(self) -> Alerts:
+        return Alerts(self._monitoring.alertmanager)
 
     def _harm(self, worker: Role) -> None:
         case, directory = self.row.case, self.installation.directory
-        seconds = GUARDED_SECONDS if _has_guard() else FAULT_SECONDS
         if case.network:
-            order = FeedOrder(directory, case.fault, case.network, seconds + 60.0)
+            order = FeedOrder(directory, case.fault, case.network, FAULT_SECONDS + 60.0)
             order.begin()
-            self._watch(seconds, worker)
+            self._watch(FAULT_SECONDS, worker)
             assert order.end() is not None
             return
         fault = WorkerFault(directory, case.fault, audit=case.audit, partition=0)
         fault.begin()
-        self._watch(seconds, worker)
+        self._watch(FAULT_SECONDS, worker)
         fault.ask_to_end()
         assert worker.process is not None
         worker.process.wait(30)
         worker.launch().wait_until_listening(START_SECONDS_MAX)
+        self._write_targets()
 
     def _watch(self, seconds: float, worker: Role) -> None:
         deadline = time.monotonic() + seconds
@@ -210,14 +245,15 @@ class Drill:
             row.wall_seconds, row.event_seconds = since_seconds, (self._feed.time_ms - self._began_ms) / 1000
         if self._webhook.deliveries and row.webhook_seconds is None:
             row.webhook_seconds = self._webhook.deliveries[0].at_seconds - self._began_seconds
-        if self._alerts is not None and row.alert == "-":
-            found = [name for name, labels in self._alerts.firing().items() if labels.get("severity") != "none"]
+        if row.alert == "-":
+            firing = self._alerts.firing().items()
+            found = [name for name, of in firing if of.get("severity") != "none" and name not in self._before]
             if found:
                 row.alert = f"{found[0]} {since_seconds:.0f} s"
 
     def _let_alerts_clear(self, worker: Role) -> None:
         deadline = time.monotonic() + CLEARED_SECONDS_MAX
-        while self._alerts is not None and self.row.alert != "-" and time.monotonic() < deadline:
+        while self.row.alert != "-" and time.monotonic() < deadline:
             self._look(worker)
             if self.row.alert.split()[0] not in self._alerts.firing():
                 self.row.alert_cleared = f"{time.monotonic() - self._began_seconds:.0f} s"
@@ -255,14 +291,6 @@ def _settings(kafka: KafkaSettings, directory: Path, webhook: Webhook) -> Settin
     )
 
 
-def _has_guard() -> bool:
-    return any(command.name == "guard" for command in app.registered_commands)
-
-
-def _guard(installation: Installation) -> list[Role]:
-    return [installation.role("guard", ["guard"])] if _has_guard() else []
-
-
 def _applied(worker: Role) -> int:
     tasks = worker.status()["partitions"]
     return sum(of.get("applied", 0) for task in tasks for of in task.get("counters", {}).values())
@@ -298,18 +326,26 @@ def _seconds(seconds: float | None) -> str:
     return "-" if seconds is None else f"{seconds:,.1f}"
 
 
-def run(
-    case: Case, broker: str, directory: Path, prometheus: str | None = None, say: Callable[[str], None] = lambda _: None
-) -> Row:
+def run(case: Case, broker: str, directory: Path, say: Callable[[str], None] = lambda _: None) -> Row:
     """Go through one fault in an installation of its own."""
     with ExitStack() as stack:
         webhook = stack.enter_context(Webhook())
         kafka = KafkaSettings(broker=broker, prefix=f"d{secrets.token_hex(4)}-")
-        drill = Drill(case, kafka, directory, webhook, Alerts(prometheus) if prometheus else None)
+        drill = Drill(case, kafka, directory, webhook)
         stack.enter_context(drill.installation)
         row = drill.run()
     say(row.line())
     return row
+
+
+def run_all(
+    cases: Sequence[Case], broker: str, directory: Path, say: Callable[[str], None], jobs: int = JOBS
+) -> list[Row]:
+    """Go through faults, several at a time, and say a row of each as it is done."""
+    say(Row.heading())
+    with ThreadPoolExecutor(jobs) as pool:
+        runs = [pool.submit(run, case, broker, directory / str(number), say) for number, case in enumerate(cases)]
+        return [of.result() for of in runs]
 
 
 @contextmanager
@@ -329,7 +365,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Inject every fault; print who noticed, how soon, and what was wrong.")
     parser.add_argument("faults", nargs="*", help="only these, for instance stall floor")
     parser.add_argument("--network", help="only faults of this network's feed, and of workers")
-    parser.add_argument("--prometheus", metavar="HOST:PORT", help="one that scrapes the roles")
+    parser.add_argument("--jobs", type=int, default=JOBS, help="installations at a time")
     arguments = parser.parse_args()
     chosen = [
         case
@@ -337,12 +373,8 @@ def main() -> int:
         if (not arguments.faults or case.fault in arguments.faults)
         and (not arguments.network or case.network in {"", arguments.network})
     ]
-    _say(Row.heading())
     with tempfile.TemporaryDirectory(prefix="clout-faults-") as name, _broker(Path(name) / "kafka") as broker:
-        rows = [
-            run(case, broker, Path(name) / str(number), arguments.prometheus, _say)
-            for number, case in enumerate(chosen)
-        ]
+        rows = run_all(chosen, broker, Path(name), _say, arguments.jobs)
     return 1 if any(row.case.must_be_harmless and row.wrong_changes for row in rows) else 0
 
 

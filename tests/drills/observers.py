@@ -1,4 +1,4 @@
-"""What sees a fault from outside: the incidents' topic, the alerts of a Prometheus, a partner's webhook."""
+"""What sees a fault from outside: the incidents' topic, alerts that reached an Alertmanager, a partner's webhook."""
 
 import json
 import threading
@@ -36,16 +36,15 @@ class Incidents:
 
 
 class Alerts:
-    """Asks a Prometheus which alerts fire."""
+    """Asks an Alertmanager which alerts fire."""
 
     def __init__(self, address: str) -> None:
         self._address = address
 
     def firing(self) -> dict[str, Mapping[str, str]]:
-        """Return the labels of each alert that fires, by its name."""
-        answer = httpx.get(f"http://{self._address}/api/v1/alerts", timeout=HTTP_SECONDS).raise_for_status().json()
-        alerts = answer["data"]["alerts"]
-        return {alert["labels"]["alertname"]: alert["labels"] for alert in alerts if alert["state"] == "firing"}
+        """Return the labels of each alert that fires, by its name; inhibited ones too."""
+        answer = httpx.get(f"{self._address}/api/v2/alerts", timeout=HTTP_SECONDS).raise_for_status()
+        return {alert["labels"]["alertname"]: alert["labels"] for alert in answer.json()}
 
 
 @dataclass(frozen=True, slots=True)
