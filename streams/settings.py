@@ -151,7 +151,7 @@ class GuardSettings:
     freeze: bool = True
     """Whether a critical finding about one network freezes it at once; it is resumed by an operator alone."""
     heartbeat_seconds: Positive = 60
-    """How often collectors send heartbeats: a feed that tells nothing for twice as long counts as stalled."""
+    """How often collectors send heartbeats: a feed that tells nothing for 1.75 times as long counts as stalled."""
     canaries: Annotated[int, Ge(0), Le(CANARIES_MAX)] = 4
     """Synthetic accounts a network by which scores and latency are checked; 0: none. 1 counts as 2: one acts on one."""
     canary_interval_seconds: Positive = 10

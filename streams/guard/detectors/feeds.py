@@ -15,6 +15,8 @@ from streams.settings import NetworkSettings
 LEARNING_MS: Final = 3_600_000
 """Without heartbeats, a feed must have been seen for so long before its silence says anything."""
 GAPS_MIN: Final = 30
+STALLED_HEARTBEATS: Final = 1.75
+"""Heartbeats that may be missing: an incident is to be there before the second one is."""
 USUAL_GAPS: Final = 3
 """Silence that is so many times as long as the longest of late is unusual."""
 GAP_HALF_LIFE_MS: Final = 7 * 86_400_000
@@ -74,13 +76,13 @@ class FeedStalled(Kept[Feeds]):
     """A network's time stands still: a collector, a network without heartbeats, or ingest brings nothing.
 
     By the guard's own clock, from when it saw something go on: a history that is replayed has event times of long ago.
-    A registered collector is stalled when its heartbeat has not gone on for twice `guard.heartbeat_seconds`, while
+    A registered collector is stalled when its heartbeat has not gone on for 1.75 `guard.heartbeat_seconds`, while
     ingest tells of anything at all. A network without registered collectors is stalled when nothing arrived for three
     times its longest gap of late, and for as long as collectors would be given; it must have been seen for an hour
-    and 30 arrivals before, and until then nothing is said. When ingest tells nothing of any network for twice the
+    and 30 arrivals before, and until then nothing is said. When ingest tells nothing of any network for 1.75 times the
     heartbeat (where no network has heartbeats: for three times its longest silence), that is one finding about all.
-    Frozen networks do not stall. False alarms: at most one a network in 10 weeks of clean data; a collector with
-    a heartbeat each minute may lose one, not two.
+    Frozen networks do not stall. False alarms: at most one a network in 10 weeks of clean data, in which heartbeats
+    are late by half of their interval at most; one that never comes is an alarm.
     """
 
     name = "feed_stalled"
@@ -90,7 +92,7 @@ class FeedStalled(Kept[Feeds]):
         super().__init__(Feeds())
         self._networks = networks
         self._heartbeat_ms = heartbeat_seconds * 1000
-        self._limit_ms = 2 * self._heartbeat_ms
+        self._limit_ms = int(STALLED_HEARTBEATS * self._heartbeat_ms)
         self._all = Slice(network=next(iter(networks)) if len(networks) == 1 else None)
 
     def update(self, observation: Observation) -> list[Verdict]:
