@@ -8,6 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 from prometheus_client import CollectorRegistry
+from structlog.testing import capture_logs
 
 from clout import injection
 from clout.config import Settings
@@ -102,18 +103,18 @@ def test_a_network_that_the_demonstration_does_not_have_is_refused(tmp_path: Pat
 
 @pytest.mark.parametrize("environment", [{}, {"CLOUT_TEST_PLANTED_FAULTS": "0"}])
 def test_a_worker_that_is_of_no_demonstration_refuses_faults_and_says_so(
-    tmp_path: Path, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CLOUT_RUN_FILE", str(tmp_path / "score-0.json"))
     server = RoleServer(HttpSettings(), "score")
     server.start(CollectorRegistry(), dict, lambda: None, fault_routes(environment))
     try:
-        with pytest.raises(CloutError, match="score-0 does not let a fault be planted"):
+        with capture_logs() as logs, pytest.raises(CloutError, match="score-0 does not let a fault be planted"):
             WorkerFault(tmp_path, "floor", audit=True, partition=0).begin()
         assert httpx.delete(f"http://{server.address}/v1/faults").status_code == 403
     finally:
         server.stop()
-    assert "this worker is of no demonstration and no test" in capsys.readouterr().out
+    assert "this worker is of no demonstration and no test" in logs[0]["event"]
 
 
 def test_a_fault_that_is_not_known_is_refused() -> None:

@@ -254,7 +254,8 @@ def test_a_finding_is_written_seldom_freezes_its_network_when_critical_and_outli
 
     active.kill()
     eventually(lambda: watches(standby), otherwise=standby.log)
-    assert standby.status()["detectors"]["feed_partial"] == [{"network": "twitter"}]
+    # What was not stored yet it reads again.
+    eventually(lambda: standby.status()["detectors"]["feed_partial"] == [{"network": "twitter"}])
     put(installation, installation.names.feeds, report(0))
     eventually(lambda: findings()[-1].status == "monitoring", otherwise=standby.log)
     assert {incident.id for incident in findings()} == {findings()[0].id}

@@ -11,7 +11,7 @@ import numpy as np
 from schemas.change import ScoreChange, decode_change
 from schemas.identity import event_hashes
 from schemas.packed import CREDITS, INTERACTIONS
-from schemas.users import is_canary, partition_of, user_hash
+from schemas.users import CANARY_SOURCE, is_canary, partition_of, user_hash
 from scorer.reference import Entry
 from scorer.target_state import decode_targets
 from streams import feed_position
@@ -335,7 +335,8 @@ def _latest(log: PartitionLog) -> int:
         except msgspec.DecodeError:
             continue
         parts = [part for part in (told if isinstance(told, list) else [told]) if isinstance(part, dict)]
-        latest = max(latest, *(part.get("time", 0) for part in parts), 0)
+        # Synthetic accounts move no clock.
+        latest = max(latest, *(part.get("time", 0) for part in parts if part.get("source") != CANARY_SOURCE), 0)
     return latest
 
 
