@@ -3,35 +3,34 @@
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 import structlog
 from confluent_kafka import KafkaException, Producer
 
-from schemas.incident import Incident, encode_incident
+from schemas.incident import encode_incident
 from schemas.packed import CLOCKS, COMMANDS, RETRACTIONS, PackedError, Record, Stamp, decode, decode_key, encode_key
 from scorer.target_state import published_scores
 from streams import quarantine
 from streams.audit import LawBrokenError, broken_laws
 from streams.forgotten import Forgotten
 from streams.intake import Accepted, Intake
-from streams.ledger import Entered, LedgerLimits, LedgerState
-from streams.notices import Order
+from streams.ledger import LedgerLimits, LedgerState
 from streams.opening import Opened, Shared, open_partition
 from streams.packing import cut, groups_of
 from streams.population import Pace, next_population
-from streams.publish import NO_CHANGES, Changes, changes
+from streams.proposal import Proposal, Sorted
+from streams.publish import NO_CHANGES, changes
 from streams.reasons import reasons_of
 from streams.stages import actors as actors_stage
 from streams.stages import clocks, commands, retractions
 from streams.stages import targets as targets_stage
 from streams.stopping import advice, finding_of, try_alone
-from streams.store import META_KEY, Local, Row, Rows, Store
+from streams.store import META_KEY, Local, Rows, Store
 from streams.task_state import ACTORS, LANES, TARGETS, TaskState, encode, source_of_task, task_of
 from streams.ticks import clocks_value
-from streams.timers import NOTHING_DUE, Found, moved_rows
+from streams.timers import NOTHING_DUE, moved_rows
 from streams.transaction import commit_transaction, letter_headers
 
 _log = structlog.get_logger(__name__)
@@ -42,60 +41,6 @@ _NONE: Final = np.empty(0, np.int64)
 
 class TaskLostError(Exception):
     """The commit failed for good: the task drops its memory and begins again through restore."""
-
-
-@dataclass(slots=True)
-class Proposal:
-    """What a batch comes to, before anything is written."""
-
-    state: TaskState
-    lane: list[tuple[int, bytes]]
-    """Records for partitions of the targets lane."""
-    changes: Changes
-    canaries: Changes
-    """Those of synthetic accounts."""
-    dead: list[tuple[Accepted, str]]
-    """Records that cannot be read, and why."""
-    rows: Rows
-    """Rows of the tables."""
-    outcome: targets_stage.TargetsOutcome | None
-    entered: Entered | None
-    """What the ledger takes in."""
-    credits: list[Record]
-    """Credits and adjustments that came on the targets lane."""
-    newest_arrival_ms: int | None
-    """When the last of the events came to Kafka."""
-    erased: Rows = field(default_factory=Rows)
-    """Rows that commands wrote: no file may keep their former versions."""
-    due: Found | None = None
-    """Due times that have come; None when nobody looked."""
-    timers: list[Row] = field(default_factory=list)
-    """Rows of the due times, which are in the local copy alone."""
-    erased_timers: list[Row] = field(default_factory=list)
-    """Those of them that commands wrote."""
-    population: bytes | None = None
-    """The users in numbers, where it is time to tell them."""
-    set_aside: list[tuple[Accepted, str, str]] = field(default_factory=list)
-    """Records that an operator set aside, the command that says so, and what they take with them."""
-    ended: list[Incident] = field(default_factory=list)
-    """Incidents that the batch resolves."""
-
-    def orders(self) -> list[Order]:
-        """Return the places of the records set aside, and the commands."""
-        return [(accepted.lane, accepted.offset, command) for accepted, command, _ in self.set_aside]
-
-
-class _Sorted(NamedTuple):
-    """The records of a batch by what they are."""
-
-    records: dict[str, list[Record]]
-    """By lane: what is folded."""
-    sources: dict[str, list[str]]
-    """Who wrote each of these."""
-    heard: list[Record]
-    """Ticks and releases."""
-    told: list[tuple[int, Record]]
-    """Clocks, and whose they are."""
 
 
 class Task:
@@ -244,9 +189,9 @@ class Task:
             proposal.population = next_population(state, self.partition, self.shared)
         return proposal
 
-    def _sorted(self, batch: Sequence[Accepted], opened: Opened, proposal: Proposal) -> "_Sorted":
+    def _sorted(self, batch: Sequence[Accepted], opened: Opened, proposal: Proposal) -> Sorted:
         """Take note of every record, put those aside that are not folded, and return the others by what they are."""
-        came = _Sorted({lane: [] for lane in LANES}, {lane: [] for lane in LANES}, [], [])
+        came = Sorted({lane: [] for lane in LANES}, {lane: [] for lane in LANES}, [], [])
         state = proposal.state
         for accepted in batch:
             state.positions[accepted.lane] = accepted.offset

@@ -12,8 +12,9 @@ from schemas.packed import ADJUSTMENTS, COMMANDS, RELEASES, TICKS, peek
 from streams.fingerprints import Fingerprints
 from streams.forgotten import Forgotten
 from streams.intake import Accepted, Intake, Verdict
+from streams.proposal import Proposal
 from streams.store import _LOCAL_KEY, META_KEY, Local, Row, Rows
-from streams.task import Proposal, Task
+from streams.task import Task
 from streams.task_state import encode
 from tests.simulator.clients import Consumer, Producer
 from tests.simulator.feeders import Feeder
