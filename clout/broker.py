@@ -215,7 +215,8 @@ def connect(kafka: KafkaSettings, data_dir: Path) -> KafkaSettings:
         raise CloutError(
             "no Kafka to connect to",
             detail=f"no broker address is set and no local broker runs in {data_dir}",
-            hint="run `clout broker up`, or give --broker HOST:PORT",
+            hint="run `clout broker up`, or give --broker HOST:PORT; "
+            f"of a demonstration that runs ask with --data-dir {data_dir / 'demo'}",
         )
     return replace(kafka, broker=running.address)
 

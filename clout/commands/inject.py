@@ -35,7 +35,7 @@ def command(
     bot-wave. Workers: floor, lost-partition, bad-model, mass-fall; these end when the worker is started again, which
     happens at the end of the time. Ctrl-C ends any fault early.
 
-    Example: clout inject partial --network mastodon --share 0.5 --seconds 20
+    Example: clout inject half-garbage --network mastodon --seconds 20
     """
     from clout import injection
     from clout.demo.faults import FEED_FAULTS

@@ -90,6 +90,7 @@ def demonstrate(own: Settings, seconds: float, seed: int, story: str | None = No
                     supervisor, timeout_seconds=START_SECONDS_MAX, give_up=lambda: stop.received is not None
                 )
                 if stop.received is None:
+                    _say_where(console, directory, supervisor)
                     with marked(directory / "run", NETWORKS):
                         as_told = _Demonstration(
                             settings, supervisor, stop, seconds, seed, console, story, watchers
@@ -98,6 +99,14 @@ def demonstrate(own: Settings, seconds: float, seed: int, story: str | None = No
                 supervisor.stop()
         _clear(directory, broker)
     return stop.exit_code or (0 if as_told else 1)
+
+
+def _say_where(console: Console, directory: Path, supervisor: Supervisor) -> None:
+    """Say how to ask about what goes on."""
+    guards = [state.address for state in supervisor.states() if state.role == "guard" and state.address]
+    for address in guards:
+        console.print(f"Status page: http://{address}/status", soft_wrap=True)
+    console.print(f"From another terminal: clout --data-dir {directory} incident list", soft_wrap=True, highlight=False)
 
 
 def _clear(directory: Path, broker: LocalBroker) -> None:

@@ -259,6 +259,8 @@ class Book:
         """Let a finding join an open incident about the same, or open one."""
         detector, verdict = held.key.detector, held.verdict
         for entry in self._open_ones():
+            if entry.quiet_since_ms is not None and entry.incident.kind != verdict.kind:
+                continue  # That is over: what comes now is something else.
             if is_within(verdict.slice, entry.incident.slice) or is_within(entry.incident.slice, verdict.slice):
                 entry.incident = with_finding(entry.incident, detector, verdict, now_ms)
                 break

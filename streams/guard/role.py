@@ -48,6 +48,9 @@ STORE_SECONDS: Final = 5.0
 """Shortest time between two times that the detectors' states are stored."""
 REOPEN_SECONDS: Final = 5.0
 """After a write failed: a guard that others took for dead has heard so by then, and does not write."""
+SEND_SECONDS: Final = 2.0
+"""What is to be sent waits so long for a record with which states can be stored first; where feeds are quiet, none
+comes."""
 ORDER_AGAIN_SECONDS: Final = 30.0
 """After an order could not be given."""
 _NOT_ASSIGNED: Final = (AssertionError, ConsumerNotStarted, IllegalStateError)
@@ -213,6 +216,7 @@ class Guard:
         self._stored_at = time.monotonic()
         self._write_at = 0.0
         self._order_at = 0.0
+        self._send_at = 0.0
         self._shown: list[Incident] = []
         self._to_send: list[Any] = []
         self.metrics.begin(is_active=watch is not None)
@@ -271,6 +275,9 @@ class Guard:
         known = {incident.id.encode() for incident in watch.book.incidents()}
         for identity in [identity for identity in self._incidents if identity not in known]:
             del self._incidents[identity]
+        self._send()
+
+    def _send(self) -> None:
         due, self._to_send = self._to_send, []
         if due:
             for send in self.beside.send:
@@ -300,7 +307,12 @@ class Guard:
             return
         now_ms = _now_ms()
         self.metrics.count_wrong_canaries(watch.tell_time(now_ms))
-        self._to_send += watch.due(now_ms)
+        due = watch.due(now_ms)
+        if due and not self._to_send:
+            self._send_at = time.monotonic() + SEND_SECONDS
+        self._to_send += due
+        if self._to_send and time.monotonic() >= self._send_at:
+            self._send()
         self._touch(watch)
         await self._act(watch, now_ms)
         self._shown = open_of(watch.book.incidents())

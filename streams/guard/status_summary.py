@@ -57,7 +57,7 @@ _OF_SCORES: Final[frozenset[IncidentKind]] = frozenset(
 _STATUS_WORDS: Final[dict[IncidentStatus, str]] = {
     "investigating": "We are looking into it.",
     "identified": "The cause is known.",
-    "monitoring": "It is mended, and watched.",
+    "monitoring": "Nothing of it is seen any more; it is watched.",
     "resolved": "It is over.",
 }
 _ID_BYTES: Final = 8
