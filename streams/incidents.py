@@ -87,6 +87,29 @@ def opened(
     )
 
 
+def refused(reason: str, *, partition: int, model: str, now_ms: int) -> Incident:
+    """Return the record of a partition that refuses to open; it names no records, so its next batch resolves it.
+
+    >>> incident = refused("it has lost its state", partition=3, model="1", now_ms=0)
+    >>> incident.id, is_passed(incident, {})
+    ('partition_stopped:1:3:refused', True)
+    """
+    now = format_ms(now_ms)
+    return Incident(
+        id=f"partition_stopped:{model}:{partition}:refused",
+        kind="partition_stopped",
+        slice=Slice(partition=partition),
+        severity="critical",
+        status="investigating",
+        title=f"partition {partition} refuses to start",
+        opened=now,
+        updated=now,
+        evidence=[Evidence(finding="refuses to start", detail=reason)],
+        affected_users=0,
+        model=model,
+    )
+
+
 def resolved(
     incident: Incident, reference: str | None, now_ms: int, is_forgotten: Callable[[str], bool] = lambda _: False
 ) -> Incident:

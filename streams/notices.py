@@ -33,8 +33,21 @@ _RECORDS_MAX: Final = 1_000_000
 _SET_ASIDE_MAX: Final = 1_000
 _WATERMARK_SECONDS: Final = 15.0
 _TRANSACTION_SECONDS: Final = 20.0
+_TELL_SECONDS: Final = 10.0
 _READ_SECONDS_MAX: Final = 30.0
 """A broker that goes away in the middle says nothing: then the reader is to try again later."""
+
+
+def tell_refusal(kafka: KafkaSettings, names: Names, connect: Connect, incident: Incident) -> None:
+    """Write the incident of a partition that refuses to open, and so has no producer of its own. Runs in a thread."""
+    producer = connect.producer(kafka, {"enable.idempotence": True, "delivery.timeout.ms": int(_TELL_SECONDS * 1000)})
+    try:
+        producer.produce(names.incidents, encode_incident(incident), incident.id.encode())
+        left = producer.flush(_TELL_SECONDS)
+    except (KafkaException, BufferError) as error:
+        _log.warning("incident not written", id=incident.id, reason=str(error))
+        return
+    _log.error("incident" if not left else "incident not written", id=incident.id)
 
 
 class Notices:

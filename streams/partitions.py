@@ -21,7 +21,9 @@ from faust.types import TP
 from streams.damage import Trouble, trouble_of
 from streams.errors import CloutError
 from streams.flow import Flow
+from streams.incidents import refused
 from streams.intake import Accepted, Intake
+from streams.notices import tell_refusal
 from streams.opening import Shared
 from streams.process import ended_if_stuck, give_back_memory
 from streams.task import Task, TaskLostError
@@ -249,6 +251,9 @@ class Partitions:
             return
         self.failed[partition] = str(problem)
         self._show(partition, "stopped")
+        shared, now_ms = self.shared, int(self.shared.clock() * 1000)
+        incident = refused(str(problem), partition=partition, model=shared.names.model, now_ms=now_ms)
+        self._spawn(self._in_thread(tell_refusal, shared.kafka, shared.names, shared.connect, incident))
         _log.error(
             "partition refuses to start",
             partition=partition,

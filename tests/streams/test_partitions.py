@@ -10,6 +10,7 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException
 from faust.types import TP
 
+from schemas.incident import Slice, decode_incident
 from schemas.population import Population, decode_population
 from streams.flow import Flow
 from streams.opening import Shared
@@ -194,6 +195,15 @@ def test_a_partition_that_refuses_to_start_says_why_and_leaves_the_others_alone(
         await until(lambda: 0 in partitions.failed)
         assert "deleted and created again" in partitions.failed[0]
         assert partitions.tasks == partitions.opening == {}
+        await until(lambda: bool(committed(lanes.kafka, lanes.names.incidents)))
+        [(_, value)] = committed(lanes.kafka, lanes.names.incidents)
+        incident = decode_incident(value or b"")
+        assert (incident.kind, incident.slice, incident.severity) == (
+            "partition_stopped",
+            Slice(partition=0),
+            "critical",
+        )
+        assert "deleted and created again" in incident.evidence[0].detail
         await partitions.leave()
 
     run(scenario)
