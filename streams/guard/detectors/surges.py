@@ -139,6 +139,8 @@ class _Surges(Kept[Rates]):
             passed = limit if before is None else (limit + rate.mean) / 2
             if hits >= surge.hits_min and share > passed:
                 found = max(found or (0.0, 0, 0, 0.0, 0), (share, hits, trials, limit, slots))
+            elif before is not None and trials * passed >= surge.hits_min:
+                break  # So much came of late that a surge would show: what the longer window still holds is over.
         whose = f" of {name}" if name else ""
         if found is not None and before is not None and now_ms - before.since_ms > ACCEPTED_MS:
             rate.weight = 0.0
