@@ -38,7 +38,8 @@ class Lag:
         self.reports = 0
 
     def update(self, observation):
-        if not isinstance(observation, FeedSeen):
+        # Ingest tells of its own when a network is frozen.
+        if not isinstance(observation, FeedSeen) or observation.report.raw_partition != 99:
             return []
         self.reports += 1
         print("report", self.reports, observation.report.lag_records, flush=True)
@@ -97,8 +98,8 @@ def report(lag_records: int) -> bytes:
     return encode_feed_report(
         FeedReport(
             network="twitter",
-            raw_partition=0,
-            raw_partitions=1,
+            raw_partition=99,
+            raw_partitions=100,
             written=NOW_TEXT,
             position=0,
             lag_records=lag_records,

@@ -139,8 +139,12 @@ def test_one_that_died_is_started_again(site: Site, monkeypatch: pytest.MonkeyPa
     former = site.monitoring.processes()
     os.kill(former[1], signal.SIGKILL)
     eventually(lambda: gone(former[1]))
-    site.monitoring.tick(site.states())
-    eventually(lambda: site.monitoring.processes()[1] != former[1])
+
+    def is_started_again() -> bool:
+        site.monitoring.tick(site.states())
+        return site.monitoring.processes()[1] != former[1]
+
+    eventually(is_started_again)
     assert site.monitoring.processes()[0] == former[0]
 
 
