@@ -12,7 +12,7 @@ from enum import Enum
 from typing import Any, Final
 
 from schemas.incident import Span
-from schemas.packed import CLOCKS, COMMANDS, RETRACTIONS, TICKS, PackedError, Stamp, decode_key, peek
+from schemas.packed import COMMANDS, RETRACTIONS, PackedError, Stamp, decode_key, peek
 from streams.task_state import ACTORS, LANES, TARGETS, TaskState, task_of
 
 _CLOSED: Final = -1
@@ -58,12 +58,6 @@ class Intake:
     _generation: int = _CLOSED
     _offsets: dict[str, int] = field(default_factory=dict)
     _seen: dict[str, dict[str, int]] = field(default_factory=dict)
-
-    @property
-    def holds_time_alone(self) -> bool:
-        """Whether what waits only says how far time has come."""
-        waiting = [accepted for lane in LANES for accepted in self.waiting[lane]]
-        return bool(waiting) and all(accepted.kind in (TICKS, CLOCKS) for accepted in waiting)
 
     def open(self, state: TaskState, generation: int) -> None:
         """Accept records of this generation that follow the committed state."""

@@ -22,7 +22,7 @@ from streams.damage import Trouble, trouble_of
 from streams.errors import CloutError
 from streams.flow import Flow
 from streams.incidents import refused
-from streams.intake import Accepted, Intake
+from streams.intake import Accepted
 from streams.notices import tell_refusal
 from streams.opening import Shared
 from streams.process import ended_if_stuck, give_back_memory
@@ -46,9 +46,6 @@ _TICK_SECONDS: Final = 0.01
 so long for what comes with the first record."""
 _LOOK_FOR_ORDERS_SECONDS: Final = 2.0
 """A task that stands still looks this often whether an operator has set a record aside."""
-_GATHER_CLOCKS_SECONDS: Final = 0.1
-"""An idle task waits so long for the clocks that the other tasks tell in answer to the same second's ticks: a commit
-for each would be most of what an idle worker costs (`python -m bench --only idle`)."""
 _EMPTY_TICK_SECONDS: Final = 0.05
 """As long as nothing has come since the last commit, it looks less often."""
 _IDLE_SECONDS: Final = 1.0
@@ -292,19 +289,15 @@ class Partitions:
             if task.behind_seconds > _BEHIND_SECONDS:
                 interval = max(interval, _COMMIT_INTERVAL_BEHIND_SECONDS)
             if not batch and not task.has_work:
-                await self._rest(intake, self._arrived[partition])
+                await self._rest(self._arrived[partition])
 
-    async def _rest(self, intake: Intake, arrived: asyncio.Event) -> None:
+    async def _rest(self, arrived: asyncio.Event) -> None:
         """Wait for work: for a first record, then for those that come with it."""
         arrived.clear()
         with suppress(TimeoutError):
             await asyncio.wait_for(arrived.wait(), _IDLE_SECONDS)
             # Records come in several: those that were written together are taken together.
             await asyncio.sleep(_TICK_SECONDS)
-            gathered = time.monotonic() + _GATHER_CLOCKS_SECONDS
-            while intake.holds_time_alone and not self._leaving:
-                arrived.clear()
-                await asyncio.wait_for(arrived.wait(), gathered - time.monotonic())
 
     async def _commit(self, task: Task, batch: list[Accepted]) -> bool:
         """Return whether the task goes on."""
