@@ -289,15 +289,11 @@ class Partitions:
             if task.behind_seconds > _BEHIND_SECONDS:
                 interval = max(interval, _COMMIT_INTERVAL_BEHIND_SECONDS)
             if not batch and not task.has_work:
-                await self._rest(self._arrived[partition])
-
-    async def _rest(self, arrived: asyncio.Event) -> None:
-        """Wait for work: for a first record, then for those that come with it."""
-        arrived.clear()
-        with suppress(TimeoutError):
-            await asyncio.wait_for(arrived.wait(), _IDLE_SECONDS)
-            # Records come in several: those that were written together are taken together.
-            await asyncio.sleep(_TICK_SECONDS)
+                self._arrived[partition].clear()
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._arrived[partition].wait(), _IDLE_SECONDS)
+                    # Records come in several: those that were written together are taken together.
+                    await asyncio.sleep(_TICK_SECONDS)
 
     async def _commit(self, task: Task, batch: list[Accepted]) -> bool:
         """Return whether the task goes on."""
