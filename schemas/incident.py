@@ -95,8 +95,8 @@ class UserValues(Struct, frozen=True, kw_only=True):
     ]
 
 
-class Evidence(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What was found, in numbers."""
+class FindingTold(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What was found, in numbers, without the users concerned."""
 
     finding: Annotated[str, Meta(description="The law that was broken, or the detector that fired.")]
     detail: Annotated[str, Meta(description="In words and numbers.")]
@@ -104,11 +104,16 @@ class Evidence(Struct, frozen=True, kw_only=True, omit_defaults=True):
     suspect: Annotated[
         Span | None, Meta(description="The one record that breaks the law by itself; absent where none does.")
     ] = None
-    users: Annotated[list[UserValues], Meta(description="Some of the users concerned.")] = []
     numbers: Annotated[
         dict[str, float], Meta(description="What was measured, with units in the names, and the limit that it passed.")
     ] = {}
     at: Annotated[TimeText | None, Meta(description="When it was found.")] = None
+
+
+class Evidence(FindingTold, frozen=True, kw_only=True, omit_defaults=True):
+    """What was found, in numbers."""
+
+    users: Annotated[list[UserValues], Meta(description="Some of the users concerned.")] = []
 
 
 class Note(Struct, frozen=True, kw_only=True):
@@ -119,8 +124,8 @@ class Note(Struct, frozen=True, kw_only=True):
     text: str
 
 
-class Incident(Struct, frozen=True, kw_only=True):
-    """One incident as it stands."""
+class IncidentFacts(Struct, frozen=True, kw_only=True):
+    """What everybody may know of an incident."""
 
     id: Annotated[str, Meta(description="Its name; the same cause has the same.")]
     kind: IncidentKind
@@ -130,9 +135,7 @@ class Incident(Struct, frozen=True, kw_only=True):
     title: Annotated[str, Meta(description="What happened, in a line.")]
     opened: TimeText
     updated: TimeText
-    evidence: list[Evidence]
     affected_users: Annotated[int, Meta(ge=0, description="How many users it touches.")]
-    users: Annotated[list[UserId], Meta(description=f"Who they are, the first {USERS_NAMED_MAX:,} of them.")] = []
     reference: Annotated[str | None, Meta(description="What mended it, for instance a command's id.")] = None
     model: Annotated[str | UnsetType, Meta(description="Name of the model whose scores it concerns.")] = UNSET
     since: Annotated[
@@ -140,6 +143,13 @@ class Incident(Struct, frozen=True, kw_only=True):
     ] = None
     frozen: Annotated[list[str], Meta(description="Networks that were frozen because of it.")] = []
     notes: Annotated[list[Note], Meta(max_length=NOTES_MAX, description="The newest last.")] = []
+
+
+class Incident(IncidentFacts, frozen=True, kw_only=True):
+    """One incident as it stands."""
+
+    evidence: list[Evidence]
+    users: Annotated[list[UserId], Meta(description=f"Who they are, the first {USERS_NAMED_MAX:,} of them.")] = []
 
 
 class IncidentUsers(Struct, frozen=True, kw_only=True):

@@ -19,10 +19,10 @@ from typing import Annotated, Final, Literal
 from urllib.parse import urlsplit
 
 import msgspec
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import Meta, Struct
 
 from schemas.change import Headers
-from schemas.incident import NOTES_MAX, Incident, IncidentKind, IncidentStatus, Note, Severity, Slice, Span
+from schemas.incident import FindingTold, Incident, IncidentFacts
 from schemas.interaction import TimeText
 from schemas.limits import DETAIL_LENGTH_MAX
 
@@ -43,39 +43,10 @@ SECRET_PREFIX: Final = "whsec_"  # noqa: S105 - what secrets begin with, no secr
 _ID_BYTES: Final = 16
 
 
-class FindingTold(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What was found, in numbers, without the users concerned."""
-
-    finding: Annotated[str, Meta(description="The law that was broken, or the detector that fired.")]
-    detail: Annotated[str, Meta(description="In words and numbers.")]
-    positions: Annotated[list[Span], Meta(description="The lane records concerned.")] = []
-    suspect: Annotated[Span | None, Meta(description="The one record that breaks the law by itself.")] = None
-    numbers: Annotated[
-        dict[str, float], Meta(description="What was measured, with units in the names, and the limit that it passed.")
-    ] = {}
-    at: Annotated[TimeText | None, Meta(description="When it was found.")] = None
-
-
-class IncidentTold(Struct, frozen=True, kw_only=True):
+class IncidentTold(IncidentFacts, frozen=True, kw_only=True):
     """An incident as it stands, without the users whom it touches."""
 
-    id: Annotated[str, Meta(description="Its name; the same cause has the same.")]
-    kind: IncidentKind
-    slice: Slice
-    severity: Severity
-    status: IncidentStatus
-    title: Annotated[str, Meta(description="What happened, in a line.")]
-    opened: TimeText
-    updated: TimeText
     evidence: list[FindingTold]
-    affected_users: Annotated[int, Meta(ge=0, description="How many users it touches.")]
-    reference: Annotated[str | None, Meta(description="What mended it, for instance a command's id.")] = None
-    model: Annotated[str | UnsetType, Meta(description="Name of the model whose scores it concerns.")] = UNSET
-    since: Annotated[
-        TimeText | None, Meta(description="Event time from which on results may be touched; absent where unknown.")
-    ] = None
-    frozen: Annotated[list[str], Meta(description="Networks that were frozen because of it.")] = []
-    notes: Annotated[list[Note], Meta(max_length=NOTES_MAX, description="The newest last.")] = []
 
 
 class WebhookDelivery(Struct, frozen=True, kw_only=True):
@@ -97,7 +68,7 @@ class UndeliveredHeaders(Struct, frozen=True, kw_only=True):
 
 
 _FINDING_FIELDS: Final = FindingTold.__struct_fields__
-_INCIDENT_FIELDS: Final = tuple(name for name in IncidentTold.__struct_fields__ if name != "evidence")
+_INCIDENT_FIELDS: Final = IncidentFacts.__struct_fields__
 
 encode_delivery: Final = msgspec.json.Encoder().encode
 """Write a delivery's body."""

@@ -14,9 +14,8 @@ import pytest
 from confluent_kafka import TopicPartition
 from msgspec.structs import replace
 
-from schemas.incident import Evidence, Incident, IncidentStatus, Severity, Slice, UserValues
+from schemas.incident import Evidence, FindingTold, Incident, IncidentStatus, Severity, Slice, UserValues
 from schemas.webhook import (
-    FindingTold,
     IncidentTold,
     Undelivered,
     WebhookDelivery,
