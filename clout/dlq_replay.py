@@ -118,7 +118,7 @@ class _Sender:
         """Commit what was added."""
         if not self._letters:
             return
-        self._try(self._commit)
+        self._try(lambda: clients.commit(self._producer, REQUEST_SECONDS, retries_max=COMMIT_RETRIES_MAX))
         self._committed += self._letters
         self._letters = self._bytes = 0
 
@@ -136,16 +136,6 @@ class _Sender:
                 raise CloutError(f"topic {source} is missing", hint="run `clout topics create`")
             self._partitions[source] = len(found.partitions)
         return letter.why.source_partition if letter.why.source_partition < self._partitions[source] else ANY_PARTITION
-
-    def _commit(self) -> None:
-        for attempt in range(COMMIT_RETRIES_MAX + 1):
-            try:
-                self._producer.commit_transaction(REQUEST_SECONDS)
-            except KafkaException as error:
-                if not error.args[0].retriable() or attempt == COMMIT_RETRIES_MAX:
-                    raise
-            else:
-                return
 
     def _try(self, step: Callable[[], None]) -> None:
         try:

@@ -244,7 +244,7 @@ class Retracting:
             offsets = [TopicPartition(self._topic, partition, offset) for partition, offset in reached.items()]
             offsets.append(TopicPartition(names.control, 0, max(position.epoch, 0), encode(position)))
             producer.send_offsets_to_transaction(offsets, consumer.consumer_group_metadata(), REQUEST_SECONDS)
-            _commit(producer)
+            clients.commit(producer, REQUEST_SECONDS, retries_max=COMMIT_RETRIES_MAX)
 
         _try(step)
 
@@ -311,17 +311,6 @@ def _batches(pieces: Iterator[list[Message]]) -> Iterator[list[Message]]:
                 gathered, size = [], 0
     if gathered:
         yield gathered
-
-
-def _commit(producer: Producer) -> None:
-    for attempt in range(COMMIT_RETRIES_MAX + 1):
-        try:
-            producer.commit_transaction(REQUEST_SECONDS)
-        except KafkaException as error:
-            if not error.args[0].retriable() or attempt == COMMIT_RETRIES_MAX:
-                raise
-        else:
-            return
 
 
 def _try(step: Callable[[], Any]) -> None:

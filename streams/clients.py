@@ -47,6 +47,28 @@ def consumer(kafka: KafkaSettings, overrides: Options | None = None) -> Consumer
     return _open(Consumer, client_options(kafka, {**defaults, **(overrides or {})}))
 
 
+def commit(
+    producer: Producer,
+    timeout_seconds: float,
+    *,
+    retries_max: int,
+    on_retry: Callable[[int, str], object] = lambda _attempt, _reason: None,
+) -> None:
+    """Commit a transaction, and try again what may be tried again; raise `KafkaException` when it failed for good.
+
+    `on_retry` is told how many attempts failed, and why the last one did.
+    """
+    for attempt in range(retries_max + 1):
+        try:
+            producer.commit_transaction(timeout_seconds)
+        except KafkaException as error:
+            if not error.args[0].retriable() or attempt == retries_max:
+                raise
+            on_retry(attempt + 1, error.args[0].str())
+        else:
+            return
+
+
 def _open(kind: Callable[[Options], Client], options: Options) -> Client:
     try:
         return kind(options)

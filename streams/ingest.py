@@ -21,7 +21,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from schemas.packed import Stamp, encode_key
 from streams import feed_reports, topics
-from streams.clients import KAFKA, Connect
+from streams.clients import KAFKA, Connect, commit
 from streams.control import Known, RawCommand, decide
 from streams.control_secrets import ControlSecrets
 from streams.decoders import Decoder, decoder
@@ -442,13 +442,7 @@ class Ingest:
             producer.produce(topic, record, public_key)
         with ended_if_stuck("sending offsets to a transaction", _OFFSETS_STUCK_SECONDS):
             producer.send_offsets_to_transaction(work.offsets, work.group, _OFFSETS_SECONDS)
-        for attempt in range(_COMMIT_RETRIES_MAX + 1):
-            try:
-                producer.commit_transaction(_COMMIT_SECONDS)
-                break
-            except KafkaException as error:
-                if not error.args[0].retriable() or attempt == _COMMIT_RETRIES_MAX:
-                    raise
+        commit(producer, _COMMIT_SECONDS, retries_max=_COMMIT_RETRIES_MAX)
         self.metrics.commit_seconds.observe(time.perf_counter() - begun)
         for network, outcome, events in work.counts:
             self.metrics.count(network, outcome, events)

@@ -3,11 +3,12 @@
 from typing import Final
 
 import structlog
-from confluent_kafka import KafkaException, Producer
+from confluent_kafka import Producer
 
 from schemas.change import Headers
 from schemas.dead_letter import Reason
 from schemas.limits import DETAIL_LENGTH_MAX
+from streams import clients
 from streams.intake import Accepted
 from streams.names import Names
 from streams.task_state import ACTORS
@@ -20,18 +21,11 @@ _COMMIT_RETRIES_MAX: Final = 5
 
 def commit_transaction(producer: Producer, partition: int, positions: dict[str, int]) -> None:
     """Commit, and try again what may be tried again; raise `KafkaException` when it failed for good."""
-    for attempt in range(_COMMIT_RETRIES_MAX + 1):
-        try:
-            producer.commit_transaction(_COMMIT_SECONDS)
-        except KafkaException as error:
-            if not error.args[0].retriable() or attempt == _COMMIT_RETRIES_MAX:
-                raise
-            reason = error.args[0].str()
-            _log.warning(
-                "commit will be retried", partition=partition, positions=positions, attempt=attempt + 1, reason=reason
-            )
-        else:
-            return
+
+    def on_retry(attempt: int, reason: str) -> None:
+        _log.warning("commit will be retried", partition=partition, positions=positions, attempt=attempt, reason=reason)
+
+    clients.commit(producer, _COMMIT_SECONDS, retries_max=_COMMIT_RETRIES_MAX, on_retry=on_retry)
 
 
 def letter_headers(
