@@ -18,8 +18,9 @@ from clout.demo.population import DAY_MS, Population, PopulationSettings
 from schemas.feed_report import BUCKET_MS
 from streams.guard.detectors import detectors
 from streams.guard.detectors.series import BEFORE, FOLLOWS, Series
-from streams.guard.detectors.volume import DEVIATIONS, distinct
+from streams.guard.detectors.volume import DEVIATIONS
 from streams.settings import GuardSettings, NetworkSettings
+from streams.sketches import estimate
 from tests.guard.weeks import START_MS, WEEK, Weeks, registers, together
 
 Floats = NDArray[np.float64]
@@ -210,7 +211,7 @@ def production(weeks: Weeks, loss: float) -> tuple[float, list[float]]:
 
 
 def _sketched(people: NDArray[np.int64], rng: np.random.Generator) -> float:
-    return distinct(registers(people, rng)[0])
+    return estimate(registers(people, rng)[0])
 
 
 def clean_alarms(seed: int, bursts: float) -> list[str]:

@@ -8,9 +8,10 @@ import pytest
 from schemas.feed_report import BUCKET_MS
 from schemas.incident import Slice
 from streams.guard.detector import Verdict
-from streams.guard.detectors.volume import FeedPartial, distinct
+from streams.guard.detectors.volume import FeedPartial
 from streams.guard.observations import FeedSeen
 from streams.settings import NetworkSettings
+from streams.sketches import estimate
 from tests.guard.seen import all_verdicts
 from tests.guard.weeks import START_MS, WEEK, Weeks, registers, reports
 
@@ -120,5 +121,5 @@ def test_it_says_nothing_before_two_weeks_are_known() -> None:
 def test_a_sketch_tells_how_many_people_there_were() -> None:
     rng = np.random.default_rng(1)
     for people in (0, 10, 300, 5_000, 1_000_000):
-        estimates = [distinct(of) for of in registers(np.full(40, people), rng)]
+        estimates = [estimate(of) for of in registers(np.full(40, people), rng)]
         assert abs(float(np.mean(estimates)) - people) <= max(2, 0.06 * people)

@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from schemas.incident import Slice
+from schemas.incident import IncidentKind, Slice
 from schemas.population import BINS
 from schemas.times import HOUR_MS
 from streams.guard.detector import Verdict
@@ -75,9 +75,12 @@ class Histories(Learned, kw_only=True):
 class _Compared(Kept[Histories]):
     """Compares the population with what it was an hour of event time ago."""
 
+    kind: IncidentKind
+
     def __init__(self) -> None:
         """Begin without knowing any population."""
         super().__init__(Histories())
+        self.name: str = self.kind
 
     def update(self, observation: Observation) -> list[Verdict]:
         """Take in what a partition tells, once all have told."""
@@ -112,13 +115,17 @@ class _Compared(Kept[Histories]):
         return verdicts
 
     def _fires(self, about: Slice) -> bool:
-        raise NotImplementedError
+        return self._said(self.kind, about) is not None
 
     def _accept(self, about: Slice) -> list[Verdict]:
-        raise NotImplementedError
+        return self._unsay(self.kind, about, "it has been so for a day of event time", {})
 
     def _compare(self, about: Slice, before: Snapshot, now: list[int], now_ms: int) -> list[Verdict]:
         raise NotImplementedError
+
+
+def _users_of(about: Slice) -> str:
+    return "all users" if about.network is None else f"users on {about.network}"
 
 
 GROUPS: Final = 10
@@ -144,13 +151,7 @@ class PopulationShift(_Compared):
     at most one in 20 weeks of clean data, whatever the network.
     """
 
-    name = "population_shift"
-
-    def _fires(self, about: Slice) -> bool:
-        return self._said("population_shift", about) is not None
-
-    def _accept(self, about: Slice) -> list[Verdict]:
-        return self._unsay("population_shift", about, "it has been so for a day of event time", {})
+    kind: IncidentKind = "population_shift"
 
     def _compare(self, about: Slice, before: Snapshot, now: list[int], now_ms: int) -> list[Verdict]:
         users, users_before = sum(now), sum(before.histogram)
@@ -167,11 +168,11 @@ class PopulationShift(_Compared):
             "users": float(users),
             "users_before": float(users_before),
         }
-        whose = "all users" if about.network is None else f"users on {about.network}"
+        whose = _users_of(about)
         if index < limit * (0.5 if fires else 1.0) or (moved < MOVED_SHARE_MIN and not fires):
-            return self._unsay("population_shift", about, f"the scores of {whose} lie as they did before", numbers)
+            return self._unsay(self.kind, about, f"the scores of {whose} lie as they did before", numbers)
         return self._say(
-            "population_shift",
+            self.kind,
             about,
             "critical" if moved >= CRITICAL_TIMES * MOVED_SHARE_MIN else "major",
             f"the scores of {whose} shifted within an hour: stability index {index:.2f}, {limit:.2f} at most; "
@@ -242,13 +243,7 @@ class PopulationAtFloor(_Compared):
     False alarms: none in weeks of clean data: decay brings less than one user in a hundred to the floor in an hour.
     """
 
-    name = "population_at_floor"
-
-    def _fires(self, about: Slice) -> bool:
-        return self._said("population_at_floor", about) is not None
-
-    def _accept(self, about: Slice) -> list[Verdict]:
-        return self._unsay("population_at_floor", about, "it has been so for a day of event time", {})
+    kind: IncidentKind = "population_at_floor"
 
     def _compare(self, about: Slice, before: Snapshot, now: list[int], now_ms: int) -> list[Verdict]:
         users, users_before = sum(now), sum(before.histogram)
@@ -263,11 +258,11 @@ class PopulationAtFloor(_Compared):
             "at_floor_users_before": float(before.histogram[0]),
             "users": float(users),
         }
-        whose = "all users" if about.network is None else f"users on {about.network}"
+        whose = _users_of(about)
         if came < FLOOR_USERS_MIN or share < limit:
-            return self._unsay("population_at_floor", about, f"of {whose} no more than usual are at 1", numbers)
+            return self._unsay(self.kind, about, f"of {whose} no more than usual are at 1", numbers)
         return self._say(
-            "population_at_floor",
+            self.kind,
             about,
             "critical" if share >= CRITICAL_TIMES * FLOOR_SHARE else "major",
             f"{came:,} of {users_before:,} ({share:.0%}; {whose}) came to the lowest score within an hour, "

@@ -14,6 +14,7 @@ from streams.guard.detectors.kept import Kept, Learned, time_ms
 from streams.guard.detectors.series import Finding, Series
 from streams.guard.observations import FeedSeen, Observation
 from streams.settings import NetworkSettings
+from streams.sketches import estimate, merged
 
 DEVIATIONS: Final = 4.6
 """So far below what is usual both counts are, in deviations (`bench/partial_feeds.py`)."""
@@ -31,8 +32,6 @@ GAP_BUCKETS: Final = 2
 
 Pair = tuple[float, float]
 """Of events, and of who acted."""
-
-_ALPHA: Final = 0.7213 / (1 + 1.079 / REGISTERS)
 
 
 class Open(msgspec.Struct, array_like=True):
@@ -137,7 +136,7 @@ class FeedPartial(Kept[Volumes]):
                     network.open[key] = Open(bucket, volume.source, report.raw_partition, volume.events, volume.actors)
                 continue
             known.events += volume.events
-            known.actors = np.maximum(_registers(known.actors), _registers(volume.actors)).tobytes()
+            known.actors = merged(_registers(known.actors), _registers(volume.actors)).tobytes()
 
     def _time_ms(self, name: str, network: Network) -> int | None:
         """Return how far all raw partitions have come; None while one never told anything."""
@@ -271,18 +270,4 @@ def _sums(volumes: list[Open]) -> tuple[float, float]:
     if not volumes:
         return 0.0, 0.0
     stacked = np.frombuffer(b"".join(volume.actors for volume in volumes), np.uint8).reshape(-1, REGISTERS)
-    return float(sum(volume.events for volume in volumes)), distinct(stacked.max(axis=0))
-
-
-_POWERS: Final = np.exp2(-np.arange(256, dtype=np.float64))
-
-
-def distinct(registers: NDArray[np.uint8]) -> float:
-    """Estimate how many different people a sketch has seen (HyperLogLog, Flajolet et al. 2007).
-
-    >>> round(distinct(np.zeros(REGISTERS, np.uint8)), 1), round(distinct(np.ones(REGISTERS, np.uint8)), 1)
-    (0.0, 367.8)
-    """
-    raw = _ALPHA * REGISTERS * REGISTERS / float(_POWERS[registers].sum())
-    empty = REGISTERS - int(np.count_nonzero(registers))
-    return float(REGISTERS * np.log(REGISTERS / empty)) if raw <= 2.5 * REGISTERS and empty else raw
+    return float(sum(volume.events for volume in volumes)), estimate(stacked.max(axis=0))
