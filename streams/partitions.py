@@ -65,6 +65,7 @@ class Partitions:
         """Partitions that refused to start, and why."""
         self.generation = _NO_GENERATION
         """Of the consumer; none between a revoke and the next assignment."""
+        self.revocations = 0
         self._flow = flow
         self._busy: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
         """Held while a partition opens, commits or closes."""
@@ -102,6 +103,7 @@ class Partitions:
     async def revoked(self) -> None:
         """Accept nothing more at once; then wait for the commits in hand."""
         self.generation = _NO_GENERATION
+        self.revocations += 1
         for task in self.tasks.values():
             task.intake.close()
         for partition in list(self.tasks):
@@ -111,13 +113,14 @@ class Partitions:
     async def assigned(self, mine: set[int], generation: int) -> None:
         """Close what went, start restoring what came, keep what stayed."""
         self.generation = generation
+        # Restores first: one that ended while a store closes would become a task that nobody looks for any more.
+        for partition in [p for p in self.opening if p not in mine]:
+            self.opening.pop(partition).stop_restore.set()
+            self._show(partition, None)
         for partition in [p for p in self.tasks if p not in mine]:
             task = self.tasks.pop(partition)
             async with self._busy[partition]:
                 await self._in_thread(task.close)
-            self._show(partition, None)
-        for partition in [p for p in self.opening if p not in mine]:
-            self.opening.pop(partition).stop_restore.set()
             self._show(partition, None)
         for partition in [p for p in self.failed if p not in mine]:
             del self.failed[partition]
@@ -222,11 +225,11 @@ class Partitions:
         await self._flow_in(task)
 
     async def _flow_in(self, task: Task) -> None:
-        """Seek to the task's positions and accept, unless a rebalance comes between: then its own seek does that."""
+        """Seek to the task's positions and accept, unless a rebalance is under way or comes between: it seeks too."""
         generation = self.generation
 
         def still_ours() -> bool:
-            return generation == self.generation and self.tasks.get(task.partition) is task
+            return _NO_GENERATION != generation == self.generation and self.tasks.get(task.partition) is task
 
         def accept() -> bool:
             if not still_ours():

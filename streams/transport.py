@@ -16,6 +16,9 @@ from faust.types import TP
 class Positions(Protocol):
     """What the consumer asks of the partitions it reads for."""
 
+    revocations: int
+    """How many revokes there were."""
+
     def is_ready(self, tp: TP) -> bool:
         """Return whether the partition is restored and may flow."""
 
@@ -51,12 +54,18 @@ def make_transport(positions: Callable[[], Positions]) -> type[driver.Transport]
             super().resume_partitions({tp for tp in tps if positions().is_ready(tp)})
 
         async def perform_seek(self) -> None:
-            """Seek to the tasks' own positions, and only then let them accept."""
+            """Seek to the tasks' own positions, and only then let them accept.
+
+            Faust may call it twice in a generation, and the second time may last beyond a revoke, after which nothing
+            is accepted before the next generation's own seek.
+            """
+            begun = positions().revocations
             await super().perform_seek()
             offsets = dict(positions().next_offsets(self.assignment()))
             if offsets:
                 await self.seek_wait(offsets)
-            positions().opened({tp.partition for tp in offsets}, self.app.consumer_generation_id)
+            if positions().revocations == begun:
+                positions().opened({tp.partition for tp in offsets}, self.app.consumer_generation_id)
 
     transport: type[driver.Transport] = type("Transport", (driver.Transport,), {"Consumer": Consumer})
     return transport

@@ -1,6 +1,7 @@
 """How the partitions of a worker come and go; Faust's consumer is stood in for, everything else is real."""
 
 import asyncio
+import threading
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -111,6 +112,59 @@ def test_a_restore_under_way_is_dropped_when_its_partition_goes(lanes: Lanes, tm
         await until(lambda: 0 in partitions.tasks)
         assert partitions.tasks[0] is not dropped
         assert dropped.store is None
+        await partitions.leave()
+
+    run(scenario)
+
+
+def test_a_restore_that_ends_while_another_partition_closes_is_dropped_too(
+    kafka_settings: KafkaSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lanes = Lanes(kafka_settings, partitions=2)
+    opens, closes = Task.open, Task.close
+    open_now, opened, close_now = threading.Event(), threading.Event(), threading.Event()
+
+    def opening(task: Task) -> int | None:
+        if task.partition == 1:
+            assert open_now.wait(20)
+        restored = opens(task)
+        if task.partition == 1:
+            opened.set()
+        return restored
+
+    def closing(task: Task) -> None:
+        assert task.partition == 1 or close_now.wait(20)
+        closes(task)
+
+    async def scenario() -> None:
+        partitions, _ = made(lanes, lanes.shared(tmp_path))
+        monkeypatch.setattr(Task, "open", opening)
+        monkeypatch.setattr(Task, "close", closing)
+        await partitions.assigned({0, 1}, 1)
+        await until(lambda: 0 in partitions.tasks)
+        await partitions.revoked()
+        leaving = asyncio.ensure_future(partitions.assigned(set(), 2))
+        await until(lambda: not partitions.tasks)
+        open_now.set()
+        await until(opened.is_set)
+        await until(lambda: not partitions._busy[1].locked())
+        close_now.set()
+        await leaving
+        assert partitions.tasks == partitions.opening == {}
+        await partitions.leave()
+
+    run(scenario)
+
+
+def test_a_restore_that_ends_between_two_generations_waits_for_the_next(lanes: Lanes, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        partitions, consumer = made(lanes, replace(lanes.shared(tmp_path), settings=SLOW))
+        await partitions.assigned({0}, 1)
+        await partitions.revoked()
+        await until(lambda: 0 in partitions.tasks)
+        await until(lambda: consumer.sought != {})
+        assert consumer.flowing == set()
+        assert partitions.tasks[0].intake.last_offset(ACTORS) is None
         await partitions.leave()
 
     run(scenario)
@@ -263,7 +317,8 @@ def test_damage_that_a_working_task_meets_is_rebuilt_and_it_goes_on(
         partitions.wake(0)
         await until(lambda: partitions.tasks.get(0) not in {None, first})
         again = partitions.tasks[0]
-        lanes.work(again)
+        async with partitions._busy[0]:
+            lanes.work(again)
         assert again.state.counters["twitter"]["applied"] == len(EVENTS)
         await partitions.leave()
 
