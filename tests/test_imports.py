@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-RANK = {"schemas": 0, "scorer": 1, "streams": 2, "gateway": 3, "clout": 3}
+RANK = {"schemas": 0, "scorer": 1, "streams": 2, "gateway": 3, "clout": 4}
 PURE = ("schemas", "scorer")
 IMPURE_MODULES = {
     "asyncio", "confluent_kafka", "faust", "http", "httpx", "io", "logging", "multiprocessing", "os",

@@ -104,6 +104,7 @@ class Guard:
         self._writer = IncidentWriter(kafka, self._names)
         self._read = self._readers()
         self._has_joined = self._is_restored = False
+        self.revocations = 0
         self._watch: Watch | None = None
         self._begin(None)
         directory = data_dir / "state" / self._names.guard_id / f"guard-{slot}"
@@ -190,6 +191,7 @@ class Guard:
         self._has_joined = True
 
     async def _revoked(self, _app: Any, _revoked: set[TP], **_: Any) -> None:
+        self.revocations += 1
         self._is_restored = False
         self._writer.close()
         if self._is_level:
