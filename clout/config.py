@@ -33,6 +33,7 @@ from streams.settings import (
     CONTROL_KEYS_MAX,
     SECRET_LENGTH_MIN,
     ControlSettings,
+    GatewaySettings,
     GuardSettings,
     HttpSettings,
     IngestSettings,
@@ -81,6 +82,7 @@ class Settings(BaseSettings):
     worker: WorkerSettings = Field(default_factory=WorkerSettings)
     control: ControlSettings = Field(default_factory=ControlSettings)
     guard: GuardSettings = Field(default_factory=GuardSettings)
+    gateway: GatewaySettings = Field(default_factory=GatewaySettings)
     http: HttpSettings = Field(default_factory=HttpSettings)
 
     @property

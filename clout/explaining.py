@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from clout.config import Settings
 from clout.owners import Owners
-from clout.population import histogram_of, newest_populations, percentile
+from clout.population import newest_populations
 from clout.user_history import history_of_user, incidents_of_user, since_forgotten
 from schemas.change import ScoreChange
 from schemas.explanation import ChangeExplained, Explained, Standing, decode_explanation
@@ -16,6 +16,7 @@ from schemas.times import parse_ms
 from scorer.decay import decay
 from scorer.model import Model
 from scorer.scale import SCORE_MAX, SCORE_MIN, scaled
+from scorer.standing import histogram_of, percentile
 from streams.errors import CloutError
 
 CHANGES_SHOWN: Final = 5

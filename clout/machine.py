@@ -3,7 +3,7 @@
 import contextlib
 import signal
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import FrameType, TracebackType
 from typing import Final, Self
@@ -19,8 +19,9 @@ ENDING_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 class StopSignals:
     """Notes the first signal that asks this process to end, instead of ending in the middle of something."""
 
-    def __init__(self) -> None:
-        """Take over the signals when entered."""
+    def __init__(self, then: Callable[[], None] | None = None) -> None:
+        """Take over the signals when entered; `then` is called with the first."""
+        self._then = then
         self.received: signal.Signals | None = None
         self._former: dict[signal.Signals, object] = {}
 
@@ -39,6 +40,8 @@ class StopSignals:
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
         self.received = self.received or signal.Signals(number)
+        if self._then is not None:
+            self._then()
 
     @property
     def exit_code(self) -> int:

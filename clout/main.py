@@ -32,6 +32,7 @@ from clout.commands import (
     replay,
     retract,
     score,
+    serve,
     show,
     status,
     tail,
@@ -51,7 +52,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for module in (
-    *(demo, up, broker, topics, ingest, score, guard, replay, wait, status, clock, tail, show, explain, export),
+    *(demo, up, broker, topics, ingest, score, guard, serve, replay, wait, status, clock, tail, show, explain, export),
     *(incident, audit, dlq, freeze, forget, quarantine, retract, control, inject, config),
 ):
     module.register(app)

@@ -124,6 +124,17 @@ class Names:
         return f"{self.guard_id}-affected"
 
     @property
+    def access(self) -> str:
+        """API keys, hashed, and users who were claimed or are private."""
+        return f"{self.prefix}access.v1"
+
+    @property
+    def gateway_id(self) -> str:
+        """Name of the gateway's read models and of its readers."""
+        tag = "" if self.model == "1" else f"-{self.model}"
+        return f"{self.prefix}clout-gateway{tag}"
+
+    @property
     def ingest_group(self) -> str:
         """Consumer group of ingest."""
         return f"{self.prefix}clout-ingest"

@@ -170,3 +170,17 @@ class HttpSettings:
     """Port to listen on; 0 takes a free one."""
     advertised_host: str = ""
     """Address that others use to reach this role; empty means `host`."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GatewaySettings:
+    """The gateway: scores and their changes over HTTP."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on."""
+    port: Annotated[int, Ge(0), Le(65535)] = 8080
+    """Port to listen on; 0 takes a free one."""
+    cache_bytes: Annotated[int, Ge(1 << 20)] = 64 << 20
+    """Memory for recently read parts of the read model."""
+    stale_seconds: Annotated[float, Ge(0)] = 30.0
+    """A partition that was not read to its end for longer makes its users' answers stale."""

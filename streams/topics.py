@@ -144,6 +144,7 @@ def specification(names: Names, lanes: LaneSettings, networks: dict[str, Network
         TopicSpec(names.feeds, 1, _REPORTS, fixed=True),
         TopicSpec(names.canaries, 1, _REPORTS, fixed=True),
         TopicSpec(names.webhook_dead_letters, 1, _DEAD_LETTERS),
+        TopicSpec(names.access, 1, _POPULATION, fixed=True),
         TopicSpec(names.guard_states, 1, _GUARD_STATES, fixed=True),
         TopicSpec(names.guard_incidents, 1, _GUARD_INCIDENTS, fixed=True),
     ]

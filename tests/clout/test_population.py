@@ -3,8 +3,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from clout.population import histogram_of, newest_populations, percentile
+from clout.population import newest_populations
 from schemas.population import NetworkPopulation, Population, Shift, Steps, encode_population
+from scorer.standing import histogram_of, percentile
 from streams import clients, topics
 from streams.errors import CloutError
 from streams.names import Names

@@ -9,11 +9,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from clout.population import histogram_of, newest_populations
+from clout.population import newest_populations
 from schemas.packed import FORGET
 from schemas.population import Population, decode_population
 from schemas.times import HOUR_MS
 from scorer.model import DAY_MS
+from scorer.standing import histogram_of
 from streams import task_state
 from streams.population import CHANGED_SECONDS, UNCHANGED_SECONDS
 from streams.settings import KafkaSettings

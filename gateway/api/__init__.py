@@ -1,0 +1,1 @@
+"""The routes of the gateway, a module a subject."""

@@ -1,0 +1,54 @@
+"""What went wrong with a request, as `application/problem+json` (RFC 9457)."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from schemas.gateway import Problem, encode
+
+MEDIA_TYPE: Final = "application/problem+json"
+
+TITLES: Final[Mapping[str, tuple[int, str]]] = {
+    "bad-request": (400, "The request cannot be understood"),
+    "unknown-user": (404, "This user is unknown"),
+    "no-score": (404, "This user has no score"),
+    "not-found": (404, "There is nothing at this address"),
+    "method-not-allowed": (405, "This address does not take that method"),
+    "older-than-seen": (409, "What is known here is older than what you have seen"),
+    "failed": (500, "The gateway failed"),
+    "not-ready": (503, "The gateway has not caught up yet"),
+}
+"""Every problem: its name, HTTP status and title."""
+
+
+class ProblemError(Exception):
+    """A request cannot be answered; `name` is one of `TITLES`."""
+
+    def __init__(self, name: str, detail: str = "", hint: str = "", headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(detail)
+        self.name, self.detail, self.hint, self.headers = name, detail, hint, dict(headers or {})
+
+
+def response(name: str, detail: str = "", hint: str = "", headers: Mapping[str, str] | None = None) -> Response:
+    """Return the answer that tells of a problem."""
+    status, title = TITLES[name]
+    problem = Problem(type=f"/problems#{name}", title=title, status=status, detail=detail, hint=hint)
+    return Response(encode(problem), status, headers=dict(headers or {}), media_type=MEDIA_TYPE)
+
+
+def on_problem(_: Request, error: Any) -> Response:
+    """Answer a `ProblemError`."""
+    return response(error.name, error.detail, error.hint, error.headers)
+
+
+def on_http(request: Request, error: Any) -> Response:
+    """Answer what the router refuses."""
+    name = {404: "not-found", 405: "method-not-allowed"}.get(error.status_code, "bad-request")
+    return response(name, f"{request.method} {request.url.path}", headers=error.headers)
+
+
+def on_failure(_: Request, __: Exception) -> Response:
+    """Answer what nobody foresaw: the log has it, the asker does not."""
+    return response("failed", hint="try again; the gateway's log says what happened")

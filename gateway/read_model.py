@@ -1,0 +1,284 @@
+"""What the gateway keeps of the change topic: current scores, their history, and the order in which changes came.
+
+Column families, with their keys and values (all numbers big-endian):
+
+    scores    user id                                  offset (u8), then the newest change as it was published
+    history   period (u2), user id, NUL, sequence (u8)  offset (u8), then the change; a period is PERIOD_DAYS of time
+    days      user id, NUL, day (u4)                    offset (u8), then the last change of that day
+    log       partition (u2), offset (u8)               HERE and the change, or THERE and its key in `history`
+    default   _STATE_KEY: how far each partition is read
+
+`history` holds every change of the last HISTORY_DAYS of event time and up to one period more; older periods go whole.
+`days` keeps one point a day for ever. A day's point is written when the user's next day begins, and never again.
+`log` is what a dropped stream goes on from: the newest LOG_CHANGES_MAX changes of each partition.
+
+Rows and positions are one write batch, so a gateway that died goes on where it was.
+"""
+
+import shutil
+import struct
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import msgspec
+import structlog
+from msgspec import Struct
+from rocksdict import BlockBasedOptions, Cache, DBCompressionType, Options, Rdict, WriteBatch
+
+from schemas.change import ScoreChange, decode_change
+from schemas.times import parse_ms
+from streams.damage import check_lists_of_tables
+from streams.topics import DAY_MS
+
+_log = structlog.get_logger(__name__)
+
+HISTORY_DAYS: Final = 90
+"""Days of event time for which every change is kept."""
+PERIOD_DAYS: Final = 30
+LOG_CHANGES_MAX: Final = 1_000_000
+"""Changes of a partition from which a dropped stream can go on."""
+
+_VERSION: Final = 1
+_STATE_KEY: Final = b"\0state"
+_FAMILIES: Final = ("scores", "history", "days", "log")
+_OFFSET: Final = struct.Struct(">Q")
+_PLACE: Final = struct.Struct(">HQ")
+_DAY: Final = struct.Struct(">I")
+_PERIOD: Final = struct.Struct(">H")
+_HERE: Final = b"\0"
+_THERE: Final = b"\1"
+_WRITE_BUFFER_BYTES: Final = 64 << 20
+_BLOOM_BITS_PER_KEY: Final = 10
+
+
+class Seen(NamedTuple):
+    """A change as it stands in the topic."""
+
+    partition: int
+    offset: int
+    user: bytes
+    value: bytes
+    """The change as it was published: JSON."""
+    change: ScoreChange
+
+
+class Point(NamedTuple):
+    """A change as it is stored."""
+
+    offset: int
+    value: bytes
+
+
+class ModelState(Struct):
+    """How far the read model is, and of which topic."""
+
+    topic_id: str
+    positions: dict[int, int]
+    """Next offset to read, by partition."""
+    as_of_ms: int = 0
+    """The latest moment that any change speaks of: what is old is counted from it."""
+    period_first: int = 0
+    """The oldest period that is kept."""
+    version: int = _VERSION
+
+
+class ReadModel:
+    """One gateway's tables; one writer, any number of readers."""
+
+    def __init__(self, path: Path, topic_id: str, cache: Cache) -> None:
+        """Open the tables at `path`; those of another topic, another version, or damaged ones are made anew."""
+        self.path = path
+        self._cache = cache
+        state = self._open(topic_id)
+        if state is None:
+            self.close()
+            shutil.rmtree(path)
+            state = self._open(topic_id)
+        self.state = state or ModelState(topic_id, {})
+
+    def _open(self, topic_id: str) -> ModelState | None:
+        """Open, and return the state; None when what lies there cannot be gone on from."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        families = {name: _options(self._cache) for name in _FAMILIES}
+        try:
+            check_lists_of_tables(self.path)
+            self._db = Rdict(str(self.path), _options(self._cache), column_families=families)
+        except Exception as error:  # noqa: BLE001  rocksdict raises a plain Exception
+            _log.warning("the read model cannot be opened and is made anew", path=str(self.path), reason=str(error))
+            shutil.rmtree(self.path, ignore_errors=True)
+            self._db = Rdict(str(self.path), _options(self._cache), column_families=families)
+        self._tables: dict[str, Rdict] = {name: self._db.get_column_family(name) for name in _FAMILIES}
+        self._handles = {name: self._db.get_column_family_handle(name) for name in _FAMILIES}
+        value = self._db.get(_STATE_KEY)
+        if value is None:
+            return ModelState(topic_id, {})
+        try:
+            state = msgspec.msgpack.decode(value, type=ModelState)
+        except msgspec.DecodeError as error:
+            _log.warning("the read model has another form and is made anew", path=str(self.path), reason=str(error))
+            return None
+        if (state.version, state.topic_id) != (_VERSION, topic_id):
+            _log.warning("the change topic was made anew, and so is the read model", path=str(self.path))
+            return None
+        return state
+
+    def close(self) -> None:
+        """Close the tables."""
+        self._tables.clear()
+        self._db.close()
+
+    # Writing -------------------------------------------------------------------------------------------------------
+
+    def apply(self, changes: Sequence[Seen], day_of: Callable[[bytes], int], positions: Mapping[int, int]) -> None:
+        """Write changes in their order, and the positions after them, as one batch.
+
+        `day_of` gives the day of a user's newest change that is stored, -1 where there is none.
+        """
+        batch = WriteBatch(raw_mode=True)
+        state = self.state
+        as_of_ms = state.as_of_ms
+        newest: dict[bytes, tuple[int, bytes]] = {}
+        scores, history, days, log = (self._handles[name] for name in _FAMILIES)
+        for seen in changes:
+            user, change = seen.user, seen.change
+            at_ms = parse_ms(change.as_of)
+            as_of_ms = max(as_of_ms, at_ms)
+            place = _PLACE.pack(seen.partition, seen.offset)
+            if change.cause == "forget":
+                newest[user] = (-1, b"")
+                self._forget(batch, user, as_of_ms)
+                batch.put(place, _HERE + seen.value, log)
+                continue
+            row, day = _OFFSET.pack(seen.offset) + seen.value, day_number(at_ms)
+            former, before = newest.get(user) or (day_of(user), None)
+            if 0 <= former < day and (last := before or self._tables["scores"].get(user)) is not None:
+                batch.put(user + b"\0" + _DAY.pack(former), last, days)
+            newest[user] = (day, row)
+            key = _PERIOD.pack(_period(at_ms)) + user + b"\0" + _OFFSET.pack(change.sequence)
+            batch.put(user, row, scores)
+            batch.put(key, row, history)
+            batch.put(place, _THERE + key, log)
+        new = ModelState(state.topic_id, {**state.positions, **positions}, as_of_ms, _period(_horizon(as_of_ms)))
+        self._expire(batch, state, new)
+        batch.put(_STATE_KEY, msgspec.msgpack.encode(new))
+        self._db.write(batch)
+        self.state = new
+
+    def _forget(self, batch: WriteBatch, user: bytes, as_of_ms: int) -> None:
+        batch.delete(user, self._handles["scores"])
+        begin, end = user + b"\0", user + b"\1"
+        batch.delete_range(begin, end, self._handles["days"])
+        for period in range(_period(_horizon(self.state.as_of_ms)), _period(as_of_ms) + 1):
+            prefix = _PERIOD.pack(period)
+            batch.delete_range(prefix + begin, prefix + end, self._handles["history"])
+
+    def _expire(self, batch: WriteBatch, old: ModelState, new: ModelState) -> None:
+        """Let go of periods that are over, and of what is too old to go on from."""
+        if new.period_first > old.period_first:
+            first, end = _PERIOD.pack(old.period_first), _PERIOD.pack(new.period_first)
+            batch.delete_range(first, end, self._handles["history"])
+        for partition, position in new.positions.items():
+            former = old.positions.get(partition, 0)
+            # In steps, so that no batch deletes a handful.
+            if position // _LOG_STEP > former // _LOG_STEP and position > LOG_CHANGES_MAX:
+                begin, end = _PLACE.pack(partition, 0), _PLACE.pack(partition, position - LOG_CHANGES_MAX)
+                batch.delete_range(begin, end, self._handles["log"])
+
+    # Reading -------------------------------------------------------------------------------------------------------
+
+    def newest(self, user: bytes) -> Point | None:
+        """Return the newest change of a user; None for one who is unknown or forgotten."""
+        row = self._tables["scores"].get(user)
+        return None if row is None else _point(row)
+
+    def everyone(self) -> Iterator[tuple[bytes, Point]]:
+        """Yield the newest change of every user, in the order of their ids."""
+        for user, row in _rows(self._tables["scores"], b"", None):
+            yield user, _point(row)
+
+    def history(self, user: bytes, from_ms: int, to_ms: int) -> Iterator[Point]:
+        """Yield the changes of a user whose days or periods touch these times, the oldest first.
+
+        It is every change of the last HISTORY_DAYS, and before that the last one of each day. The first and the last
+        ones may lie outside: who asks compares `as_of`.
+        """
+        horizon_ms = _horizon(self.state.as_of_ms)
+        begin = user + b"\0"
+        days = _DAY.pack(day_number(from_ms)), _DAY.pack(day_number(min(to_ms + DAY_MS, horizon_ms)))
+        for _, row in _rows(self._tables["days"], begin + days[0], begin + days[1]):
+            yield _point(row)
+        newest = self.newest(user)
+        if newest is not None and parse_ms(decode_change(newest.value).as_of) < horizon_ms:
+            # Its day has no end yet, and its period may be gone.
+            yield newest
+            return
+        for period in range(_period(max(from_ms, horizon_ms)), _period(min(to_ms, self.state.as_of_ms)) + 1):
+            prefix = _PERIOD.pack(period) + user
+            for _, row in _rows(self._tables["history"], prefix + b"\0", prefix + b"\1"):
+                yield _point(row)
+
+    def after(self, partition: int, offset: int, changes_max: int) -> list[Point]:
+        """Return up to so many changes of a partition from an offset on, in the topic's order."""
+        begin, end = _PLACE.pack(partition, offset), _PLACE.pack(partition + 1, 0)
+        points: list[Point] = []
+        for key, value in _rows(self._tables["log"], begin, end):
+            at = _PLACE.unpack(key)[1]
+            if value[:1] == _HERE:
+                points.append(Point(at, value[1:]))
+            elif (row := self._tables["history"].get(value[1:])) is not None:
+                points.append(Point(at, row[_OFFSET.size :]))
+            if len(points) == changes_max:
+                break
+        return points
+
+    def log_begins(self, partition: int) -> int:
+        """Return the first offset of a partition from which a stream can go on."""
+        return max(0, self.state.positions.get(partition, 0) - LOG_CHANGES_MAX)
+
+
+_LOG_STEP: Final = 10_000
+"""Offsets after which old ones are let go of."""
+
+
+def _period(at_ms: int) -> int:
+    return at_ms // (PERIOD_DAYS * DAY_MS)
+
+
+def day_number(at_ms: int) -> int:
+    """Return the day of a time, 0 for the first of 1970 and all before."""
+    return max(0, at_ms) // DAY_MS
+
+
+def _horizon(as_of_ms: int) -> int:
+    """Return from when on every change is kept: the beginning of a day."""
+    return day_number(as_of_ms - HISTORY_DAYS * DAY_MS) * DAY_MS
+
+
+def _point(row: bytes) -> Point:
+    return Point(_OFFSET.unpack_from(row)[0], row[_OFFSET.size :])
+
+
+def _rows(table: Rdict, begin: bytes, end: bytes | None) -> Iterator[tuple[bytes, bytes]]:
+    cursor = table.iter()
+    cursor.seek(begin)
+    while cursor.valid():
+        key = cursor.key()
+        if end is not None and key >= end:
+            break
+        yield key, cursor.value()
+        cursor.next()
+    cursor.status()
+
+
+def _options(cache: Cache) -> Options:
+    table = BlockBasedOptions()
+    table.set_block_cache(cache)
+    table.set_bloom_filter(_BLOOM_BITS_PER_KEY, block_based=False)
+    options = Options(raw_mode=True)
+    options.create_if_missing(True)
+    options.create_missing_column_families(True)
+    options.set_block_based_table_factory(table)
+    options.set_db_write_buffer_size(_WRITE_BUFFER_BYTES)
+    options.set_compression_type(DBCompressionType.lz4())
+    return options

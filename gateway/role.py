@@ -1,0 +1,168 @@
+"""The gateway role: it follows the topics, and answers over HTTP at an address of its own.
+
+Metrics, health and status are served apart from that, at the role's own address, as every role does.
+"""
+
+import os
+import socket
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from threading import Event
+from typing import Any, Final
+
+import structlog
+import uvicorn
+from prometheus_client import CollectorRegistry
+from rocksdict import Cache
+
+from gateway.app import make_app
+from gateway.bulletins import Bulletins
+from gateway.columns import Columns
+from gateway.context import Context
+from gateway.read_model import ReadModel
+from gateway.reader import Reader
+from gateway.standing import World
+from streams import clients, topics
+from streams.errors import CloutError
+from streams.http import RoleServer
+from streams.names import Names
+from streams.process import set_up_garbage_collection
+from streams.settings import GatewaySettings, HttpSettings, KafkaSettings, LaneSettings, NetworkSettings
+
+_log = structlog.get_logger(__name__)
+
+_STOP_SECONDS: Final = 5.0
+
+
+class Gateway:
+    """One gateway process."""
+
+    def __init__(
+        self,
+        *,
+        kafka: KafkaSettings,
+        lanes: LaneSettings,
+        networks: Mapping[str, NetworkSettings],
+        model: str,
+        settings: GatewaySettings,
+        http: HttpSettings,
+        data_dir: Path,
+        slot: int,
+        version: str,
+    ) -> None:
+        """Check the topics, open the read model and take the ports; `run` starts it."""
+        names = Names(kafka.prefix, model)
+        topics.require(kafka, topics.specification(names, lanes, dict(networks)))
+        self._version = version
+        self._server = RoleServer(http, "gateway")
+        self._socket = _listen(settings)
+        self.address = "{}:{}".format(*self._socket.getsockname()[:2])
+        path = data_dir / "state" / names.gateway_id / f"gateway-{slot}"
+        topic_id = topics.topic_id(clients.admin(kafka), names.changes)
+        read_model, columns, world = ReadModel(path, topic_id, Cache(settings.cache_bytes)), Columns(networks), World()
+        reader = Reader(kafka, names, lanes.partitions, read_model, columns)
+        self.context = Context(kafka, names, lanes.partitions, settings, read_model, columns, reader, world)
+        self.bulletins = Bulletins(
+            kafka,
+            f"{names.gateway_id}-bulletins",
+            {names.population: world.on_population, names.incidents: world.on_incident},
+        )
+        self._stop = Event()
+        self._failed: list[BaseException] = []
+        self._registry = CollectorRegistry()
+
+    def missing(self) -> str | None:
+        """Return what is still missing before this gateway should be asked; None when nothing is."""
+        if not self.bulletins.is_level():
+            return "the population and the incidents are not read to their end yet"
+        if not self.context.reader.is_level():
+            return "the score changes are not read to their end yet"
+        return None
+
+    def status(self) -> dict[str, Any]:
+        """Return what /v1/status says."""
+        state = self.context.model.state
+        return {
+            "role": "gateway",
+            "pid": os.getpid(),
+            "address": self._server.address,
+            "public_address": self.address,
+            "version": self._version,
+            "users": len(self.context.columns.slots),
+            "positions": {str(at): position for at, position in sorted(state.positions.items())},
+            "ready": self.missing() is None,
+        }
+
+    def run(self) -> None:
+        """Work until told to stop, or until something that it needs fails."""
+        self.context.reader.load()
+        set_up_garbage_collection()
+        public = _PublicServer(self.context, self._socket)
+        threads = [
+            self._thread("bulletins", lambda: self.bulletins.run(self._stop)),
+            self._thread("changes", lambda: self.context.reader.run(self._stop)),
+        ]
+        self._server.start(self._registry, self.status, self.missing)
+        public.start()
+        _log.info("the gateway listens", address=self.address)
+        try:
+            self._stop.wait()
+        finally:
+            self._stop.set()
+            public.stop()
+            for thread in threads:
+                thread.join(_STOP_SECONDS)
+            self.context.model.close()
+            self._server.stop()
+        if self._failed:
+            raise self._failed[0]
+
+    def stop(self) -> None:
+        """Tell it to end; any thread may."""
+        self._stop.set()
+
+    def _thread(self, name: str, work: Callable[[], None]) -> threading.Thread:
+        def guarded() -> None:
+            try:
+                work()
+            except BaseException as error:  # noqa: BLE001  a gateway that no longer follows must not go on answering
+                self._failed.append(error)
+                self._stop.set()
+
+        thread = threading.Thread(target=guarded, name=name, daemon=True)
+        thread.start()
+        return thread
+
+
+class _PublicServer:
+    """Uvicorn in a thread of its own, at the gateway's own address."""
+
+    def __init__(self, context: Context, listening: socket.socket) -> None:
+        config = uvicorn.Config(
+            make_app(context), log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=1
+        )
+        self._server = uvicorn.Server(config)
+        self._socket = listening
+        self._thread = threading.Thread(
+            target=self._server.run, kwargs={"sockets": [listening]}, name="public", daemon=True
+        )
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._server.should_exit = True
+        self._thread.join(_STOP_SECONDS)
+        self._socket.close()
+
+
+def _listen(settings: GatewaySettings) -> socket.socket:
+    try:
+        return socket.create_server((settings.host, settings.port), backlog=2_048)
+    except OSError as error:
+        raise CloutError(
+            f"the gateway's port {settings.host}:{settings.port} cannot be had",
+            detail=str(error),
+            hint="choose another with gateway.port, or 0 for a free one",
+        ) from error
