@@ -95,6 +95,26 @@ def test_a_collector_that_was_never_heard_stalls() -> None:
     assert {verdict.slice for verdict in verdicts} == {Slice(network="twitter", source="east")}
 
 
+def test_while_roles_may_be_starting_only_who_was_heard_can_fall_silent() -> None:
+    detector = FeedStalled(TWO, 5)
+
+    def second(at: int, alive: dict[str, tuple[str, ...]]) -> list[Observation]:
+        now_ms = NOW_MS + 1_000 * at
+        beats = [
+            feed(now_ms, network=name, time_ms=now_ms, heartbeats_ms=dict.fromkeys(sources, now_ms))
+            for name, sources in alive.items()
+        ]
+        return [*beats, Moment(now_ms)]
+
+    def seconds(begin: int, end: int, alive: dict[str, tuple[str, ...]]) -> list[Verdict]:
+        return all_verdicts(detector, [seen for at in range(begin, end) for seen in second(at, alive)])
+
+    assert seconds(0, 5, {"twitter": ("east",), "mastodon": ("main",)}) == []
+    silent = seconds(5, 29, {"twitter": ("west",), "mastodon": ()})
+    assert {verdict.slice for verdict in silent} == {Slice(network="twitter", source="east"), Slice(network="mastodon")}
+    assert all(first.numbers["limit_seconds"] == 8.75 for first in silent)
+
+
 def test_without_collectors_silence_counts_against_the_longest_gap_of_late() -> None:
     detector = FeedStalled({"twitter": NetworkSettings(), "mastodon": NetworkSettings()}, 60)
     both: dict[str, tuple[str, ...]] = {"twitter": (), "mastodon": ()}

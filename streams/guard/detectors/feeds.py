@@ -18,9 +18,9 @@ GAPS_MIN: Final = 30
 STALLED_HEARTBEATS: Final = 1.75
 """Heartbeats that may be missing: an incident is to be there before the second one is."""
 FIRST_MS: Final = 60_000
-"""So long after the guard began to watch, roles may still be starting, …"""
+"""So long after the guard began to watch, whoever was not heard yet may still be starting, …"""
 FIRST_LIMIT_MS: Final = 30_000
-"""… and nobody is called silent before this."""
+"""… and is not called silent before this."""
 USUAL_GAPS: Final = 3
 """Silence that is so many times as long as the longest of late is unusual."""
 GAP_HALF_LIFE_MS: Final = 7 * 86_400_000
@@ -160,7 +160,7 @@ class FeedStalled(Kept[Feeds]):
         # An ingest that has told nothing yet may have had nothing to read.
         age_ms = now_ms - self._learned.report_ms if self._learned.report_ms else 0
         limit_ms = self._all_limit_ms()
-        if limit_ms is not None and age_ms > (limit_ms := max(limit_ms, self._limit(now_ms))):
+        if limit_ms is not None and age_ms > (limit_ms := max(limit_ms, self._limit(now_ms, self._learned.report_ms))):
             yield from self._stalls(self._all, age_ms, limit_ms, "ingest tells nothing of any feed", now_ms)
         # A collector is told from ingest only while ingest is seen to work.
         if age_ms > self._heartbeat_ms:
@@ -175,10 +175,11 @@ class FeedStalled(Kept[Feeds]):
             elif network in self._learned.arrivals:
                 yield from self._judge_arrivals(network, now_ms)
 
-    def _limit(self, now_ms: int) -> float:
-        """Return how long a collector may be silent."""
-        is_new = now_ms - self._learned.watching_ms < FIRST_MS
-        return float(max(self._limit_ms, FIRST_LIMIT_MS) if is_new else self._limit_ms)
+    def _limit(self, now_ms: int, heard_ms: int) -> float:
+        """Return how long an input may be silent that was last heard at a time."""
+        watching_ms = self._learned.watching_ms
+        may_be_starting = heard_ms <= watching_ms and now_ms - watching_ms < FIRST_MS
+        return float(max(self._limit_ms, FIRST_LIMIT_MS) if may_be_starting else self._limit_ms)
 
     def _all_limit_ms(self) -> float | None:
         """Return how long ingest may tell nothing of anything; None where that is not known."""
@@ -194,19 +195,22 @@ class FeedStalled(Kept[Feeds]):
         known = self._learned.sources.get(network, {})
         sources = {name: known.get(name, never) for name in names}
         ages_ms = {name: now_ms - source.advanced_ms for name, source in sources.items()}
-        whole, longest_ms, limit_ms = Slice(network=network), max(ages_ms.values()), self._limit(now_ms)
-        if longest_ms > limit_ms and min(ages_ms.values()) > self._heartbeat_ms:
+        limits_ms = {
+            name: self._limit(now_ms, source.advanced_ms if source.value else 0) for name, source in sources.items()
+        }
+        whole, longest = Slice(network=network), max(names, key=lambda name: ages_ms[name])
+        if ages_ms[longest] > limits_ms[longest] and min(ages_ms.values()) > self._heartbeat_ms:
             what = f"no collector of {network} sends heartbeats ({', '.join(names)})"
             for name in names:
                 yield from self._unsay("feed_stalled", Slice(network=network, source=name), what, {})
-            yield from self._stalls(whole, longest_ms, limit_ms, what, now_ms)
+            yield from self._stalls(whole, ages_ms[longest], limits_ms[longest], what, now_ms)
             return
         yield from self._goes_on(whole, min(ages_ms.values()))
         for name, source in sources.items():
             about = Slice(network=network, source=name)
-            if ages_ms[name] > limit_ms:
+            if ages_ms[name] > limits_ms[name]:
                 what = f"collector {name} of {network} sends no heartbeats (the last: {source.value or 'none'})"
-                yield from self._stalls(about, ages_ms[name], limit_ms, what, now_ms)
+                yield from self._stalls(about, ages_ms[name], limits_ms[name], what, now_ms)
             else:
                 yield from self._goes_on(about, ages_ms[name])
 
