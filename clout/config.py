@@ -40,6 +40,7 @@ from streams.settings import (
     KafkaSettings,
     LaneSettings,
     NetworkSettings,
+    VisibilitySettings,
     WorkerSettings,
 )
 
@@ -83,6 +84,7 @@ class Settings(BaseSettings):
     control: ControlSettings = Field(default_factory=ControlSettings)
     guard: GuardSettings = Field(default_factory=GuardSettings)
     gateway: GatewaySettings = Field(default_factory=GatewaySettings)
+    visibility: VisibilitySettings = Field(default_factory=VisibilitySettings)
     http: HttpSettings = Field(default_factory=HttpSettings)
 
     @property

@@ -1,7 +1,11 @@
 """What the gateway's routes have in common: where they look, and what they answer about any user."""
 
 from dataclasses import dataclass
+from typing import Final
 
+from starlette.requests import HTTPConnection
+
+from gateway.access import Access, Caller
 from gateway.columns import Columns
 from gateway.problems import ProblemError
 from gateway.read_model import ReadModel
@@ -12,6 +16,15 @@ from schemas.gateway import ScoreAnswer
 from schemas.users import partition_of
 from streams.names import Names
 from streams.settings import GatewaySettings, KafkaSettings
+
+CALLER: Final = "clout.caller"
+"""Where a request's scope has who asks, since `gateway.middleware` let it through."""
+
+
+def caller_of(request: HTTPConnection) -> Caller:
+    """Return who asks."""
+    caller: Caller = request.scope[CALLER]
+    return caller
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +39,11 @@ class Context:
     columns: Columns
     reader: Reader
     world: World
+    access: Access
+
+    def visible(self, user: str, caller: Caller) -> bool:
+        """Return whether a caller is told of a user; whoever is not visible is unknown, everywhere."""
+        return self.access.visible(user, caller)
 
     def age_seconds(self, partition: int) -> float:
         """Return for how long there may be changes of a partition that are not here."""
@@ -36,12 +54,12 @@ class Context:
         """Return whether a partition's scores cannot be relied on to be up to date."""
         return partition in self.world.still or self.age_seconds(partition) > self.settings.stale_seconds
 
-    def newest(self, user: str, min_sequence: int = 0) -> ScoreChange:
-        """Return a user's newest change; raise `ProblemError` for who is unknown.
+    def newest(self, user: str, caller: Caller, min_sequence: int = 0) -> ScoreChange:
+        """Return a user's newest change; raise `ProblemError` for who is unknown, to this caller.
 
         One that is older than `min_sequence`, which the asker has seen elsewhere, is refused.
         """
-        point = self.model.newest(user.encode())
+        point = self.model.newest(user.encode()) if self.visible(user, caller) else None
         if point is None:
             raise ProblemError(
                 "unknown-user",

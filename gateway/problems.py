@@ -12,6 +12,8 @@ MEDIA_TYPE: Final = "application/problem+json"
 
 TITLES: Final[Mapping[str, tuple[int, str]]] = {
     "bad-request": (400, "The request cannot be understood"),
+    "unauthorized": (401, "An API key is needed"),
+    "forbidden": (403, "This API key may not do that"),
     "unknown-user": (404, "This user is unknown"),
     "no-score": (404, "This user has no score"),
     "not-found": (404, "There is nothing at this address"),

@@ -16,6 +16,7 @@ import uvicorn
 from prometheus_client import CollectorRegistry
 from rocksdict import Cache
 
+from gateway.access import Access
 from gateway.app import make_app
 from gateway.bulletins import Bulletins
 from gateway.columns import Columns
@@ -28,7 +29,14 @@ from streams.errors import CloutError
 from streams.http import RoleServer
 from streams.names import Names
 from streams.process import set_up_garbage_collection
-from streams.settings import GatewaySettings, HttpSettings, KafkaSettings, LaneSettings, NetworkSettings
+from streams.settings import (
+    GatewaySettings,
+    HttpSettings,
+    KafkaSettings,
+    LaneSettings,
+    NetworkSettings,
+    VisibilitySettings,
+)
 
 _log = structlog.get_logger(__name__)
 
@@ -46,6 +54,7 @@ class Gateway:
         networks: Mapping[str, NetworkSettings],
         model: str,
         settings: GatewaySettings,
+        visibility: VisibilitySettings,
         http: HttpSettings,
         data_dir: Path,
         slot: int,
@@ -62,11 +71,12 @@ class Gateway:
         topic_id = topics.topic_id(clients.admin(kafka), names.changes)
         read_model, columns, world = ReadModel(path, topic_id, Cache(settings.cache_bytes)), Columns(networks), World()
         reader = Reader(kafka, names, lanes.partitions, read_model, columns)
-        self.context = Context(kafka, names, lanes.partitions, settings, read_model, columns, reader, world)
+        access = Access(visibility, settings.anonymous_scopes)
+        self.context = Context(kafka, names, lanes.partitions, settings, read_model, columns, reader, world, access)
         self.bulletins = Bulletins(
             kafka,
             f"{names.gateway_id}-bulletins",
-            {names.population: world.on_population, names.incidents: world.on_incident},
+            {names.population: world.on_population, names.incidents: world.on_incident, names.access: access.on_record},
         )
         self._stop = Event()
         self._failed: list[BaseException] = []

@@ -5,10 +5,11 @@ Durations carry their unit in the name. Bounds are declared with `annotated_type
 """
 
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Literal
 
 from annotated_types import Ge, Le, Len, Predicate
 
+from schemas.access import Scope
 from schemas.control import COMMAND_NAMES, CommandName
 from schemas.limits import RAW_PARTITIONS_MAX, REGISTERED_SOURCE_BYTES_MAX, REGISTERED_SOURCES_MAX
 
@@ -184,3 +185,13 @@ class GatewaySettings:
     """Memory for recently read parts of the read model."""
     stale_seconds: Annotated[float, Ge(0)] = 30.0
     """A partition that was not read to its end for longer makes its users' answers stale."""
+    anonymous_scopes: tuple[Scope, ...] = ()
+    """What may be done without an API key; anything at all only where `host` is a loopback address."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class VisibilitySettings:
+    """Whom the gateway tells of."""
+
+    default: Literal["public", "claimed"] = "public"
+    """public: everyone who is not private. claimed: users who were claimed (`clout claim USER`) and nobody else."""

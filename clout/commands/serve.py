@@ -36,6 +36,7 @@ def command(
         networks=settings.networks,
         model=settings.model.name,
         settings=settings.gateway,
+        visibility=settings.visibility,
         http=settings.http,
         data_dir=settings.data_dir,
         slot=slot,

@@ -8,7 +8,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from gateway.api.parameters import min_sequence, only, user_of, users_of
-from gateway.context import Context
+from gateway.context import Context, caller_of
 from gateway.problems import ProblemError
 from schemas.gateway import encode
 
@@ -21,15 +21,15 @@ def routes(context: Context) -> list[Route]:
 
     async def one(request: Request) -> Response:
         only(request, "min_sequence")
-        change = context.newest(user_of(request), min_sequence(request))
+        change = context.newest(user_of(request), caller_of(request), min_sequence(request))
         return respond(request, context.answer(change))
 
     async def several(request: Request) -> Response:
         only(request, "user")
-        found, unknown = [], []
+        caller, found, unknown = caller_of(request), [], []
         for user in users_of(request):
             try:
-                found.append(context.answer(context.newest(user)))
+                found.append(context.answer(context.newest(user, caller)))
             except ProblemError as problem:
                 unknown.append({"user": user, "problem": problem.name})
         return respond(request, {"scores": found, "unknown": unknown})

@@ -12,6 +12,7 @@ import pytest
 from confluent_kafka import KafkaError, Message
 
 from clout.config import Settings
+from schemas.access import SCOPES
 from schemas.change import Cause, Subscores, change_headers, encode_change
 from schemas.users import partition_of
 from streams import clients
@@ -128,7 +129,7 @@ def serve(broker: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ser
             given: dict[str, Any] = {
                 "kafka": kafka,
                 "networks": {"twitter": NetworkSettings()},
-                "gateway": GatewaySettings(port=0),
+                "gateway": GatewaySettings(port=0, anonymous_scopes=SCOPES),
             }
             made = Settings(data_dir=directory or tmp_path_factory.mktemp("gateway"), **(given | settings))
             installation = stack.enter_context(Installation(made))
