@@ -7,6 +7,7 @@ from starlette.requests import HTTPConnection
 
 from gateway.access import Access, Caller
 from gateway.columns import Columns
+from gateway.metrics import GatewayMetrics
 from gateway.problems import ProblemError
 from gateway.read_model import ReadModel
 from gateway.reader import Reader
@@ -40,6 +41,7 @@ class Context:
     reader: Reader
     world: World
     access: Access
+    metrics: GatewayMetrics
 
     def visible(self, user: str, caller: Caller) -> bool:
         """Return whether a caller is told of a user; whoever is not visible is unknown, everywhere."""

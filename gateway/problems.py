@@ -19,6 +19,7 @@ TITLES: Final[Mapping[str, tuple[int, str]]] = {
     "not-found": (404, "There is nothing at this address"),
     "method-not-allowed": (405, "This address does not take that method"),
     "older-than-seen": (409, "What is known here is older than what you have seen"),
+    "too-many-streams": (429, "Too many streams are open"),
     "failed": (500, "The gateway failed"),
     "not-ready": (503, "The gateway has not caught up yet"),
 }

@@ -232,6 +232,26 @@ class ReadModel:
                 break
         return points
 
+    def after_of(self, user: bytes, partition: int, offset: int) -> list[Point] | None:
+        """Return the changes of one user from an offset of its partition on, the oldest first.
+
+        None where the user was forgotten since, or may have been: then only the log knows what came.
+        """
+        newest = self.newest(user)
+        if newest is None:
+            log = self._tables["log"], _PLACE.pack(partition, offset), _PLACE.pack(partition + 1, 0)
+            return [] if next(_rows(*log), None) is None else None
+        if newest.offset < offset:
+            return []
+        points: list[Point] = []
+        for period in range(_period(self.state.as_of_ms), _period(_horizon(self.state.as_of_ms)) - 1, -1):
+            for row in _rows_back(self._tables["history"], _PERIOD.pack(period) + user + b"\0"):
+                point = _point(row)
+                if point.offset < offset:
+                    return points[::-1]
+                points.append(point)
+        return points[::-1] if points and decode_change(points[-1].value).sequence == 1 else None
+
     def log_begins(self, partition: int) -> int:
         """Return the first offset of a partition from which a stream can go on."""
         return max(0, self.state.positions.get(partition, 0) - LOG_CHANGES_MAX)
@@ -268,6 +288,16 @@ def _rows(table: Rdict, begin: bytes, end: bytes | None) -> Iterator[tuple[bytes
             break
         yield key, cursor.value()
         cursor.next()
+    cursor.status()
+
+
+def _rows_back(table: Rdict, prefix: bytes) -> Iterator[bytes]:
+    """Yield the values of the keys that begin so, the last first; keys have more behind it."""
+    cursor = table.iter()
+    cursor.seek_for_prev(prefix + b"\xff" * 9)
+    while cursor.valid() and cursor.key().startswith(prefix):
+        yield cursor.value()
+        cursor.prev()
     cursor.status()
 
 

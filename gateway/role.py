@@ -6,6 +6,7 @@ Metrics, health and status are served apart from that, at the role's own address
 import os
 import socket
 import threading
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from threading import Event
@@ -13,7 +14,6 @@ from typing import Any, Final
 
 import structlog
 import uvicorn
-from prometheus_client import CollectorRegistry
 from rocksdict import Cache
 
 from gateway.access import Access
@@ -21,6 +21,9 @@ from gateway.app import make_app
 from gateway.bulletins import Bulletins
 from gateway.columns import Columns
 from gateway.context import Context
+from gateway.live.cursor import tag_of
+from gateway.live.hub import Hub
+from gateway.metrics import GatewayMetrics
 from gateway.read_model import ReadModel
 from gateway.reader import Reader
 from gateway.standing import World
@@ -40,6 +43,7 @@ from streams.settings import (
 
 _log = structlog.get_logger(__name__)
 
+_START_SECONDS_MAX: Final = 10.0
 _STOP_SECONDS: Final = 5.0
 
 
@@ -72,7 +76,14 @@ class Gateway:
         read_model, columns, world = ReadModel(path, topic_id, Cache(settings.cache_bytes)), Columns(networks), World()
         reader = Reader(kafka, names, lanes.partitions, read_model, columns)
         access = Access(visibility, settings.anonymous_scopes)
-        self.context = Context(kafka, names, lanes.partitions, settings, read_model, columns, reader, world, access)
+        metrics = GatewayMetrics()
+        self.context = Context(
+            kafka, names, lanes.partitions, settings, read_model, columns, reader, world, access, metrics
+        )
+        place = [read_model.state.positions.get(partition, 0) for partition in range(lanes.partitions)]
+        self.hub = Hub(tag_of(topic_id), place, access, metrics.streams, metrics.slow)
+        reader.listeners += [self.hub.offer, lambda changes: metrics.changes.inc(len(changes))]
+        metrics.follow(lambda: max(map(self.context.age_seconds, range(lanes.partitions))), lambda: len(columns.slots))
         self.bulletins = Bulletins(
             kafka,
             f"{names.gateway_id}-bulletins",
@@ -80,7 +91,6 @@ class Gateway:
         )
         self._stop = Event()
         self._failed: list[BaseException] = []
-        self._registry = CollectorRegistry()
 
     def missing(self) -> str | None:
         """Return what is still missing before this gateway should be asked; None when nothing is."""
@@ -108,13 +118,14 @@ class Gateway:
         """Work until told to stop, or until something that it needs fails."""
         self.context.reader.load()
         set_up_garbage_collection()
-        public = _PublicServer(self.context, self._socket)
+        public = _PublicServer(self.context, self.hub, self._socket)
+        # Whoever listens must be there before the first change is read.
+        public.start()
         threads = [
             self._thread("bulletins", lambda: self.bulletins.run(self._stop)),
             self._thread("changes", lambda: self.context.reader.run(self._stop)),
         ]
-        self._server.start(self._registry, self.status, self.missing)
-        public.start()
+        self._server.start(self.context.metrics.registry, self.status, self.missing)
         _log.info("the gateway listens", address=self.address)
         try:
             self._stop.wait()
@@ -148,9 +159,10 @@ class Gateway:
 class _PublicServer:
     """Uvicorn in a thread of its own, at the gateway's own address."""
 
-    def __init__(self, context: Context, listening: socket.socket) -> None:
+    def __init__(self, context: Context, hub: Hub, listening: socket.socket) -> None:
+        self._hub = hub
         config = uvicorn.Config(
-            make_app(context), log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=1
+            make_app(context, hub), log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=1
         )
         self._server = uvicorn.Server(config)
         self._socket = listening
@@ -159,9 +171,15 @@ class _PublicServer:
         )
 
     def start(self) -> None:
+        """Serve; return when it does."""
         self._thread.start()
+        deadline = time.monotonic() + _START_SECONDS_MAX
+        while not self._server.started and time.monotonic() < deadline:
+            time.sleep(0.01)
 
     def stop(self) -> None:
+        """Send the streams elsewhere and stop serving."""
+        self._hub.end()
         self._server.should_exit = True
         self._thread.join(_STOP_SECONDS)
         self._socket.close()

@@ -185,6 +185,10 @@ class GatewaySettings:
     """Memory for recently read parts of the read model."""
     stale_seconds: Annotated[float, Ge(0)] = 30.0
     """A partition that was not read to its end for longer makes its users' answers stale."""
+    streams_max: Annotated[int, Ge(1), Le(100_000)] = 10_000
+    """Streams that may be open at once."""
+    heartbeat_seconds: Annotated[float, Ge(0.1)] = 15.0
+    """A stream says so often that it is still there."""
     anonymous_scopes: tuple[Scope, ...] = ()
     """What may be done without an API key; anything at all only where `host` is a loopback address."""
 

@@ -1,5 +1,6 @@
 """Parameters of requests: each is read here, within its limits, or refused with a reason."""
 
+import math
 from typing import Final
 
 from starlette.requests import Request
@@ -49,6 +50,28 @@ def whole(request: Request, name: str, default: int, least: int, most: int) -> i
     if len(values) > 1 or not text.isascii() or not text.isdigit() or not least <= int(text[:20]) <= most:
         raise ProblemError("bad-request", f"{name} must be one whole number from {least} to {most}, not {text[:40]!r}")
     return int(text)
+
+
+def single(request: Request, name: str) -> str | None:
+    """Return a parameter that may be given once; None where it is not."""
+    values = request.query_params.getlist(name)
+    if len(values) > 1:
+        raise ProblemError("bad-request", f"{name} can be given once, not {len(values)} times")
+    return values[0] if values else None
+
+
+def number(request: Request, name: str, least: float, most: float) -> float | None:
+    """Return a number within limits; None where it is not given."""
+    text = single(request, name)
+    if text is None:
+        return None
+    try:
+        value = float(text[:40])
+    except ValueError:
+        value = math.nan
+    if not least <= value <= most:
+        raise ProblemError("bad-request", f"{name} must be one number from {least:g} to {most:g}, not {text[:40]!r}")
+    return value
 
 
 def min_sequence(request: Request) -> int:

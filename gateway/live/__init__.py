@@ -1,0 +1,1 @@
+"""Score changes as they come, to whoever keeps a connection open."""

@@ -1,0 +1,182 @@
+"""Hands changes as they come to all who want them: each is written out once, and its bytes are shared.
+
+Everything here runs in the server's event loop; only `offer` and `end` may be called from elsewhere.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from prometheus_client import Counter, Gauge
+
+from gateway.access import Access, Caller
+from gateway.live.cursor import encode_cursor
+from gateway.live.wants import Asked
+from gateway.read_model import Seen
+from schemas.change import ScoreChange
+from schemas.gateway import encode
+
+QUEUE_CHANGES_MAX: Final = 1_000
+"""Changes that may wait for one reader; with one more it is told to come back."""
+QUEUE_BYTES_MAX: Final = 1 << 20
+
+
+class Subscription:
+    """What waits for one reader."""
+
+    __slots__ = ("_arrived", "_bytes", "_waiting", "asked", "closed")
+
+    def __init__(self, asked: Asked) -> None:
+        """Begin with nothing waiting."""
+        self.asked = asked
+        self.closed = ""
+        """Why nothing more comes: `slow` or `ending`."""
+        self._waiting: list[bytes] = []
+        self._bytes = 0
+        self._arrived = asyncio.Event()
+
+    def put(self, event: bytes) -> bool:
+        """Let an event wait; false when there is no room for it, with which the subscription is over."""
+        self._bytes += len(event)
+        if len(self._waiting) >= QUEUE_CHANGES_MAX or self._bytes > QUEUE_BYTES_MAX:
+            self.close("slow")
+            return False
+        self._waiting.append(event)
+        self._arrived.set()
+        return True
+
+    def close(self, why: str) -> None:
+        """Let nothing wait any more."""
+        self.closed = why
+        self._waiting, self._bytes = [], 0
+        self._arrived.set()
+
+    async def take(self) -> tuple[bytes, int]:
+        """Return all that waits as one piece, and how many events it is, as soon as there is any; none once closed."""
+        await self._arrived.wait()
+        self._arrived.clear()
+        piece, count = b"".join(self._waiting), len(self._waiting)
+        self._waiting, self._bytes = [], 0
+        return piece, count
+
+
+class Hub:
+    """All who listen to one gateway."""
+
+    def __init__(self, tag: str, place: Sequence[int], access: Access, open_streams: Gauge, slow: Counter) -> None:
+        """Begin at a place: the next offset of each partition."""
+        self.tag = tag
+        self.place = list(place)
+        self._access, self._open, self._slow = access, open_streams, slow
+        self._by_user: defaultdict[str, set[Subscription]] = defaultdict(set)
+        self._by_network: defaultdict[str, set[Subscription]] = defaultdict(set)
+        self._others: set[Subscription] = set()
+        self._moved = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self.count = 0
+        """Streams that are open."""
+
+    def begin(self) -> None:
+        """Run in this loop from now on."""
+        self._loop = asyncio.get_running_loop()
+
+    def offer(self, changes: Sequence[Seen]) -> None:
+        """Take changes that are in the read model, in their order; any thread may."""
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self.publish, changes)
+
+    def cursor(self) -> str:
+        """Return the place as an id of an event."""
+        return encode_cursor(self.tag, self.place)
+
+    def add(self, asked: Asked) -> Subscription:
+        """Let somebody listen from the present place on."""
+        subscription = Subscription(asked)
+        for group in self._groups(asked):
+            group.add(subscription)
+        self.count += 1
+        self._open.set(self.count)
+        return subscription
+
+    def drop(self, subscription: Subscription) -> None:
+        """Let somebody listen no more."""
+        for group in self._groups(subscription.asked):
+            group.discard(subscription)
+        for user in subscription.asked.wants.users:
+            if not self._by_user[user]:
+                del self._by_user[user]
+        self.count -= 1
+        self._open.set(self.count)
+
+    def end(self) -> None:
+        """Tell all that this gateway ends; any thread may."""
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._end)
+
+    def _end(self) -> None:
+        for group in (*self._by_user.values(), *self._by_network.values(), self._others):
+            for subscription in group:
+                subscription.close("ending")
+
+    async def reached(self, place: Sequence[int], seconds: float) -> bool:
+        """Return whether the hub comes to a place within a time."""
+        try:
+            async with asyncio.timeout(seconds):
+                while any(mine < theirs for mine, theirs in zip(self.place, place, strict=True)):
+                    self._moved.clear()
+                    await self._moved.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    def publish(self, changes: Sequence[Seen]) -> None:
+        """Hand changes over, in their order."""
+        place, offsets = self.place, [str(offset) for offset in self.place]
+        begin = f"id: {self.tag}-"
+        for seen in changes:
+            place[seen.partition] = seen.offset + 1
+            offsets[seen.partition] = str(seen.offset + 1)
+            heard = self._listeners(seen.change)
+            if heard:
+                self._hand_over(seen, f"{begin}{'.'.join(offsets)}\n", heard)
+        self._moved.set()
+
+    def _listeners(self, change: ScoreChange) -> list[Subscription]:
+        found: list[Subscription] = list(self._by_user.get(change.user, ()))
+        if self._by_network:
+            names: Iterable[str] = change.networks if change.score is not None else self._by_network
+            for name in names:
+                found += self._by_network.get(name, ())
+        return [*found, *self._others] if self._others else found
+
+    def _hand_over(self, seen: Seen, head: str, heard: Iterable[Subscription]) -> None:
+        written: dict[bool, bytes | None] = {}
+        for subscription in heard:
+            asked = subscription.asked
+            if subscription.closed or not asked.wants.meets(seen.change):
+                continue
+            # What callers are told differs only by whether they see private users.
+            kind = asked.caller.may_see_private
+            if kind not in written:
+                written[kind] = rendered(self._access, seen.change, seen.value, head, asked.caller)
+            event = written[kind]
+            if event is not None and not subscription.put(event):
+                self._slow.inc()
+
+    def _groups(self, asked: Asked) -> list[set[Subscription]]:
+        wants = asked.wants
+        if wants.users:
+            return [self._by_user[user] for user in wants.users]
+        return [self._others if wants.network is None else self._by_network[wants.network]]
+
+
+def rendered(
+    access: Access, change: ScoreChange, value: bytes, head: str, caller: Caller, name: str = "change"
+) -> bytes | None:
+    """Write a change as an event; None where the caller is not to hear of it. `head` is its line with the id."""
+    if not access.visible(change.user, caller):
+        return None
+    told = access.masked(change, caller)
+    data = value if told is change else encode(told)
+    return b"".join((head.encode(), f"event: {name}\ndata: ".encode(), data, b"\n\n"))
