@@ -27,7 +27,8 @@ def incidents_as_they_stand(settings: Settings) -> list[Incident]:
 
 def chosen(incidents: Iterable[Incident], identity: str) -> Incident:
     """Return the incident of that id, or the only one whose id begins so; raise `CloutError` for none or several."""
-    found = [incident for incident in incidents if incident.id.startswith(identity)]
+    known = list(incidents)
+    found = [incident for incident in known if incident.id.startswith(identity)]
     exact = [incident for incident in found if incident.id == identity]
     if exact or len(found) == 1:
         return [*exact, *found][0]
@@ -37,7 +38,11 @@ def chosen(incidents: Iterable[Incident], identity: str) -> Incident:
             detail=", ".join(incident.id for incident in found),
             hint="give more of the id",
         )
-    raise CloutError(f"there is no incident {identity!r}", hint="`clout incident list --all` shows what there is")
+    raise CloutError(
+        f"there is no incident {identity!r}",
+        detail=f"it begins none of the {len(known):,} ids that the topic still has",
+        hint="`clout incident list --all` shows what there is; `clout incident declare` opens one",
+    )
 
 
 @contextmanager

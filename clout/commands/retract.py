@@ -12,6 +12,7 @@ from clout.commands.dlq import printable
 from clout.commands.durations import moment_ms, seconds_of
 from clout.commands.wait import Plain, reader_of
 from clout.config import Settings
+from clout.incidents import chosen, incidents_as_they_stand
 from clout.orders import issue, signed
 from clout.retracting import Outcome, Retracting, check_reach
 from schemas.times import format_ms
@@ -31,7 +32,10 @@ def command(
     ],
     until: Annotated[str, typer.Option("--to", metavar="TIME", help="Arrived before this time.")],
     reason: Annotated[
-        str, typer.Option(metavar="INCIDENT", help="Id of the incident; changes of scores will refer to it.")
+        str,
+        typer.Option(
+            metavar="INCIDENT", help="The incident's id, or enough of its beginning; changes will refer to it."
+        ),
     ],
     source: Annotated[str, typer.Option(metavar="NAME", help="What this collector brought alone.")] = "",
     text: Annotated[
@@ -51,8 +55,10 @@ def command(
     """
     check_network(context, network)
     timeout_seconds = seconds_of(timeout)
-    span = _span(network, source, reason, since, until)
+    since_ms, until_ms = _moments(since, until)
     settings = connected_to_lanes(context)
+    incident = chosen(incidents_as_they_stand(settings), reason).id
+    span = Span(network=network, source=source, since_ms=since_ms, until_ms=until_ms, incident=incident)
     console = Console(stderr=True)
     with console.status("taking back") as status:
         say = status.update if console.is_terminal else Plain(console, "taking back")
@@ -67,14 +73,14 @@ def command(
         typer.echo(printable(line))
 
 
-def _span(network: str, source: str, incident: str, since: str, until: str) -> Span:
+def _moments(since: str, until: str) -> tuple[int, int]:
     now_ms = int(time.time() * 1000)
     since_ms, until_ms = moment_ms(since, now_ms), moment_ms(until, now_ms)
     if until_ms > now_ms:
         raise typer.BadParameter("it lies ahead: what comes until then is not known yet", param_hint="--to")
     if since_ms >= until_ms:
         raise typer.BadParameter("it is not before --to", param_hint="--from")
-    return Span(network=network, source=source, since_ms=since_ms, until_ms=until_ms, incident=incident)
+    return since_ms, until_ms
 
 
 def _ordered(settings: Settings, span: Span, text: str, timeout_seconds: float) -> int:
@@ -100,10 +106,10 @@ def lines(outcome: Outcome) -> Iterator[str]:
 
     >>> span = Span(network="twitter", source="west", since_ms=0, until_ms=1_000, incident="INC-7")
     >>> print(*lines(Outcome(span, {"events": 9, "chosen": 4, "retractions": 0, "unreadable": 1},
-    ...                      {"retracted": 2, "repeated": 0, "elsewhere": 1, "unmatched": 1})), sep="\n")
+    ...                      {"retracted": 3, "repeated": 0, "elsewhere": 1, "unmatched": 0})), sep="\n")
     twitter, from west: 4 of 9 events that arrived from 1970-01-01T00:00:00.000Z to 1970-01-01T00:00:01.000Z
-      2 taken back
-      1 could not be found: the ledger does not hold them any more
+      3 taken back
+      0 not found: the ledger does not hold them any more
       1 stay: another copy had counted, from another collector or before
       1 could not be read, by any collector: they never counted
     """
@@ -114,8 +120,8 @@ def lines(outcome: Outcome) -> Iterator[str]:
         f"{format_ms(span.since_ms)} to {format_ms(span.until_ms)}"
     )
     yield f"  {ordered.get('retracted', 0):,} taken back"
+    yield f"  {ordered.get('unmatched', 0):,} not found: the ledger does not hold them any more"
     for count, what in (
-        (ordered.get("unmatched", 0), "could not be found: the ledger does not hold them any more"),
         (ordered.get("repeated", 0), "had been taken back before, or never counted"),
         (ordered.get("elsewhere", 0), "stay: another copy had counted, from another collector or before"),
         (outcome.set_aside, "are in lane records that were set aside or could not be read: see lanes.dlq"),

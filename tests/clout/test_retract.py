@@ -5,8 +5,8 @@ import time
 import pytest
 import typer
 
-from clout.commands.retract import _span
-from clout.retracting import check_reach, check_unfinished
+from clout.commands.retract import _moments, lines
+from clout.retracting import Outcome, check_reach, check_unfinished
 from streams.errors import CloutError
 from streams.retract_position import RetractPosition, Span
 from streams.status import LedgerStatus, TaskStatus
@@ -50,10 +50,18 @@ def test_another_order_is_refused_until_the_one_before_is_done() -> None:
 @pytest.mark.parametrize(("since", "until"), [("1h", "2h"), ("1h", "1h")])
 def test_a_span_that_ends_before_it_begins_is_refused(since: str, until: str) -> None:
     with pytest.raises(typer.BadParameter, match="not before --to"):
-        _span("twitter", "", "INC-7", since, until)
+        _moments(since, until)
 
 
 def test_a_span_that_lies_ahead_is_refused() -> None:
     ahead = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 3_600))
     with pytest.raises(typer.BadParameter, match="lies ahead"):
-        _span("twitter", "", "INC-7", "1h", ahead)
+        _moments("1h", ahead)
+
+
+@pytest.mark.parametrize(
+    ("ordered", "said"), [({"retracted": 4}, "  0 not found"), ({"unmatched": 4}, "  4 not found")]
+)
+def test_how_many_were_not_found_is_said_even_when_none_were(ordered: dict[str, int], said: str) -> None:
+    outcome = Outcome(SPAN, {"events": 9, "chosen": 4, "retractions": 0, "unreadable": 0}, ordered)
+    assert [line for line in lines(outcome) if line.startswith(said)]

@@ -15,10 +15,12 @@ from clout.commands.wait import reader_of
 from clout.orders import public_record
 from schemas.change import ScoreChange
 from schemas.export import UserState
+from schemas.incident import Incident, Slice, encode_incident
 from schemas.interaction import Interaction, encode
 from schemas.times import format_ms
 from scorer.model import Model
 from scorer.reference import Event
+from streams import clients
 from streams.progress import Conservation, conservation
 from streams.retract_position import RetractPosition
 from streams.settings import LaneSettings, NetworkSettings
@@ -65,6 +67,8 @@ class Story:
     sent: list[Sent]
     before: dict[str, list[ScoreChange]]
     interrupted: RetractPosition
+    refused: tuple[str, int]
+    """What it says of an incident that does not exist, and how many commands are on record then."""
     said: str
     said_again: str
     users: dict[str, UserState]
@@ -120,6 +124,25 @@ def say(installation: Installation, order: list[str]) -> str:
     return done.stdout
 
 
+def refused(installation: Installation, order: list[str]) -> tuple[str, int]:
+    """Give the order before there is an incident."""
+    done = installation.run(*order)
+    assert done.returncode == 1, done.stdout + done.stderr
+    return done.stderr, len(list(public_record(installation.settings)))
+
+
+def open_incident(installation: Installation) -> None:
+    """Write the incident as a guard does."""
+    at = format_ms(int(time.time() * 1000))
+    incident = Incident(
+        id=INCIDENT, kind="feed_partial", slice=Slice(network="twitter", source=BAD), severity="major",
+        status="investigating", title="half of it is wrong", opened=at, updated=at, evidence=[], affected_users=0,
+    )  # fmt: skip
+    producer = clients.producer(installation.settings.kafka)
+    producer.produce(installation.names.incidents, encode_incident(incident), incident.id)
+    assert producer.flush(10) == 0
+
+
 @pytest.fixture(scope="module")
 def story(install: Install) -> Story:
     networks = {"twitter": NetworkSettings(raw_partitions=RAW_PARTITIONS)}
@@ -136,12 +159,14 @@ def story(install: Install) -> Story:
     installation.wait()
     before = installation.changes()
     order = ["retract", "--network", "twitter", "--from", since, "--to", until, "--source", BAD, "--reason", INCIDENT]
+    without = refused(installation, order)
+    open_incident(installation)
     middle = interrupted(installation, order)
     said = say(installation, order)
     [sums] = conservation(installation.wait())
     users, changes = installation.users(), installation.changes()
     said_again = say(installation, order)
-    return Story(installation, sent, before, middle, said, said_again, users, changes, sums)
+    return Story(installation, sent, before, middle, without, said, said_again, users, changes, sums)
 
 
 def test_every_user_has_the_sums_of_what_is_left(story: Story) -> None:
@@ -159,12 +184,20 @@ def test_it_was_killed_in_the_middle_and_took_back_each_event_once(story: Story)
     assert sum(task.counters["twitter"]["adjusted"] for task in tasks) == bad
 
 
+def test_an_incident_that_does_not_exist_is_refused_before_anything_is_ordered(story: Story) -> None:
+    said, commands = story.refused
+    assert f"there is no incident {INCIDENT!r}" in said
+    assert "begins none of the 0 ids" in said
+    assert "clout incident list --all" in said
+    assert commands == 0
+
+
 def test_it_says_what_had_counted_before_and_what_never_did(story: Story) -> None:
     bad = sum(of.bad for of in story.sent)
     assert f"{bad + AGAIN:,} of {ROUNDS[WITHIN] + AGAIN:,} events" in story.said
     assert f"{AGAIN:,} stay: another copy had counted" in story.said
     assert f"{UNREADABLE:,} could not be read" in story.said
-    assert "could not be found" not in story.said
+    assert "  0 not found" in story.said
 
 
 def test_the_same_order_once_it_is_done_takes_nothing_more_back(story: Story) -> None:
