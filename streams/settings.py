@@ -15,6 +15,8 @@ from schemas.limits import RAW_PARTITIONS_MAX, REGISTERED_SOURCE_BYTES_MAX, REGI
 
 CONTROL_KEYS_MAX = 16
 """Keys that may sign commands; ingest remembers when each last did, and has little room for it."""
+STALLED_HEARTBEATS = 1.75
+"""Heartbeats that may be missing: an incident is to be there before the second one is."""
 CANARIES_MAX = 64
 """Synthetic accounts a network."""
 WEBHOOKS_MAX = 16

@@ -12,11 +12,10 @@ from streams.guard.canary_records import FORMATS, CanaryRecord, canary_record
 from streams.guard.canary_schedule import LATE_MS, CanarySchedule, Seen
 from streams.guard.detector import Verdict
 from streams.guard.observations import CanarySeen, FeedSeen, Moment, Observation
-from streams.settings import GuardSettings, NetworkSettings
+from streams.settings import STALLED_HEARTBEATS, GuardSettings, NetworkSettings
 
 ACCOUNTS_MIN: Final = 2
 """Somebody acts and somebody is credited."""
-_STALLED_HEARTBEATS: Final = 2
 
 
 class _Network(msgspec.Struct):
@@ -53,7 +52,7 @@ class CanaryDetector:
         self._interval_ms = settings.canary_interval_seconds * 1000
         watched = networks.items() if settings.canaries else ()
         self._formats = {name: network.format for name, network in watched if network.format in FORMATS}
-        stalled_ms = _STALLED_HEARTBEATS * settings.heartbeat_seconds * 1000
+        stalled_ms = int(STALLED_HEARTBEATS * settings.heartbeat_seconds * 1000)
         self._feeds = {name: CanaryFeed(stalled_ms) for name in self._formats}
         self._schedules = {
             name: CanarySchedule(

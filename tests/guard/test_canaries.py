@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from schemas.change import decode_change
+from schemas.feed_report import FeedReport
 from schemas.interaction import Interaction
 from schemas.times import format_ms, parse_ms
 from schemas.users import partition_of
@@ -17,8 +18,10 @@ from streams.guard.canaries import CanaryDetector
 from streams.guard.canary_feed import BACKLOG_RECORDS_MAX
 from streams.guard.canary_records import FORMATS, Act, CanaryRecord, canary_record
 from streams.guard.canary_schedule import GIVE_UP_MS, LATE_MS
+from streams.guard.detectors.feeds import FeedStalled
+from streams.guard.observations import FeedSeen, Moment
 from streams.settings import GuardSettings, NetworkSettings
-from tests.guard.canary_world import NETWORK, RAW_PARTITIONS, World
+from tests.guard.canary_world import NETWORK, RAW_PARTITIONS, WALL_MS, World
 
 LATE_SECONDS = LATE_MS // 1000
 ROUND_SECONDS = 60
@@ -90,6 +93,25 @@ def test_nobody_acts_while_the_networks_time_is_unknown_or_stands(fields: dict[s
         assert world.verdicts == []
     else:
         assert world.sent == []
+
+
+def test_they_take_a_network_for_stalled_when_the_detector_of_stalls_does() -> None:
+    canaries = CanaryDetector({NETWORK: NetworkSettings()}, GuardSettings(), Model(), 4)
+    stalls = FeedStalled({NETWORK: NetworkSettings(sources=("west",))}, GuardSettings().heartbeat_seconds)
+    heard = format_ms(WALL_MS)
+    report = FeedReport(
+        network=NETWORK, raw_partition=0, raw_partitions=1, written=heard, position=0, lag_records=0, at_end=True,
+        frozen=False, time=heard, arrival=heard, heartbeats={"west": heard}, counters={},
+    )  # fmt: skip
+    for now_ms in range(WALL_MS, WALL_MS + 180_000, 1_000):
+        seen = FeedSeen(report, now_ms)  # Ingest goes on to tell, and always the same.
+        canaries.update(seen)
+        stalls.update(seen)
+        stalled = bool(stalls.update(Moment(now_ms)))
+        assert canaries._feeds[NETWORK].is_moving(now_ms) is not stalled
+        if stalled:
+            break
+    assert now_ms - WALL_MS == 106_000
 
 
 def test_a_wrong_score_is_critical_until_other_accounts_were_right_for_a_round() -> None:

@@ -10,13 +10,11 @@ from schemas.incident import Severity, Slice
 from streams.guard.detector import Verdict
 from streams.guard.detectors.kept import AWAY_MS, Kept, Learned, name_of
 from streams.guard.observations import FeedSeen, Observation
-from streams.settings import NetworkSettings
+from streams.settings import STALLED_HEARTBEATS, NetworkSettings
 
 LEARNING_MS: Final = 3_600_000
 """Without heartbeats, a feed must have been seen for so long before its silence says anything."""
 GAPS_MIN: Final = 30
-STALLED_HEARTBEATS: Final = 1.75
-"""Heartbeats that may be missing: an incident is to be there before the second one is."""
 FIRST_MS: Final = 60_000
 """So long after the guard began to watch, whoever was not heard yet may still be starting, …"""
 FIRST_LIMIT_MS: Final = 30_000
