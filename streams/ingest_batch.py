@@ -85,12 +85,13 @@ def prepare(raw: Raw, network: str, decoder: Decoder, lane_partitions: int, rows
     letters = _letters(raw, columns, counts)
     _count(counts, "read", raw.partition[columns.record])
     progress = _progress(raw, columns, canaries)
-    acts = _acts(raw, columns, canaries)
     heartbeats = columns.kind == HEARTBEAT_CODE
     if heartbeats.any():
         _count(counts, "heartbeat", raw.partition[columns.record[heartbeats]])
         columns.keep(~heartbeats)
+        canaries = canaries - np.cumsum(heartbeats)[canaries]
     from_partition = raw.partition[columns.record]
+    acts = _acts(columns, from_partition, canaries)
     retractions = columns.kind == RETRACT_CODE
     if retractions.any():
         _count(counts, "retracting", from_partition[retractions])
@@ -149,13 +150,18 @@ def _progress(raw: Raw, columns: Columns, canaries: NDArray[np.intp]) -> dict[in
     return progress
 
 
-def _acts(raw: Raw, columns: Columns, canaries: NDArray[np.intp]) -> Acts:
-    """Return what people did, without heartbeats and synthetic accounts."""
-    theirs = columns.kind != HEARTBEAT_CODE
-    theirs[canaries] = False
+def _acts(columns: Columns, from_partition: NDArray[np.int64], canaries: NDArray[np.intp]) -> Acts:
+    """Return what people did, without synthetic accounts; heartbeats are gone already.
+
+    Columns are copied only to leave some out. Nobody writes into one: what changes it later puts another in its place.
+    """
     sources, actors = columns.sources, columns.actors
+    if not len(canaries):
+        return Acts(from_partition, columns.kind, columns.time_ms, sources, actors)
+    theirs = np.ones(len(columns.kind), np.bool_)
+    theirs[canaries] = False
     return Acts(
-        raw.partition[columns.record[theirs]],
+        from_partition[theirs],
         columns.kind[theirs],
         columns.time_ms[theirs],
         sources._replace(number=sources.number[theirs]),

@@ -190,3 +190,16 @@ def test_synthetic_accounts_move_neither_time_nor_arrival_of_their_raw_partition
     assert (alone.time_ms, alone.arrival_ms) == (0, 0)
     among = prepared([act_of_a_canary(0), event(7)]).progress[0]
     assert (among.time_ms, among.arrival_ms) == (ARRIVAL - 7, ARRIVAL)
+
+
+def test_what_people_did_is_told_without_heartbeats_and_synthetic_accounts_wherever_they_stand() -> None:
+    beat = {"kind": "heartbeat", "time": ARRIVAL, "source": "west"}
+    acts = prepared(
+        [beat, event(1), act_of_a_canary(2), beat, act_of_a_canary(3), event(4), beat], [0, 0, 0, 1, 1, 1, 1]
+    ).acts
+    assert [acts.actors.names[number] for number in acts.actors.number] == [
+        event(number)["actor"].encode() for number in (1, 4)
+    ]
+    assert acts.time_ms.tolist() == [ARRIVAL - 1, ARRIVAL - 4]
+    assert acts.raw_partition.tolist() == [0, 1]
+    assert [len(column) for column in (acts.kind, acts.sources.number)] == [2, 2]
