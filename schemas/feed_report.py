@@ -1,8 +1,9 @@
 """What ingest took in from one raw partition: a record of `feeds.v1`, keyed `NETWORK/RAW_PARTITION`.
 
 Written in ingest's transactions, so it tells of nothing that was not taken in. Counters run since the beginning of
-the raw partition and survive every crash. Volumes are told once, as they come; those of the last second before a crash
-of ingest may be missing. Read it with `isolation.level=read_committed`.
+the raw partition and survive every crash. Volumes are told once, as they come, and wait for up to about a second to be:
+those that wait when ingest crashes or is stopped, or when a rebalance takes the raw partition from it, are lost. Read
+it with `isolation.level=read_committed`.
 """
 
 from typing import Annotated, Final
