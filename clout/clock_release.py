@@ -1,17 +1,13 @@
 """Waits until a release is obeyed: every partition that works has come to it in its lane."""
 
-import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final
 
+from clout.obedience import wait_until_obeyed
 from schemas.times import format_ms
-from streams.errors import CloutError
 from streams.feed_position import CONTROL, source_of
 from streams.progress import RUNNING
 from streams.status import TaskStatus
 from streams.task_state import ACTORS
-
-RETRY_SECONDS: Final = 0.1
 
 Tasks = Mapping[int, TaskStatus]
 """Of each partition, what its worker says."""
@@ -32,19 +28,17 @@ def not_obeyed(tasks: Tasks, sent: Sequence[int]) -> str:
     )
 
 
-def wait_until_obeyed(ask: Callable[[], Tasks], sent: Sequence[int], timeout_seconds: float) -> Tasks:
+def wait_until_released(ask: Callable[[], Tasks], sent: Sequence[int], timeout_seconds: float) -> Tasks:
     """Return what the partitions say once they have obeyed; raise `CloutError` after the time."""
-    deadline = time.monotonic() + timeout_seconds
-    while late := not_obeyed(tasks := ask(), sent):
-        if time.monotonic() > deadline:
-            raise CloutError(
-                f"the command was accepted, but is not obeyed everywhere after {timeout_seconds:.0f} seconds",
-                detail=late,
-                hint="it takes its turn behind what came in before it; `clout clock show` tells when: nothing more has "
-                "to be ordered",
-            )
-        time.sleep(RETRY_SECONDS)
-    return tasks
+
+    def look() -> tuple[Tasks, str]:
+        tasks = ask()
+        return tasks, not_obeyed(tasks, sent)
+
+    hint = (
+        "it takes its turn behind what came in before it; `clout clock show` tells when: nothing more has to be ordered"
+    )
+    return wait_until_obeyed(look, timeout_seconds, hint)
 
 
 def outcome(tasks: Tasks, network: str, source: str) -> str:

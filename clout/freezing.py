@@ -1,14 +1,11 @@
 """Waits until an order to freeze or resume a network is obeyed: every ingest process says so."""
 
-import time
 from collections.abc import Callable, Sequence
-from typing import Final
 
+from clout.obedience import wait_until_obeyed
 from streams.errors import CloutError
 from streams.freezes import FREEZE
 from streams.status import IngestStatus
-
-RETRY_SECONDS: Final = 0.1
 
 
 def obeys(ingest: IngestStatus, network: str, command: str, epoch: int) -> bool:
@@ -26,7 +23,7 @@ def obeys(ingest: IngestStatus, network: str, command: str, epoch: int) -> bool:
     return freeze is not None and freeze.epoch >= epoch and held
 
 
-def wait_until_obeyed(
+def wait_until_frozen_or_resumed(
     ask: Callable[[], tuple[int, Sequence[IngestStatus]]],
     network: str,
     command: str,
@@ -37,21 +34,17 @@ def wait_until_obeyed(
 
     Raise `CloutError` after the time.
     """
-    deadline = time.monotonic() + timeout_seconds
-    while True:
+
+    def look() -> tuple[None, str]:
         try:
             count, answers = ask()
-            done = sum(obeys(ingest, network, command, epoch) for ingest in answers)
-            missing = f"{count - done} of {count} ingest processes have not said that they did it"
         except CloutError as error:
-            count, done, missing = 0, -1, error.error
-        if count == done:
-            return
-        if time.monotonic() > deadline:
-            raise CloutError(
-                f"the command was accepted, but is not obeyed everywhere after {timeout_seconds:.0f} seconds",
-                detail=missing,
-                hint="every ingest process reads it by itself, also one that starts later: nothing more has to be "
-                "ordered; `clout status` tells what each of them does",
-            )
-        time.sleep(RETRY_SECONDS)
+            return None, error.error
+        left = count - sum(obeys(ingest, network, command, epoch) for ingest in answers)
+        return None, f"{left} of {count} ingest processes have not said that they did it" if left else ""
+
+    hint = (
+        "every ingest process reads it by itself, also one that starts later: nothing more has to be ordered; "
+        "`clout status` tells what each of them does"
+    )
+    wait_until_obeyed(look, timeout_seconds, hint)

@@ -8,7 +8,7 @@ import msgspec
 import typer
 
 from clout.clock_holds import Holder, NetworkClock, network_clocks
-from clout.clock_release import outcome, wait_until_obeyed
+from clout.clock_release import outcome, wait_until_released
 from clout.commands.common import connected_to_lanes, reason_given
 from clout.commands.dlq import printable
 from clout.commands.durations import in_words, seconds_of
@@ -86,7 +86,7 @@ def release(
     typer.echo(f"accepted: command {record.id}, number {record.epoch} of the control topic", err=True)
     left = max(0.0, deadline - time.monotonic())
     [sent] = [feed.position.sent for feed in reader.feeds() if feed.network == CONTROL]
-    tasks = wait_until_obeyed(lambda: _tasks(reader), sent, left)
+    tasks = wait_until_released(lambda: _tasks(reader), sent, left)
     typer.echo(printable(outcome(tasks, network, source)))
     clocks = network_clocks(tasks, settings.lanes.partitions, [network])
     _print(clock for clock in clocks if clock.network == network)

@@ -10,7 +10,7 @@ from clout.commands.common import check_network, connected_to_lanes, reason_give
 from clout.commands.dlq import printable
 from clout.commands.durations import seconds_of
 from clout.commands.wait import reader_of
-from clout.freezing import wait_until_obeyed
+from clout.freezing import wait_until_frozen_or_resumed
 from clout.orders import issue, signed
 from schemas.control import CommandName
 from streams.freezes import FREEZE, RESUME
@@ -83,7 +83,7 @@ def _ordered(
         members = reader.ingests(NO_REBALANCE_SECONDS)
         return len(members), reader.ingest_statuses(members)
 
-    wait_until_obeyed(ask, network, command, record.epoch, max(0.0, deadline - time.monotonic()))
+    wait_until_frozen_or_resumed(ask, network, command, record.epoch, max(0.0, deadline - time.monotonic()))
     return reader
 
 

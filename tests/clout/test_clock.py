@@ -4,7 +4,7 @@ import pytest
 import typer
 
 from clout.clock_holds import Holder, NetworkClock, network_clocks
-from clout.clock_release import outcome, wait_until_obeyed
+from clout.clock_release import outcome, wait_until_released
 from clout.commands.clock import check_source, lines
 from schemas.times import format_ms
 from streams.clock_status import inputs_status
@@ -212,14 +212,14 @@ def test_a_release_is_waited_for_in_every_partition_that_works() -> None:
             tasks[at].seen = {"actors": {"@control/0": commands}}
         return tasks
 
-    assert wait_until_obeyed(ask, [1, 1, 1], 10.0)[1].seen == {"actors": {"@control/0": 1}}
+    assert wait_until_released(ask, [1, 1, 1], 10.0)[1].seen == {"actors": {"@control/0": 1}}
     assert list(answers) == []
 
 
 def test_a_release_that_is_not_obeyed_in_time_is_an_error_that_says_where() -> None:
     tasks = {0: task(0, inputs(NOON_MS, NOON_MS))}
     with pytest.raises(CloutError, match="not obeyed everywhere") as raised:
-        wait_until_obeyed(lambda: tasks, [1], 0.0)
+        wait_until_released(lambda: tasks, [1], 0.0)
     assert raised.value.detail == "partition 0: 3 records before it"
     assert "nothing more has to be ordered" in raised.value.hint
 

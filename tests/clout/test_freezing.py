@@ -1,7 +1,7 @@
 import pytest
 
 from clout.clock_holds import network_clocks
-from clout.freezing import wait_until_obeyed
+from clout.freezing import wait_until_frozen_or_resumed
 from streams.errors import CloutError
 from streams.feed_position import FeedPosition
 from streams.progress import Behind, Feed, Reading, behind
@@ -22,13 +22,13 @@ DOES, HEARD_ALONE, DEAF = ingest(heard=True, held=True), ingest(heard=True, held
 @pytest.mark.parametrize("other", [HEARD_ALONE, DEAF])
 def test_an_order_is_obeyed_only_when_every_process_does_it(other: IngestStatus) -> None:
     answers = iter([[DOES], [DOES, other], [DOES, DOES]])
-    wait_until_obeyed(lambda: (2, next(answers)), "bad", "freeze", 7, 30)
+    wait_until_frozen_or_resumed(lambda: (2, next(answers)), "bad", "freeze", 7, 30)
     assert not list(answers)
 
 
 def test_a_process_that_does_not_obey_in_time_is_an_error_that_counts_it() -> None:
     with pytest.raises(CloutError, match="not obeyed everywhere after 0 seconds") as raised:
-        wait_until_obeyed(lambda: (3, [DOES, DEAF]), "bad", "freeze", 7, 0)
+        wait_until_frozen_or_resumed(lambda: (3, [DOES, DEAF]), "bad", "freeze", 7, 0)
     assert raised.value.detail == "2 of 3 ingest processes have not said that they did it"
 
 
