@@ -61,6 +61,19 @@ def unknown(user: str, changes: list[ScoreChange]) -> CloutError:
     )
 
 
+def taken_back(found: Explained) -> CloutError:
+    """Say that a user has no score any more, and for which incident, where it was an operator who took all back."""
+    told = found.explanation
+    last = found.changes[-1] if found.changes else None
+    incident = last.reference if last is not None and last.cause == "retraction" and last.score is None else None
+    by = f" for incident {incident}: `clout incident show {incident}`" if isinstance(incident, str) else ""
+    return CloutError(
+        f"{told.user} has no score",
+        detail=f"everything that had been counted for this user was taken back{by}",
+        hint=f"change {told.sequence:,} says when: `clout explain {told.user} --change {told.sequence}`",
+    )
+
+
 def explained_change(settings: Settings, user: str, sequence: int) -> ChangeExplained:
     """Return what one change was; raise `CloutError` when there is none of that number, or none any more."""
     changes = history_of_user(settings.kafka, settings.names, user).changes

@@ -7,9 +7,8 @@ from rich.console import Console
 
 from clout.commands.common import connected_to_lanes
 from clout.explain_view import change_panel, panel
-from clout.explaining import explained, explained_change
+from clout.explaining import explained, explained_change, taken_back
 from schemas.explanation import encode_explained
-from streams.errors import CloutError
 
 
 def register(app: typer.Typer) -> None:
@@ -42,10 +41,5 @@ def command(
         typer.echo(encode_explained(found))
         return
     if found.explanation.score is None:
-        raise CloutError(
-            f"{user} has no score",
-            detail="everything that had been counted for this user was taken back",
-            hint=f"change {found.explanation.sequence:,} says when: `clout explain {user} "
-            f"--change {found.explanation.sequence}`",
-        )
+        raise taken_back(found)
     Console().print(panel(found))

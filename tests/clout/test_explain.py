@@ -10,7 +10,7 @@ from rich.console import Console, RenderableType
 
 from clout.commands.tail import line
 from clout.explain_view import change_line, change_panel, panel
-from clout.explaining import decayed, story, without_forgotten
+from clout.explaining import decayed, story, taken_back, without_forgotten
 from clout.user_history import listing, since_forgotten, touching
 from schemas.change import Reason, ScoreChange, Subscores
 from schemas.explanation import (
@@ -231,6 +231,16 @@ def test_the_columns_of_what_was_granted_add_up_as_they_are_shown() -> None:
     granted, decay, taken, now = (round(float(text.replace(",", "")) * 100) for text in line.split()[1:5])
     assert granted - decay - taken == now
     assert "higher than at least 98.7 % of the 59,075 people who have a score" in said
+
+
+@pytest.mark.parametrize(
+    ("incident", "said"), [("INC-7", "for incident INC-7: `clout incident show INC-7`"), (None, "taken back")]
+)
+def test_who_has_no_score_any_more_is_told_at_once_for_which_incident(incident: str | None, said: str) -> None:
+    gone = replace(a_change(9, None, 22.0, "retraction"), reference=incident)
+    error = taken_back(replace(explanation(1.0, 0.0, [], 0.0), changes=[*LIFE, gone]))
+    assert error.detail.endswith(said)
+    assert "change 1 says when" in error.hint
 
 
 def said_of(found: Explained, **fields: Any) -> str:
