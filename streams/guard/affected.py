@@ -30,7 +30,7 @@ READ_BACK_MS_MAX: Final = 86_400_000
 KEPT_MS: Final = 30 * 86_400_000
 """As long as the topic keeps them."""
 SETTLED_MS: Final = 60_000
-"""After an incident was resolved, changes of its time may still have been on their way."""
+"""After an incident's finding has ended, changes of its time may still have been on their way."""
 POINTS_FALLEN: Final = 1.0
 
 Rule = Literal["moved", "fell", "shifted", "named", "nobody"]
@@ -55,9 +55,9 @@ RULES: Final[dict[IncidentKind, Rule]] = {
 }
 """Whom a kind of incident touches, beside those whom its first record names.
 
-`moved`: whose score on its network was moved by what came in while it was open. `fell`, `shifted`: who then stood a
-point or more below, or away from, where they stood when it opened. `named`: nobody else. `nobody`: no score moved that
-should not have, or nobody may be named any more.
+`moved`: whose score on its network was moved by what came in while its finding lasted. `fell`, `shifted`: who then
+stood a point or more below, or away from, where they stood when it opened. `named`: nobody else. `nobody`: no score
+moved that should not have, or nobody may be named any more.
 """
 
 _MOVING: Final[frozenset[Cause]] = frozenset({"interaction", "retraction", "correction"})
@@ -93,10 +93,10 @@ class _List:
     """Event time from which on a change counts."""
     from_ms: int = 0
     until_ms: int | None = 0
-    """Time of writing between which a change counts; None: it is open."""
+    """Time of writing between which a change counts; None: its finding lasts."""
     is_told: bool = False
     is_settled: bool = False
-    """All that can touch it was read."""
+    """All that can touch it was read, unless its finding begins again."""
     chunk_of: dict[str, int] = field(default_factory=dict)
     chunks: list[list[str]] = field(default_factory=list)
     unwritten: set[int] = field(default_factory=set)
@@ -108,6 +108,23 @@ class _List:
     def is_growing(self) -> bool:
         """Whether changes can add to it."""
         return self.is_told and not self.is_settled and self.rule not in {"named", "nobody"}
+
+    def goes_on(self, updated_ms: int) -> bool:
+        """Take note that its finding lasts; return whether it begins again after all was read."""
+        begins_again = self.is_settled
+        self.until_ms, self.last_ms, self.is_settled = None, updated_ms, False
+        if begins_again:
+            self.from_ms = updated_ms - MARGIN_MS
+        return begins_again
+
+    def ends(self, updated_ms: int, *, is_over: bool) -> bool:
+        """Take note that its finding has ended, the first time since when; return False: it does not begin again."""
+        if not self.is_told or self.until_ms is None:
+            self.until_ms = updated_ms
+        self.last_ms = updated_ms
+        if is_over and self.is_settled:
+            self.stood.clear()
+        return False
 
     def counts(self, as_of_ms: int, partition: int, time_ms: int) -> bool:
         """Return whether a change is within the incident's time and slice."""
@@ -181,18 +198,21 @@ class Affected:
         """Take note of an incident as it stands; return from when on changes must be read for it, None if from none."""
         if isinstance(incident.model, str) and incident.model != self._model:
             return None
-        is_open, updated_ms = incident.status != "resolved", parse_ms(incident.updated)
+        updated_ms, is_over = parse_ms(incident.updated), incident.status == "resolved"
+        # Once its finding has ended nothing touches anybody any more, whether or not it is resolved.
+        is_open = not is_over and incident.status != "monitoring"
         listed = self._lists.get(incident.id)
-        if listed is None and not is_open:
+        if listed is None and is_over:
             return None  # It came and went while nobody listed: its record says whom it touched.
         is_new = listed is None
         if listed is None:
             listed = self._lists[incident.id] = _List(incident.id, updated_ms)
-        listed.until_ms, listed.last_ms = None if is_open else updated_ms, updated_ms
-        listed.is_settled = listed.is_settled and not is_open
+        begins_again = listed.goes_on(updated_ms) if is_open else listed.ends(updated_ms, is_over=is_over)
         if not listed.is_told:
             _describe(listed, incident)
         self._growing = [one for one in self._lists.values() if one.is_growing]
+        if begins_again and listed.is_growing:
+            return listed.from_ms - WARM_UP_MS
         if not is_new or listed.rule == "nobody":
             return None
         for user in incident.users:
@@ -262,7 +282,6 @@ class Affected:
         for listed in self._growing:
             if listed.until_ms is not None and listed.until_ms < now_ms - SETTLED_MS:
                 listed.is_settled = True
-                listed.stood.clear()
         self._growing = [listed for listed in self._growing if listed.is_growing]
         for name, listed in list(self._lists.items()):
             if listed.until_ms is not None and listed.last_ms < now_ms - KEPT_MS:

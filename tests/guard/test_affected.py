@@ -23,7 +23,16 @@ from schemas.times import format_ms
 from schemas.users import canary
 from streams import clients
 from streams.guard import affected, affected_reader
-from streams.guard.affected import KEPT_MS, MARGIN_MS, READ_BACK_MS_MAX, RULES, WARM_UP_MS, Affected, Touched
+from streams.guard.affected import (
+    KEPT_MS,
+    MARGIN_MS,
+    READ_BACK_MS_MAX,
+    RULES,
+    SETTLED_MS,
+    WARM_UP_MS,
+    Affected,
+    Touched,
+)
 from streams.guard.affected_reader import AffectedReader
 from streams.names import Names
 from streams.settings import KafkaSettings
@@ -125,6 +134,26 @@ def test_what_was_written_before_or_after_an_incident_or_tells_of_earlier_does_n
     story.take(a_change("in time", {"twitter": 20.0}), time_ms=NOW_MS + 60_000)
     story.take(a_change("late", {"twitter": 20.0}), time_ms=NOW_MS + 60_001)
     assert story.users() == ["in time"]
+
+
+def test_nobody_more_is_touched_once_its_finding_has_ended_until_that_begins_again() -> None:
+    incident = an_incident()
+    story = Story(incident).take(a_change("before", {"twitter": 20.0}), time_ms=NOW_MS)
+    quiet_ms = NOW_MS + 1_000
+    for status, at_ms in (("monitoring", quiet_ms), ("monitoring", quiet_ms + 50_000), ("resolved", quiet_ms + 60_000)):
+        assert story.affected.tell(replace(incident, status=status, updated=format_ms(at_ms))) is None
+        story.take(a_change(f"{status} since", {"twitter": 20.0}), time_ms=quiet_ms + 1)
+    story.take(a_change("on its way", {"twitter": 20.0}), time_ms=quiet_ms)
+    assert story.users() == ["before", "on its way"]
+    story.affected.settle(quiet_ms + SETTLED_MS + 1)
+    assert not story.affected.is_listing
+    again_ms = quiet_ms + 3 * MARGIN_MS
+    begins_ms = story.affected.tell(replace(incident, updated=format_ms(again_ms)))
+    assert begins_ms == again_ms - MARGIN_MS - WARM_UP_MS
+    story.affected.rewind()
+    story.take(a_change("between", {"twitter": 20.0}), time_ms=again_ms - MARGIN_MS - 1)
+    story.take(a_change("again", {"twitter": 20.0}), time_ms=again_ms)
+    assert story.users() == ["before", "on its way", "again"]
 
 
 def test_a_fall_touches_those_who_stand_a_point_lower_than_when_it_opened_in_however_many_steps() -> None:
