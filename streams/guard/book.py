@@ -24,6 +24,7 @@ from streams.guard.cases import (
     RANKS,
     RESOLVED,
     declared,
+    goes_before,
     is_of_a_task,
     is_within,
     kept,
@@ -126,7 +127,12 @@ class Book:
         entry = self._entries.get(incident.id)
         if entry is None:
             self._entries[incident.id] = entry = _Entry(incident, incident, parse_ms(incident.updated))
-        elif incident.updated >= entry.incident.updated and incident != entry.written:
+        elif goes_before(entry.incident, incident):
+            if entry.incident.model == self._model:
+                entry.written, entry.urgent = incident, True  # Another guard declared it too: it is written again.
+        elif goes_before(incident, entry.incident) or (
+            incident.updated >= entry.incident.updated and incident != entry.written
+        ):
             # Whoever wrote it may not have known of a note.
             entry.incident, entry.written = with_notes(incident, entry.incident.notes), incident
         if is_of_a_task(incident) and incident.status != RESOLVED:

@@ -84,6 +84,20 @@ def declared(record: CommandRecord, model: str) -> Incident:
     )
 
 
+def goes_before(one: Incident, other: Incident) -> bool:
+    """Return whether the first stands where the guards of two models declared the same: one answers for it.
+
+    >>> record = CommandRecord(id="7", command="declare", subject="", key="ops", reason="half", issued="", received="",
+    ...                        epoch=0, accepted=True, incident="mine")
+    >>> one, two = declared(record, "1"), declared(record, "2")
+    >>> goes_before(one, two), goes_before(two, one), goes_before(one, one)
+    (True, False, False)
+    """
+    if one.kind != "declared" or not isinstance(one.model, str) or not isinstance(other.model, str):
+        return False
+    return one.model < other.model
+
+
 def with_finding(incident: Incident, detector: str, verdict: Verdict, now_ms: int) -> Incident:
     """Return the incident with what a detector found; it is of the highest severity and the widest slice of all."""
     found = Evidence(finding=detector, detail=verdict.detail, numbers=verdict.numbers, at=format_ms(now_ms))

@@ -223,6 +223,31 @@ def test_what_gets_worse_after_an_operator_ended_it_opens_a_new_incident(written
     assert worse.id != incident.id
 
 
+@pytest.mark.parametrize("first", ["1", "2"])
+@pytest.mark.parametrize("skew_ms", [-5_000, 5_000])
+def test_of_two_guards_of_two_models_one_answers_for_a_declared_incident(first: str, skew_ms: int) -> None:
+    books = {model: Book(model) for model in sorted("12", key=lambda model: model != first)}
+    topic: list[Incident] = []
+    for book in books.values():
+        book.obey(record("declare", incident="mine", network="twitter", reason="half"), NOW)
+    for turn in range(3):
+        written = []
+        for model, book in books.items():
+            now_ms = NOW + 1_000 * turn + (skew_ms if model == "2" else 0)
+            book.look(now_ms)
+            for incident in book.due(now_ms):
+                book.wrote(incident, now_ms)
+                written.append(incident)
+        topic += written
+        for incident in written:
+            for book in books.values():
+                book.take(incident)
+    assert topic[-1].model == "1"
+    assert len(topic) <= 3
+    assert [incident.model for book in books.values() for incident in book.incidents()] == ["1", "1"]
+    assert [book.due(NOW + 9_000) for book in books.values()] == [[], []]
+
+
 def test_a_declared_incident_stays_until_an_operator_ends_it(written: Written) -> None:
     [incident] = written.order(record("declare", incident="mine", network="twitter", source="west", reason="half"))
     assert (incident.id, incident.kind, incident.slice, incident.title) == ("mine", "declared", WEST, "half")
