@@ -1,7 +1,7 @@
 """What the demonstration shows of the machinery: its roles, their lag and their counts."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import httpx
@@ -35,9 +35,10 @@ class HealthReader:
     def __init__(self) -> None:
         """Keep one connection a role."""
         self._http = httpx.Client(timeout=HTTP_TIMEOUT_SECONDS)
+        self._known: Health | None = None
 
     def read(self, roles: Sequence[RoleState]) -> Health:
-        """Ask every role that listens; one that does not answer adds nothing."""
+        """Ask every role that listens; counts that one does not tell, as while it starts, stay as they were."""
         ingests, workers = [], []
         for role in roles:
             if role.address is None:
@@ -53,7 +54,7 @@ class HealthReader:
         feeds = [feed for ingest in ingests for feed in ingest.partitions if feed.network != CONTROL]
         tasks = [task for worker in workers for task in worker.partitions]
         by_network = [counters for task in tasks for counters in task.counters.values()]
-        return Health(
+        health = Health(
             read=sum(feed.counters.get("read", 0) for feed in feeds),
             applied=sum(counters.get("applied", 0) for counters in by_network),
             self_=sum(counters.get("self", 0) for counters in by_network),
@@ -62,3 +63,23 @@ class HealthReader:
             partitions_running=sum(task.state == "running" for task in tasks),
             roles=roles,
         )
+        self._known = kept(self._known, health)
+        return self._known
+
+
+def kept(known: Health | None, health: Health) -> Health:
+    """Return a look whose counts, which only grow, are not less than what was known.
+
+    >>> before, restarting = Health(9, 8, 1, 0, 3, 4, ()), Health(10, 0, 0, 0, 7, 0, ())
+    >>> kept(before, restarting)
+    Health(read=10, applied=8, self_=1, dead_lettered=0, lag_records=7, partitions_running=0, roles=())
+    """
+    if known is None:
+        return health
+    return replace(
+        health,
+        read=max(known.read, health.read),
+        applied=max(known.applied, health.applied),
+        self_=max(known.self_, health.self_),
+        dead_lettered=max(known.dead_lettered, health.dead_lettered),
+    )
