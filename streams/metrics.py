@@ -5,6 +5,7 @@ holds a user id. Those of clocks are there while there is something to say: a cl
 """
 
 from collections.abc import Iterable, Sequence
+from itertools import product
 from threading import Lock
 from typing import Any, get_args
 
@@ -113,6 +114,10 @@ class IngestMetrics:
             self.events.labels(network, outcome).inc(events)
 
 
+HOURS = ("this", "before")
+"""Hours of event time of which falls are shown."""
+
+
 class PopulationGauges:
     """The users of each partition, and how many have fallen."""
 
@@ -121,8 +126,9 @@ class PopulationGauges:
         self._users = Gauge("clout_users", "Users who have a score.", ("partition",), registry=registry)
         self._fallen = Gauge(
             "clout_users_fallen",
-            "Users who stand so many points or more below their score when this hour of event time began.",
-            ("partition", "points"),
+            "Users who stood so many points or more below their score when an hour of event time began: this one, or "
+            "the one before.",
+            ("partition", "points", "hour"),
             registry=registry,
         )
         self._shown: dict[int, PopulationState] = {}
@@ -132,8 +138,9 @@ class PopulationGauges:
         if self._shown.get(partition) == population:
             return
         self._users.labels(str(partition)).set(population.users)
-        for points, users in zip(STEPS_POINTS, population.shift.counts, strict=False):
-            self._fallen.labels(str(partition), str(points)).set(users)
+        for hour, shift in zip(HOURS, (population.shift, population.hour_before), strict=True):
+            for points, users in zip(STEPS_POINTS, shift.counts, strict=False):
+                self._fallen.labels(str(partition), str(points), hour).set(users)
         # A task never changes the numbers of a state that it has committed.
         self._shown[partition] = population
 
@@ -141,8 +148,8 @@ class PopulationGauges:
         """Show nothing of a partition that is not here."""
         if self._shown.pop(partition, None) is not None:
             self._users.remove(str(partition))
-            for points in STEPS_POINTS:
-                self._fallen.remove(str(partition), str(points))
+            for points, hour in product(STEPS_POINTS, HOURS):
+                self._fallen.remove(str(partition), str(points), hour)
 
 
 class WorkerMetrics:

@@ -58,6 +58,17 @@ class PopulationState(msgspec.Struct, kw_only=True):
         """Return how many users have a score."""
         return int(np.frombuffer(self.histograms, _STORED, BINS).sum()) if self.histograms else 0
 
+    @property
+    def hour_before(self) -> HourShift:
+        """Return how scores moved in the hour just before this one; not at all where nothing was counted in it.
+
+        >>> fell = HourShift(7, (3,) * SHIFT_COUNTS)
+        >>> [PopulationState(shift=HourShift(hour), shift_before=fell).hour_before.counts[0] for hour in (8, 9)]
+        [3, 0]
+        """
+        before = self.shift_before
+        return before if before is not None and before.hour == self.shift.hour - 1 else HourShift()
+
     def move_to(self, clocks_ms: Mapping[str, int]) -> None:
         """Begin the hour that the furthest clock is in, if it is a new one; it never goes back, as no clock does."""
         hour = max(clocks_ms.values(), default=0) // HOUR_MS

@@ -6,7 +6,8 @@ from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from streams.clocks import Inputs, Raw
-from streams.metrics import ColumnHistogram, IngestMetrics, WorkerMetrics
+from streams.metrics import ColumnHistogram, IngestMetrics, PopulationGauges, WorkerMetrics
+from streams.population_state import HourShift, PopulationState
 from streams.settings import NetworkSettings
 from streams.task_state import COUNTERS, TaskState
 
@@ -158,3 +159,17 @@ def test_the_clocks_of_a_partition_that_is_not_here_are_not_shown(state: str | N
     metrics.set_partition_state(0, None)
     metrics.set_partition_state(1, state)
     assert bool(clocks_shown(metrics)) is shown
+
+
+def test_falls_of_this_hour_and_the_one_before_are_shown_until_the_partition_goes() -> None:
+    registry = CollectorRegistry()
+    gauges = PopulationGauges(registry)
+    now, before = (HourShift(hour, (fallen,) * len(HourShift().counts)) for hour, fallen in ((8, 2), (7, 5)))
+    gauges.show(3, PopulationState(shift=now, shift_before=before))
+    shown = [
+        samples(registry)["clout_users_fallen", frozenset({"partition": "3", "points": "5", "hour": hour}.items())]
+        for hour in ("this", "before")
+    ]
+    assert shown == [2.0, 5.0]
+    gauges.remove(3)
+    assert samples(registry) == {}
