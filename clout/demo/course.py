@@ -118,14 +118,14 @@ def _clear(directory: Path, broker: LocalBroker) -> None:
 
 
 def _settings(own: Settings, directory: Path, kafka: KafkaSettings) -> Settings:
-    """Return the demonstration's own settings: nothing of the user's but where data lives."""
+    """Return the demonstration's own settings: of the user's only where data lives and whom to tell."""
     return own.model_copy(
         update={
             "data_dir": directory,
             "kafka": kafka,
             "lanes": LaneSettings(),
             "networks": {name: NetworkSettings(sources=COLLECTORS) for name in NETWORKS},
-            "guard": GuardSettings(heartbeat_seconds=HEARTBEAT_SECONDS),
+            "guard": GuardSettings(heartbeat_seconds=HEARTBEAT_SECONDS, webhooks=own.guard.webhooks),
             "model": Model(),
             "http": HttpSettings(),
             # Its people are made up: every change may say who moved it.
@@ -142,6 +142,12 @@ def _supervisor(directory: Path, settings: Settings) -> Supervisor:
     tables += "".join(
         f"\n[networks.{name}]\nsources = {json.dumps(of.sources)}\n" for name, of in settings.networks.items()
     )
+    tables += "".join(
+        f"\n[guard.webhooks.{name}]\nurl = {json.dumps(of.url)}\nsecret = {json.dumps(of.secret)}\n"
+        for name, of in settings.guard.webhooks.items()
+    )
+    file.touch(mode=0o600)  # It holds the partners' secrets.
+    file.chmod(0o600)
     file.write_text(
         f'data_dir = "{directory}"\n\n[kafka]\nbroker = "{settings.kafka.broker}"\n{tables}', encoding="utf-8"
     )
