@@ -322,6 +322,9 @@ class _Demonstration:
             f" {self._board.changes:,} times\n",
             highlight=False,
         )
+        health = self._health.read(self._supervisor.states())
+        if health.opened or health.frozen:
+            console.print(f"incidents opened {len(health.opened)}{view.trouble(health)}\n", highlight=False)
         if self._stop.received is None:
             output().print(ConservationTable(sums))
             check_sums(sums)

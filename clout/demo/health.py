@@ -27,6 +27,20 @@ class Health:
     """Raw and packed records that wait."""
     partitions_running: int
     roles: Sequence[RoleState]
+    opened: frozenset[str] = frozenset()
+    """Incidents that the guard has told of since the beginning."""
+    open: frozenset[str] = frozenset()
+    """Those of them that are not resolved."""
+    frozen: tuple[str, ...] = ()
+    """Networks of which nothing is read."""
+
+
+class _Told(msgspec.Struct):
+    id: str
+
+
+class _GuardStatus(msgspec.Struct):
+    incidents: list[_Told]
 
 
 class HealthReader:
@@ -39,7 +53,7 @@ class HealthReader:
 
     def read(self, roles: Sequence[RoleState]) -> Health:
         """Ask every role that listens; counts that one does not tell, as while it starts, stay as they were."""
-        ingests, workers = [], []
+        ingests, workers, told = [], [], set[str]()
         for role in roles:
             if role.address is None:
                 continue
@@ -47,6 +61,8 @@ class HealthReader:
                 answer = self._http.get(f"http://{role.address}/v1/status").raise_for_status().content
                 if role.role == "ingest":
                     ingests.append(msgspec.json.decode(answer, type=IngestStatus))
+                elif role.role == "guard":
+                    told |= {of.id for of in msgspec.json.decode(answer, type=_GuardStatus).incidents}
                 else:
                     workers.append(msgspec.json.decode(answer, type=WorkerStatus))
             except (httpx.HTTPError, msgspec.DecodeError):
@@ -62,6 +78,9 @@ class HealthReader:
             lag_records=sum(feed.lag_records for feed in feeds) + sum(sum(task.lag_records.values()) for task in tasks),
             partitions_running=sum(task.state == "running" for task in tasks),
             roles=roles,
+            opened=frozenset(told),
+            open=frozenset(told),
+            frozen=tuple(sorted({network for ingest in ingests for network in ingest.frozen})),
         )
         self._known = kept(self._known, health)
         return self._known
@@ -71,8 +90,9 @@ def kept(known: Health | None, health: Health) -> Health:
     """Return a look whose counts, which only grow, are not less than what was known.
 
     >>> before, restarting = Health(9, 8, 1, 0, 3, 4, ()), Health(10, 0, 0, 0, 7, 0, ())
-    >>> kept(before, restarting)
-    Health(read=10, applied=8, self_=1, dead_lettered=0, lag_records=7, partitions_running=0, roles=())
+    >>> known = kept(before, restarting)
+    >>> known.read, known.applied, known.self_, known.lag_records, known.partitions_running
+    (10, 8, 1, 7, 0)
     """
     if known is None:
         return health
@@ -82,4 +102,5 @@ def kept(known: Health | None, health: Health) -> Health:
         applied=max(known.applied, health.applied),
         self_=max(known.self_, health.self_),
         dead_lettered=max(known.dead_lettered, health.dead_lettered),
+        opened=known.opened | health.opened,
     )

@@ -97,8 +97,20 @@ def one_line(moment: Moment, board: Board) -> str:
     return (
         f"{moment.elapsed_seconds:4.0f} s  {format_ms(moment.time_ms)[:16]}  in {moment.sent:,}"
         f"  applied {moment.health.applied:,} ({moment.applied_per_second:,.0f}/s)  lag {moment.health.lag_records:,}"
-        f"  changes {board.changes:,}  users {board.users:,}  top {leader}{why}"
+        f"  changes {board.changes:,}  users {board.users:,}  top {leader}{why}{trouble(moment.health)}"
     )
+
+
+def trouble(health: Health) -> str:
+    """Say how many incidents are open and what is frozen; nothing where there is none.
+
+    >>> trouble(Health(9, 8, 1, 0, 3, 4, (), open=frozenset({"i"}), frozen=("twitter",)))
+    '  incidents open 1  frozen twitter'
+    >>> trouble(Health(9, 8, 1, 0, 3, 4, ()))
+    ''
+    """
+    incidents = f"  incidents open {len(health.open)}" if health.open else ""
+    return incidents + (f"  frozen {', '.join(health.frozen)}" if health.frozen else "")
 
 
 def sentence(reason: Reason) -> str:
@@ -138,7 +150,7 @@ def _machinery(moment: Moment) -> RenderableType:
             f"{role.name} {role.pid or '-'}" + (f" ({role.restarts} restarts)" if role.restarts else "") + "   "
         )
     text.append(f"partitions {health.partitions_running}/{moment.partitions} running   lag {health.lag_records:,}")
-    text.append(f"   self {health.self_:,}   dead letters {health.dead_lettered:,}")
+    text.append(f"   self {health.self_:,}   dead letters {health.dead_lettered:,}{trouble(health)}")
     return Panel(text, box=box.ROUNDED)
 
 
