@@ -327,6 +327,7 @@ class _Demonstration:
             console.print(f"incidents opened {len(health.opened)}{view.trouble(health)}\n", highlight=False)
         if self._stop.received is None:
             output().print(ConservationTable(sums))
+            output().print("The guard's synthetic accounts are in it, under read, applied and retracting.")
             check_sums(sums)
 
 
