@@ -113,7 +113,7 @@ def test_faults_arrive_at_the_guard_within_half_a_minute(site: Site, say: Any) -
     # The audit finds a broken law, another partition stops, and scores fall although nothing audits them.
     site.worker.law_violations.labels("rows_conserved").inc()
     site.worker.set_partition_state(1, "stopped")
-    site.worker.population._fallen.labels("0", "5").set(USERS / 4)
+    site.worker.population._fallen.labels("0", "5", "this").set(USERS / 4)
     seconds = {
         alert: site.wait_for(alert, "workers")
         for alert in ("CloutLawViolation", "CloutPartitionStopped", "CloutPopulationFall")
