@@ -1,6 +1,6 @@
 """`clout tail`: score changes as they come."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Annotated
 
 import typer
@@ -8,7 +8,7 @@ from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaExcepti
 from rich.console import Console
 from rich.text import Text
 
-from clout.commands.common import connected_to_lanes
+from clout.commands.common import check_network, connected_to_lanes
 from clout.config import Settings
 from schemas.change import ScoreChange, decode_change
 from schemas.users import partition_of
@@ -27,7 +27,12 @@ def register(app: typer.Typer) -> None:
 
 def command(
     context: typer.Context,
-    user: Annotated[str | None, typer.Option(metavar="USER", help="Changes of this user alone.")] = None,
+    user: Annotated[
+        list[str] | None, typer.Option(metavar="USER", help="Changes of this user alone; may be given several times.")
+    ] = None,
+    network: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Changes of users who have a score on this network alone.")
+    ] = None,
     from_beginning: Annotated[
         bool, typer.Option("--from-beginning", help="All changes that the log still has, not only new ones.")
     ] = False,
@@ -36,22 +41,30 @@ def command(
 ) -> None:
     """Follow score changes: when, whose, from what to what, and why.
 
-    Only committed changes are shown. It goes on until it is interrupted, or until --limit is reached.
+    Only committed changes are shown. It goes on until it is interrupted, or until --limit is reached. With --network
+    a change counts that leaves its user with a score there, whichever network moved it.
 
     Example: clout tail --user twitter:50329 --from-beginning
     """
+    if network is not None:
+        check_network(context, network)
+    users = user or []
+    keys = {user.encode() for user in users}
     settings = connected_to_lanes(context)
-    consumer = changes_consumer(settings, user=user, from_beginning=from_beginning)
+    consumer = changes_consumer(settings, users=users, from_beginning=from_beginning)
     console = Console(soft_wrap=True, highlight=False)
     shown = 0
     try:
         for key, value in records(consumer):
-            if user is not None and key != user.encode():
+            if keys and key not in keys:
                 continue
-            if as_json:
+            change = None if as_json and network is None else decode_change(value)
+            if change is not None and network is not None and network not in change.networks:
+                continue
+            if as_json or change is None:
                 typer.echo(value)
             else:
-                console.print(line(decode_change(value)))
+                console.print(line(change))
             shown += 1
             if shown == limit:
                 return
@@ -59,8 +72,8 @@ def command(
         consumer.close()
 
 
-def changes_consumer(settings: Settings, *, user: str | None = None, from_beginning: bool) -> Consumer:
-    """Return a consumer of all score changes, or of the one partition that a user's are in."""
+def changes_consumer(settings: Settings, *, users: Sequence[str] = (), from_beginning: bool) -> Consumer:
+    """Return a consumer of all score changes, or of the partitions alone that these users' are in."""
     topic = settings.names.changes
     consumer = clients.consumer(settings.kafka, {"group.id": f"{settings.names.app_id}-tail"})
     try:
@@ -69,7 +82,8 @@ def changes_consumer(settings: Settings, *, user: str | None = None, from_beginn
         raise CloutError("the broker did not answer", detail=error.args[0].str(), hint="check --broker") from error
     if not found.partitions:
         raise CloutError(f"topic {topic} is missing", hint="run `clout topics create`")
-    partitions = sorted(found.partitions) if user is None else [partition_of(user.encode(), len(found.partitions))]
+    theirs = {partition_of(user.encode(), len(found.partitions)) for user in users}
+    partitions = sorted(theirs or found.partitions)
     start = OFFSET_BEGINNING if from_beginning else OFFSET_END
     consumer.assign([TopicPartition(topic, partition, start) for partition in partitions])
     return consumer

@@ -1,0 +1,138 @@
+"""The followers of `examples/`, as the programs that they are, on a real Kafka."""
+
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import pytest
+
+from streams.settings import KafkaSettings
+from tests.conftest import ROOT
+from tests.examples.world import World
+from tests.roles import eventually
+
+PROGRAMS = ["follow_scores.py", "follow_scores_faust.py"]
+
+
+@dataclass
+class Follower:
+    """One follower and its copy."""
+
+    program: str
+    broker: str
+    topic: str
+    path: Path
+
+    def __post_init__(self) -> None:
+        self.log_file = self.path.with_suffix(".log")
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self, *options: str) -> Self:
+        """Run it."""
+        with self.log_file.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, ROOT / "examples" / self.program, self.broker, self.topic, self.path, *options],
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=self.path.parent,
+            )
+        return self
+
+    def end(self, how: signal.Signals = signal.SIGTERM) -> int:
+        """End it and return its exit code."""
+        if self.process is None:
+            return 0
+        self.process.send_signal(how)
+        return self.process.wait(20)
+
+    def log(self) -> str:
+        """Return what it said."""
+        return self.log_file.read_text(errors="replace")
+
+    def ask(self, query: str) -> list[tuple[Any, ...]]:
+        """Ask the copy; nothing while there is none."""
+        try:
+            with closing(sqlite3.connect(f"file:{self.path}?mode=ro", uri=True)) as db:
+                return db.execute(query).fetchall()
+        except sqlite3.OperationalError:
+            return []
+
+    def taken(self) -> int:
+        """Return how far it is, over all partitions."""
+        return sum(offset for (offset,) in self.ask("SELECT next_offset FROM positions"))
+
+    def copy(self) -> dict[str, tuple[int, float | None]]:
+        """Return sequence and score of everyone."""
+        return {user: (number, score) for user, number, score in self.ask("SELECT user, sequence, score FROM scores")}
+
+    def becomes(self, truth: dict[str, tuple[int, float | None]]) -> None:
+        """Return when the copy is the truth."""
+        eventually(lambda: self.copy() == truth or self.has_ended(), otherwise=self.log)
+        assert not self.has_ended(), self.log()
+
+    def has_ended(self) -> bool:
+        """Return whether it is gone."""
+        return self.process is None or self.process.poll() is not None
+
+
+Follow = Callable[[str], Follower]
+
+
+@pytest.fixture
+def world(kafka_settings: KafkaSettings) -> World:
+    return World(kafka_settings)
+
+
+@pytest.fixture
+def follow(kafka_settings: KafkaSettings, world: World, tmp_path: Path) -> Iterator[Follow]:
+    with ExitStack() as stack:
+
+        def start(program: str) -> Follower:
+            follower = Follower(program, kafka_settings.broker, world.topic, tmp_path / "scores.db")
+            stack.callback(lambda: follower.end(signal.SIGKILL))
+            return follower.start()
+
+        yield start
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_a_copy_is_the_truth_through_a_kill_in_the_middle_and_a_restart(
+    program: str, world: World, follow: Follow
+) -> None:
+    for _ in range(10):
+        world.batch()
+    follower = follow(program)
+    for _ in range(1000):
+        if (at_the_kill := follower.taken()) > 0:
+            break
+        world.batch(changes=20)
+    assert follower.end(signal.SIGKILL) == -signal.SIGKILL
+    for _ in range(5):
+        world.batch()
+    assert world.forgotten, "somebody should be forgotten when it is over"
+    follower.start().becomes(world.truth)
+    assert 0 < at_the_kill < follower.taken()
+    assert follower.ask("SELECT * FROM faults") == []
+    assert follower.end() == 0
+    assert follower.copy() == world.truth
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_a_gap_a_repeat_and_a_broken_chain_are_found_and_the_newest_score_is_kept(
+    program: str, world: World, follow: Follow
+) -> None:
+    world.batch()
+    world.commit(("a", 1, 20.0, None), ("b", 1, 30.0, None), ("c", 1, 40.0, None))
+    world.commit(("a", 3, 22.0, 21.0), ("b", 1, 30.0, None), ("c", 2, 42.0, 41.0), ("d", 5, 50.0, 49.0))
+    world.commit(("a", 4, 23.0, 22.0))
+    follower = follow(program)
+    follower.becomes(world.truth | {"a": (4, 23.0), "b": (1, 30.0), "c": (2, 42.0), "d": (5, 50.0)})
+    found = follower.ask("SELECT user, kind FROM faults ORDER BY user")
+    assert found == [("a", "gap"), ("b", "repeat"), ("c", "chain"), ("d", "gap")]
+    eventually(lambda: "change 3 came after change 1" in follower.log(), otherwise=follower.log)
