@@ -1,9 +1,13 @@
 """The followers of `examples/`, as the programs that they are, on a real Kafka."""
 
+import json
+import random
+import secrets
 import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -12,11 +16,13 @@ from typing import Any, Self
 
 import pytest
 
-from streams.settings import KafkaSettings
+from clout.config import Settings
+from streams.settings import KafkaSettings, NetworkSettings
 from tests.conftest import ROOT
 from tests.examples.world import World
-from tests.roles import eventually
+from tests.roles import Installation, eventually
 
+NOW_MS = time.time_ns() // 1_000_000
 PROGRAMS = ["follow_scores.py", "follow_scores_faust.py"]
 
 
@@ -136,3 +142,36 @@ def test_a_gap_a_repeat_and_a_broken_chain_are_found_and_the_newest_score_is_kep
     found = follower.ask("SELECT user, kind FROM faults ORDER BY user")
     assert found == [("a", "gap"), ("b", "repeat"), ("c", "chain"), ("d", "gap")]
     eventually(lambda: "change 3 came after change 1" in follower.log(), otherwise=follower.log)
+
+
+def test_a_copy_of_what_workers_publish_is_what_they_hold(broker: str, tmp_path: Path) -> None:
+    kafka = KafkaSettings(broker=broker, prefix=f"t{secrets.token_hex(4)}-")
+    networks = {name: NetworkSettings(raw_partitions=1) for name in ("twitter", "mastodon")}
+    chance = random.Random(1)
+    with Installation(Settings(data_dir=tmp_path / "clout", kafka=kafka, networks=networks)) as installation:
+        installation.up()
+        followers = [
+            Follower(program, broker, installation.names.changes, tmp_path / f"{program}.db").start()
+            for program in PROGRAMS
+        ]
+        try:
+            for network in networks:
+                installation.send((interaction(chance, at) for at in range(2_000)), network=network)
+            installation.wait()
+            forgotten = installation.run("forget", "p:1", "--reason", "case 1")
+            assert forgotten.returncode == 0, forgotten.stderr
+            eventually(lambda: "p:1" not in installation.users())
+            truth = {user: (state.sequence, state.score) for user, state in installation.users().items()}
+            for follower in followers:
+                follower.becomes(truth)
+                assert follower.ask("SELECT * FROM faults") == []
+        finally:
+            for follower in followers:
+                follower.end(signal.SIGKILL)
+
+
+def interaction(chance: random.Random, number: int) -> bytes:
+    """Return what somebody did for one of a few people."""
+    actor, target = f"p:{chance.randrange(500)}", f"p:{chance.randrange(50)}"
+    told = {"id": str(number), "kind": "share", "actor": actor, "target": target, "time": NOW_MS - number * 60_000}
+    return json.dumps(told).encode()
