@@ -17,7 +17,9 @@ from typing import Any, Self
 import pytest
 
 from clout.config import Settings
+from streams.clients import admin
 from streams.settings import KafkaSettings, NetworkSettings
+from streams.topics import partition_counts
 from tests.conftest import ROOT
 from tests.examples.world import World
 from tests.roles import Installation, eventually
@@ -142,6 +144,32 @@ def test_a_gap_a_repeat_and_a_broken_chain_are_found_and_the_newest_score_is_kep
     found = follower.ask("SELECT user, kind FROM faults ORDER BY user")
     assert found == [("a", "gap"), ("b", "repeat"), ("c", "chain"), ("d", "gap")]
     eventually(lambda: "change 3 came after change 1" in follower.log(), otherwise=follower.log)
+
+
+def test_a_topic_that_was_made_anew_is_read_anew(world: World, kafka_settings: KafkaSettings, follow: Follow) -> None:
+    world.batch()
+    follower = follow("follow_scores.py")
+    follower.becomes(world.truth)
+    follower.end()
+    client = admin(kafka_settings)
+    client.delete_topics([world.topic])[world.topic].result(20)
+    eventually(lambda: world.topic not in partition_counts(client))
+    another = World(kafka_settings, seed=2)
+    for _ in range(3):
+        another.batch()
+    follower.start().becomes(another.truth)
+    assert "begins anew: the topic was made anew" in follower.log()
+    assert follower.ask("SELECT * FROM faults") == []
+
+
+def test_a_rebuild_begins_with_nothing(world: World, follow: Follow) -> None:
+    world.batch()
+    follower = follow("follow_scores.py")
+    follower.becomes(world.truth)
+    follower.end()
+    with closing(sqlite3.connect(follower.path)) as db, db:
+        db.execute("UPDATE scores SET score = 1")
+    follower.start("--rebuild").becomes(world.truth)
 
 
 def test_a_copy_of_what_workers_publish_is_what_they_hold(broker: str, tmp_path: Path) -> None:
