@@ -53,6 +53,7 @@ WRONG = [
     ["clock", "release", "twitter", "--source", "west", "--reason", ""],
 ]
 WRONG += [["replay", "f", "--network", "foo", "--format", "snap"], ["dlq", "list", "--network", "foo"]]
+WRONG += [["tail", "--network", "foo"]]
 
 
 @pytest.mark.parametrize("arguments", WRONG)

@@ -54,9 +54,3 @@ def test_only_changes_of_these_users_and_of_who_has_a_score_on_this_network_are_
 def test_for_people_a_change_is_a_line(installation: Installation) -> None:
     run = installation.run("tail", "--from-beginning", "--limit", "1", "--network", "twitter", "--user", "c")
     assert "c  no score → 40.0  interaction  twitter 35.0, mastodon 30.0" in run.stdout
-
-
-def test_a_network_that_nobody_set_is_refused(installation: Installation) -> None:
-    run = installation.run("tail", "--network", "myspace")
-    assert run.returncode == 2
-    assert "none of twitter, mastodon" in run.stderr
