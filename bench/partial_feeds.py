@@ -14,13 +14,17 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from clout.demo.population import DAY_MS, Population, PopulationSettings
+from clout.demo.population import COLLECTORS, DAY_MS, Population, PopulationSettings
 from schemas.feed_report import BUCKET_MS
+from schemas.incident import Slice
 from streams.guard.detectors import detectors
+from streams.guard.detectors.lows import DEVIATIONS
 from streams.guard.detectors.series import BEFORE, FOLLOWS, Series
-from streams.guard.detectors.volume import DEVIATIONS
+from streams.guard.detectors.volume import FeedPartial
+from streams.guard.observations import FeedSeen
 from streams.settings import GuardSettings, NetworkSettings
 from streams.sketches import estimate
+from tests.guard.lively import RAW_PARTITIONS, Fed, fed, told
 from tests.guard.weeks import START_MS, WEEK, Weeks, registers, together
 
 Floats = NDArray[np.float64]
@@ -227,6 +231,96 @@ def clean_alarms(seed: int, bursts: float) -> list[str]:
     ]
 
 
+class Lost(NamedTuple):
+    """Where 30 % of the events are lost."""
+
+    what: str
+    collectors: slice = slice(None)
+    raw_partitions: slice = slice(None)
+
+
+WHERE = (
+    Lost("whole network"),
+    Lost("one of four collectors", collectors=slice(1)),
+    Lost("one of four raw partitions", raw_partitions=slice(1)),
+)
+MOMENTS = 40
+"""At which each network of the demonstration's population loses events."""
+VOLUMES = ((1_000_000, 20_000, 3), (2_500_000, 20_000, 4), (6_000_000, 50_000, 5), (15_000_000, 100_000, 6))
+"""Events a week on three networks, people, and seeds: of populations like the demonstration's."""
+
+
+class Lively(NamedTuple):
+    """How the detector fares on one network of the demonstration's population."""
+
+    events: float
+    alarms: list[str]
+    """Of clean weeks."""
+    delays: dict[str, list[float]]
+    """Minutes until a loss was found, by where it was."""
+
+
+def lively(name: str, clean: Fed, thinned: Fed) -> Lively:
+    """Let the detector live through all weeks of a network, and at some moments through half an hour of each loss."""
+    stretches = len(clean.events)
+    begins = set(np.random.default_rng(9).integers(LEARNED + 40, stretches - 40, MOMENTS).tolist())
+    settings = {name: NetworkSettings(sources=COLLECTORS)}
+    detector, alarms, open_slices = FeedPartial(settings), list[str](), set[Slice]()
+    delays: dict[str, list[float]] = {where.what: [] for where in WHERE}
+    for number, seen in enumerate(told(name, clean, START_MS)):
+        stretch, raw_partition = divmod(number, RAW_PARTITIONS)
+        if stretch in begins and raw_partition == 0 and not open_slices:
+            now = slice(stretch, stretch + WINDOW)
+            for where in WHERE:
+                lost = clean.at(now)
+                lost.replace(thinned.at(now), where.collectors, where.raw_partitions)
+                faulty = FeedPartial(settings)
+                faulty.restore(detector.state())
+                delays[where.what].append(_minutes(faulty, told(name, lost, START_MS + stretch * BUCKET_MS)))
+        for verdict in detector.update(seen):
+            (open_slices.add if verdict.firing else open_slices.discard)(verdict.slice)
+            alarms += [f"{verdict.slice}: {verdict.detail}"] if verdict.firing else []
+    return Lively(float(clean.events.sum((1, 2)).mean()), alarms, delays)
+
+
+def _minutes(detector: FeedPartial, seen: Iterator[FeedSeen]) -> float:
+    for number, one in enumerate(seen):
+        if any(verdict.firing for verdict in detector.update(one)):
+            return 5.0 * (number // RAW_PARTITIONS + 1)
+    return np.inf
+
+
+def print_lively() -> None:
+    """Print how often 30 % lost is found, by where it is lost, and what was said of clean weeks."""
+    print("\n| events in five minutes | clean weeks, alarms | " + " | ".join(where.what for where in WHERE) + " |")
+    print("|---|---|" + "---|" * len(WHERE))
+    for events, people, seed in VOLUMES:
+        population = Population(
+            PopulationSettings(
+                seed=seed,
+                people=people,
+                start_ms=START_MS,
+                end_ms=START_MS + WEEKS * 7 * DAY_MS,
+                events=events * WEEKS,
+            )
+        )
+        clean, thinned = fed(population), fed(population, kept=1 - LOSSES[0])
+        ran = [
+            lively(name, clean.at(number), thinned.at(number))
+            for number, name in enumerate(population.settings.networks)
+        ]
+        cells = []
+        for where in WHERE:
+            delays = [delay for of in ran for delay in of.delays[where.what]]
+            cells.append(f"{np.mean(np.isfinite(delays)):.0%}, {np.median(delays):.0f}")
+        alarms = [alarm for of in ran for alarm in of.alarms]
+        weeks = (WEEKS - 2) * len(ran)
+        mean = np.mean([of.events for of in ran])
+        print(f"| {mean:,.0f} | {weeks}, {len(alarms)} | {' | '.join(cells)} |", flush=True)
+        for alarm in alarms:
+            print(f"- {alarm}", flush=True)
+
+
 def main() -> None:
     """Print the tables."""
     print(
@@ -255,6 +349,7 @@ def main() -> None:
         print(f"| 3 times 3, after 2 to learn | {bursts} | {len(found_alarms)} |", flush=True)
         for alarm in found_alarms:
             print(f"- {alarm}", flush=True)
+    print_lively()
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ VOLUMES_MAX: Final = 500
 """Volumes in one record; a batch that spans more is told in several."""
 
 REGISTERS: Final = 256
-"""Of a sketch: its estimate of distinct actors is off by 6.5 % (one standard deviation, 1.04/√256)."""
+"""Of a sketch: its estimate of distinct users is off by 6.5 % (one standard deviation, 1.04/√256)."""
 
 OTHER_SOURCES: Final = ""
 """Stands for all collectors that the settings of the network do not list, and for events that name none."""
@@ -42,6 +42,14 @@ class Volume(Struct, frozen=True, kw_only=True):
             "largest of each register over records is the sketch of all of them.",
         ),
     ]
+    targets: Annotated[
+        bytes,
+        Meta(
+            max_length=REGISTERS,
+            description="The same of whom interactions credit, retractions left out; empty from an ingest that "
+            "does not tell it.",
+        ),
+    ] = b""
 
 
 class FeedReport(Struct, frozen=True, kw_only=True):

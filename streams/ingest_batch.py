@@ -155,9 +155,9 @@ def _acts(columns: Columns, from_partition: NDArray[np.int64], canaries: NDArray
 
     Columns are copied only to leave some out. Nobody writes into one: what changes it later puts another in its place.
     """
-    sources, actors = columns.sources, columns.actors
+    sources, actors, targets = columns.sources, columns.actors, columns.targets
     if not len(canaries):
-        return Acts(from_partition, columns.kind, columns.time_ms, sources, actors)
+        return Acts(from_partition, columns.kind, columns.time_ms, sources, actors, targets)
     theirs = np.ones(len(columns.kind), np.bool_)
     theirs[canaries] = False
     return Acts(
@@ -166,6 +166,7 @@ def _acts(columns: Columns, from_partition: NDArray[np.int64], canaries: NDArray
         columns.time_ms[theirs],
         sources._replace(number=sources.number[theirs]),
         actors._replace(number=actors.number[theirs]),
+        targets._replace(number=targets.number[theirs]),
     )
 
 

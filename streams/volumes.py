@@ -28,6 +28,7 @@ class Acts(NamedTuple):
     time_ms: NDArray[np.int64]
     sources: Texts
     actors: Texts
+    targets: Texts
 
 
 class Counted(NamedTuple):
@@ -36,11 +37,13 @@ class Counted(NamedTuple):
     events: int
     retracting: int
     actors: Registers
+    targets: Registers
+    """Whom they credit, retractions left out."""
 
     def plus(self, other: "Counted") -> "Counted":
         """Return both together."""
-        actors = merged(self.actors, other.actors)
-        return Counted(self.events + other.events, self.retracting + other.retracting, actors)
+        actors, targets = merged(self.actors, other.actors), merged(self.targets, other.targets)
+        return Counted(self.events + other.events, self.retracting + other.retracting, actors, targets)
 
 
 def volumes_of(acts: Acts, sources: Sequence[str]) -> Iterator[tuple[int, Slice, Counted]]:
@@ -48,7 +51,8 @@ def volumes_of(acts: Acts, sources: Sequence[str]) -> Iterator[tuple[int, Slice,
 
     >>> from streams.decoders.texts import numbered
     >>> one = np.zeros(1, np.int64)
-    >>> acts = Acts(one, one.astype(np.uint8), one + BUCKET_MS + 7, numbered(["west"]), numbered(["a"]))
+    >>> texts = numbered(["west"]), numbered(["a"]), numbered(["b"])
+    >>> acts = Acts(one, one.astype(np.uint8), one + BUCKET_MS + 7, *texts)
     >>> [(at, of, counted.events) for at, of, counted in volumes_of(acts, ["west"])]
     [(0, ('west', 300000), 1)]
     """
@@ -61,14 +65,16 @@ def volumes_of(acts: Acts, sources: Sequence[str]) -> Iterator[tuple[int, Slice,
     key = (acts.raw_partition * len(names) + _registered(acts.sources, sources)) * span + (bucket - first)
     keys, group = _numbered(key, (int(acts.raw_partition.max()) + 1) * len(names) * span)
     events = np.bincount(group, minlength=len(keys)).tolist()
-    retracting = np.bincount(group[acts.kind == RETRACT_CODE], minlength=len(keys)).tolist()
-    actors = sketches(len(keys))
+    credits_somebody = acts.kind != RETRACT_CODE
+    retracting = np.bincount(group[~credits_somebody], minlength=len(keys)).tolist()
+    actors, targets = sketches(len(keys)), sketches(len(keys))
     take_in(actors, group, acts.actors.number, acts.actors.hashes)
+    take_in(targets, group[credits_somebody], acts.targets.number[credits_somebody], acts.targets.hashes)
     for at, value in enumerate(keys.tolist()):
         of, stretch = divmod(value, span)
         raw_partition, name = divmod(of, len(names))
         # A copy: what waits must not hold the batch's whole array.
-        counted = Counted(events[at], retracting[at], actors[at].copy())
+        counted = Counted(events[at], retracting[at], actors[at].copy(), targets[at].copy())
         yield raw_partition, (names[name], (first + stretch) * BUCKET_MS), counted
 
 
@@ -96,4 +102,5 @@ def volume(of: Slice, counted: Counted) -> Volume:
         events=counted.events,
         retracting=counted.retracting,
         actors=counted.actors.tobytes(),
+        targets=counted.targets.tobytes(),
     )

@@ -63,6 +63,10 @@ class Feed:
         """Whether more is to come."""
         return self._thread.is_alive()
 
+    def go_at(self, factor: float) -> None:
+        """Play on so many times as fast as life, from the event whose turn it is."""
+        self._pace = Pace(factor)
+
     def start(self) -> None:
         """Begin; the first event is sent now."""
         self._thread.start()

@@ -48,6 +48,20 @@ PLAY_SECONDS: Final = 270.0
 """Wall time in which the days would pass; a run ends before."""
 EVENTS: Final = 180_000
 PEOPLE: Final = 1_500
+HISTORY_DAYS: Final = 15
+"""What a feed usually brings is learned in two weeks; they pass as fast as the machine can."""
+HISTORY_EVENTS: Final = HISTORY_DAYS * 288 * 1_000
+"""A thousand in five minutes."""
+HISTORY_PEOPLE: Final = 20_000
+HISTORY_SECONDS_MAX: Final = 300.0
+FAST: Final = 1e9
+SLOW: Final = 60.0
+"""So many times as fast as life the fault goes on after them: half an hour in 30 seconds."""
+SLOW_MS: Final = DAY_MS // 4
+APPLIED_SHARE: Final = 0.98
+"""A few people act on themselves, which counts for nobody."""
+SETTLED_SECONDS: Final = 5.0
+PARTIAL_SECONDS: Final = 45.0
 APPLIED_MIN: Final = 2_000
 HEARTBEAT_SECONDS: Final = 5
 FAULT_SECONDS: Final = 3.0 * HEARTBEAT_SECONDS
@@ -74,6 +88,15 @@ class Case:
     fault: str
     network: str = ""
     audit: bool = True
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        """Return who plays: where there is a long history, only the one that is met."""
+        return (self.network,) if self.has_history else NETWORKS
+
+    @property
+    def has_history(self) -> bool:
+        return self.fault == "partial"
 
     @property
     def name(self) -> str:
@@ -135,7 +158,7 @@ class Drill:
 
     def __init__(self, case: Case, kafka: KafkaSettings, directory: Path, webhook: Webhook) -> None:
         self.row = Row(case)
-        self.installation = Installation(_settings(kafka, directory, webhook))
+        self.installation = Installation(_settings(kafka, directory, webhook, case.networks))
         self._webhook = webhook
         self._monitoring = Monitoring(directory)
         self._roles: dict[str, Role] = {}
@@ -143,8 +166,18 @@ class Drill:
         """Alerts that fired before the fault."""
         self._incidents = Incidents(kafka, self.installation.names)
         end_ms = int(time.time() * 1000)
+        if case.has_history:
+            end_ms -= end_ms % DAY_MS
         self._population = Population(
             PopulationSettings(
+                people=HISTORY_PEOPLE,
+                networks=case.networks,
+                start_ms=end_ms - HISTORY_DAYS * DAY_MS,
+                end_ms=end_ms,
+                events=HISTORY_EVENTS,
+            )
+            if case.has_history
+            else PopulationSettings(
                 people=PEOPLE, networks=NETWORKS, start_ms=end_ms - DAYS * DAY_MS, end_ms=end_ms, events=EVENTS
             )
         )
@@ -152,7 +185,7 @@ class Drill:
             self._population,
             clients.producer(kafka, RAW_PRODUCER_OPTIONS),
             self.installation.names,
-            factor=DAYS * DAY_MS / 1000 / PLAY_SECONDS,
+            factor=FAST if case.has_history else DAYS * DAY_MS / 1000 / PLAY_SECONDS,
             mailbox=Mailbox(directory),
         )
         self._began_seconds = 0.0
@@ -188,8 +221,10 @@ class Drill:
 
     def _go_through(self, worker: Role) -> None:
         installation = self.installation
-        with marked(installation.directory, NETWORKS):
+        with marked(installation.directory, self.row.case.networks):
             self._feed.start()
+            if self.row.case.has_history:
+                self._live_through_history(worker)
             eventually(lambda: _applied(worker) > APPLIED_MIN, seconds=90, otherwise=worker.log)
             self._incidents.look()
             self._webhook.deliveries.clear()
@@ -206,6 +241,17 @@ class Drill:
         installation.wait(120)
         self._judge(before)
 
+    def _live_through_history(self, worker: Role) -> None:
+        """Return when all has been taken in but the last hours, which come slowly."""
+        # Evening of its last day, when people are busy.
+        slow_ms = self._population.settings.end_ms - SLOW_MS
+        eventually(lambda: self._feed.time_ms >= slow_ms, seconds=HISTORY_SECONDS_MAX, otherwise=worker.log)
+        self._feed.go_at(SLOW)
+        sent = self._feed.made_events
+        eventually(lambda: _applied(worker) > APPLIED_SHARE * sent, seconds=HISTORY_SECONDS_MAX, otherwise=worker.log)
+        self._watch(SETTLED_SECONDS, worker)
+        self.row = Row(self.row.case)
+
     @property
     def _alerts(self) -> Alerts:
         return Alerts(self._monitoring.alertmanager)
@@ -213,9 +259,10 @@ class Drill:
     def _harm(self, worker: Role) -> None:
         case, directory = self.row.case, self.installation.directory
         if case.network:
-            order = FeedOrder(directory, case.fault, case.network, FAULT_SECONDS + 60.0)
+            seconds = PARTIAL_SECONDS if case.has_history else FAULT_SECONDS
+            order = FeedOrder(directory, case.fault, case.network, seconds + 60.0)
             order.begin()
-            self._watch(FAULT_SECONDS, worker)
+            self._watch(seconds, worker)
             assert order.end() is not None
             return
         fault = WorkerFault(directory, case.fault, audit=case.audit, partition=0)
@@ -266,23 +313,35 @@ class Drill:
         installation, row = self.installation, self.row
         played = Interactions.join(list(self._population.interactions()))
         made = list(encoded(self._population, played, 0))[: self._feed.made_events]
-        missing = _not_sent(made, installation) if row.case.fault in PUT_ASIDE else []
+        missing = self._not_sent(made) if row.case.fault in PUT_ASIDE else []
         aside = set(missing)
-        expected = sums_of((_told(event) for event in made if event not in aside), FLAT)
+        expected = sums_of((self._told(event) for event in made if event not in aside), FLAT)
         wrong = {line.partition(" on ")[0] for line in wrong_sums(installation.users(), expected, influence_floor=1.0)}
         changes = installation.changes()
         wrong |= {line.partition(": ")[0] for line in broken_chains(changes)}
-        row.affected_users = len(wrong | {_told(event).target for event in missing})
+        row.affected_users = len(wrong | {self._told(event).target for event in missing})
         of_wrong = sum(len(changes.get(user, ())) - before.get(user, 0) for user in wrong)
         row.wrong_changes = max(of_wrong, _unlawful(installation, taken_back=row.case.fault == "retract-storm"))
 
+    def _told(self, event: Event) -> Told:
+        of = msgspec.json.decode(event.value, type=Interaction)
+        network = self._population.settings.networks[event.network]
+        return Told(network, of.id, of.kind, of.actor, of.target, event.time_ms)
 
-def _settings(kafka: KafkaSettings, directory: Path, webhook: Webhook) -> Settings:
+    def _not_sent(self, made: Sequence[Event]) -> list[Event]:
+        """Return the events of the population that did not come as they were."""
+        names, kafka = self.installation.names, self.installation.settings.kafka
+        topics = [names.interactions(network) for network in self._population.settings.networks]
+        came = {value for topic in topics for _, _, _, value in committed_records(kafka, topic)}
+        return [event for event in made if event.value not in came]
+
+
+def _settings(kafka: KafkaSettings, directory: Path, webhook: Webhook, networks: Sequence[str]) -> Settings:
     return Settings(
         data_dir=directory,
         kafka=kafka,
         lanes=LaneSettings(partitions=2),
-        networks={name: NetworkSettings(raw_partitions=2, sources=COLLECTORS) for name in NETWORKS},
+        networks={name: NetworkSettings(raw_partitions=2, sources=COLLECTORS) for name in networks},
         model=FLAT,
         guard=GuardSettings(
             heartbeat_seconds=HEARTBEAT_SECONDS,
@@ -295,18 +354,6 @@ def _settings(kafka: KafkaSettings, directory: Path, webhook: Webhook) -> Settin
 def _applied(worker: Role) -> int:
     tasks = worker.status()["partitions"]
     return sum(of.get("applied", 0) for task in tasks for of in task.get("counters", {}).values())
-
-
-def _told(event: Event) -> Told:
-    of = msgspec.json.decode(event.value, type=Interaction)
-    return Told(NETWORKS[event.network], of.id, of.kind, of.actor, of.target, event.time_ms)
-
-
-def _not_sent(made: Sequence[Event], installation: Installation) -> list[Event]:
-    """Return the events of the population that did not come as they were."""
-    topics = [installation.names.interactions(network) for network in NETWORKS]
-    came = {value for topic in topics for _, _, _, value in committed_records(installation.settings.kafka, topic)}
-    return [event for event in made if event.value not in came]
 
 
 def _unlawful(installation: Installation, *, taken_back: bool) -> int:

@@ -131,11 +131,14 @@ def test_the_real_interactions_with_their_hundredfold_burst_make_no_false_alarm(
     events = first_interactions(higgs_path).events
     at_ms = np.array([event.time for event in events])
     begin_ms = int(at_ms[0]) // BUCKET_MS * BUCKET_MS
-    counts, sketches = hashed(at_ms - begin_ms, [event.actor for event in events], WEEK, raw_partitions=2)
-    counts, sketches = (
-        np.concatenate([np.roll(of, 2 * week * 288, axis=0) for week in range(3)])[:, None] for of in (counts, sketches)
+    users = [event.actor for event in events], [event.target for event in events]
+    counts, actors, targets = (
+        np.concatenate([np.roll(of, 2 * week * 288, axis=0) for week in range(3)])[:, None]
+        for of in hashed(at_ms - begin_ms, *users, WEEK, raw_partitions=2)
     )
-    told = reports(counts, counts, network="twitter", sources=(), start_ms=begin_ms, seed=1, sketches=sketches)
+    told = reports(
+        counts, counts, network="twitter", sources=(), start_ms=begin_ms, seed=1, sketches=actors, targets=targets
+    )
     assert alarms(told, detectors({"twitter": NetworkSettings(raw_partitions=2)}, BUSY)) == []
 
 

@@ -5,13 +5,17 @@ import msgspec
 import numpy as np
 import pytest
 
+from clout.demo.population import COLLECTORS, DAY_MS, Population, PopulationSettings
 from schemas.feed_report import BUCKET_MS
 from schemas.incident import Slice
+from schemas.times import HOUR_MS
 from streams.guard.detector import Verdict
 from streams.guard.detectors.volume import FeedPartial
 from streams.guard.observations import FeedSeen
 from streams.settings import NetworkSettings
 from streams.sketches import estimate
+from tests.guard.lively import fed
+from tests.guard.lively import told as told_of_population
 from tests.guard.seen import all_verdicts
 from tests.guard.weeks import START_MS, WEEK, Weeks, registers, reports
 
@@ -67,6 +71,24 @@ def test_a_partial_network_is_found_within_half_an_hour_and_it_ends(
     assert abs(first.since_ms // BUCKET_MS - (START_MS // BUCKET_MS + FAULT)) <= 6
     assert not said[-1][1].firing
     assert 24 < said[-1][0] <= 24 + 12
+
+
+def test_a_loss_is_found_where_a_few_posts_make_most_of_the_volume() -> None:
+    """As much as a third comes and goes with single posts: how many people are credited tells."""
+    since_ms = START_MS + 14 * DAY_MS + 18 * HOUR_MS
+    settings = PopulationSettings(
+        people=20_000, networks=("twitter",), start_ms=START_MS, end_ms=since_ms + HOUR_MS, events=1_000 * 288 * 15
+    )
+    of = fed(Population(settings), kept=0.7, since_ms=since_ms).at(0)
+    detector = FeedPartial({"twitter": NetworkSettings(sources=COLLECTORS)})
+    said = [
+        (seen.now_ms, verdict)
+        for seen in told_of_population("twitter", of, START_MS)
+        for verdict in detector.update(seen)
+    ]
+    assert {verdict.slice for _, verdict in said} == {Slice(network="twitter")}
+    assert 0 < said[0][0] - since_ms <= HOUR_MS // 2
+    assert "credits" in said[0][1].detail
 
 
 def test_a_dead_raw_partition_is_named_and_not_its_network_alone(learned: Learned) -> None:

@@ -6,7 +6,7 @@ registers that so many people would leave. All follows from the seed.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -109,21 +109,36 @@ def registers(people: Counts, rng: np.random.Generator) -> NDArray[np.uint8]:
     return np.clip(np.where(np.isfinite(ranks), ranks, 0), 0, 57).astype(np.uint8)
 
 
+class Hashed(NamedTuple):
+    """Real events as what ingest would tell of them."""
+
+    counts: Counts
+    """int64[stretches, raw partitions]."""
+    actors: NDArray[np.uint8]
+    """Sketches of who acted, uint8[stretches, raw partitions, REGISTERS]."""
+    targets: NDArray[np.uint8]
+
+
 def hashed(
-    at_ms: NDArray[np.int64], actors: Sequence[str], stretches: int, raw_partitions: int
-) -> tuple[Counts, NDArray[np.uint8]]:
-    """Return real events as counts[stretches, raw partitions] and the sketches of who acted."""
-    names, number = np.unique(np.array(actors, dtype="S"), return_inverse=True)
-    hashes = user_hashes(names.tolist())[number]
-    place = at_ms // BUCKET_MS, (hashes % np.uint64(raw_partitions)).astype(np.int64)
+    at_ms: NDArray[np.int64], actors: Sequence[str], targets: Sequence[str], stretches: int, raw_partitions: int
+) -> Hashed:
+    """Return what ingest would tell of real events."""
+    who, whom = _user_hashes(actors), _user_hashes(targets)
+    place = at_ms // BUCKET_MS, (who % np.uint64(raw_partitions)).astype(np.int64)
     counts = np.zeros((stretches, raw_partitions), np.int64)
     np.add.at(counts, place, 1)
-    sketches = np.zeros((stretches, raw_partitions, REGISTERS), np.uint8)
-    mixed = hashes * np.uint64(0x9E3779B97F4A7C15)
-    low = (mixed & np.uint64((1 << 48) - 1)).astype(np.float64) / 2.0**48
-    ranks = np.clip(np.ceil(-np.log2(np.maximum(low, 2.0**-48))), 1, 48).astype(np.uint8)
-    np.maximum.at(sketches, (*place, (mixed >> np.uint64(56)).astype(np.int64)), ranks)
-    return counts, sketches
+    sketches = np.zeros((2, stretches, raw_partitions, REGISTERS), np.uint8)
+    for number, hashes in enumerate((who, whom)):
+        mixed = hashes * np.uint64(0x9E3779B97F4A7C15)
+        low = (mixed & np.uint64((1 << 48) - 1)).astype(np.float64) / 2.0**48
+        ranks = np.clip(np.ceil(-np.log2(np.maximum(low, 2.0**-48))), 1, 48).astype(np.uint8)
+        np.maximum.at(sketches[number], (*place, (mixed >> np.uint64(56)).astype(np.int64)), ranks)
+    return Hashed(counts, sketches[0], sketches[1])
+
+
+def _user_hashes(users: Sequence[str]) -> NDArray[np.uint64]:
+    names, number = np.unique(np.array(users, dtype="S"), return_inverse=True)
+    return user_hashes(names.tolist())[number]
 
 
 def reports(
@@ -137,10 +152,12 @@ def reports(
     speed: float = 1.0,
     first: int = 0,
     sketches: NDArray[np.uint8] | None = None,
+    targets: NDArray[np.uint8] | None = None,
 ) -> Iterator[FeedSeen]:
     """Yield reports of counts[stretches, sources, raw partitions]; `speed` is that of event time for the guard.
 
-    Where there are `sketches`, [stretches, sources, raw partitions, REGISTERS], `people` are left out.
+    Where there are `sketches`, [stretches, sources, raw partitions, REGISTERS], `people` are left out. `targets` are
+    sketches like them, and nothing is told of whom events credit without them.
     """
     rng = np.random.default_rng([seed, 2])
     stretches, _, raw_partitions = events.shape
@@ -158,7 +175,14 @@ def reports(
             counts = events[stretch, :, raw].tolist()
             read[raw] += sum(counts)
             volumes = [
-                Volume(source=name, bucket=begin, events=count, retracting=0, actors=sketched[number, raw].tobytes())
+                Volume(
+                    source=name,
+                    bucket=begin,
+                    events=count,
+                    retracting=0,
+                    actors=sketched[number, raw].tobytes(),
+                    targets=b"" if targets is None else targets[stretch, number, raw].tobytes(),
+                )
                 for number, (name, count) in enumerate(zip(names, counts, strict=True))
                 if count
             ]

@@ -27,7 +27,7 @@ def forces(of: Feed, now: float) -> bool:
 
 
 def one(retracting: int = 0) -> Counted:
-    return Counted(1, retracting, sketches(1)[0])
+    return Counted(1, retracting, *sketches(2))
 
 
 def test_a_report_says_all_that_is_known_of_its_raw_partition() -> None:

@@ -1,13 +1,13 @@
 """What is usual of a count at an hour of the week, and how far the last half hour is below it.
 
 A count in five minutes is expected to be `scale · exp(usual[hour of week] + level)`. `scale` is 1 for a whole network,
-and what the network brought for a part of it, so that a burst that all of its parts see cancels. `usual` is the lower
-median over the last weeks of the median in that hour: neither a burst nor a week with one raises it. `level` follows
-the network's growth over a day. The last two, four and six buckets are
-summed, and of the logarithm of what came over what was expected most of what was low already before them is taken off:
-a fault comes at once, and a quiet evening, or an hour of which too much was expected, does not. What is left is divided
-by its own spread: the part that is due to counting, 1/expected, and the part that is due to bursts and moods, learned
-from the falls of clean data alone, since bursts only rise.
+and what the network brought for a part of it, so that a burst that all of its parts see cancels. `usual` is the median
+of that hour over all days of the last weeks, and how far these five hours of the week lie beside it, a median again: no
+burst and no day with one raises it. `level` follows the network's growth over a day. The last two, four and six
+buckets are summed, and of the logarithm of what came over what was expected most of what was low already before them is
+taken off: a fault comes at once, and a quiet evening, or an hour of which too much was expected, does not. What is left
+is divided by its own spread: the part that is due to counting, 1/expected, and the part that is due to bursts and
+moods, learned from the falls of clean data alone, since bursts only rise.
 
 Why this and not a negative-binomial CUSUM, in figures: `docs/decisions/0023-partial-feeds-by-windows.md`.
 """
@@ -41,7 +41,11 @@ LEVEL_SHARE: Final = 1 / 288
 """Of a deviation that goes over into the level: a day."""
 LEVEL_CLIP: Final = 0.25
 DAY_CAP: Final = 0.3
-"""By so much, as a logarithm, an hour of the week may lie above the same hour of all days: more was a burst."""
+"""By so much, as a logarithm, an hour of the week may lie above the same hour of all days: more was bursts."""
+OWN_CAP: Final = 0.2
+"""By so much it may lie above the most that this very hour of the week ever brought."""
+NEAR_HOURS: Final = 2
+"""Hours before and after that say with it by how much this part of the week differs from other days."""
 HOUR_BUCKETS_MIN: Final = 6
 """Of an hour that teaches what is usual at it."""
 
@@ -98,18 +102,19 @@ class Series(msgspec.Struct):
         return scale * math.exp(self.usual[0] * (1 - share) + self.usual[1] * share + self.level)
 
     def _usual(self, hour: int) -> float | None:
-        """Return what is usual in an hour, smoothed with its neighbours."""
-        values = [self._of_hour((hour + near) % HOURS) for near in (-1, 0, 1)]
-        before, at, after = values
-        return None if before is None or at is None or after is None else (before + 2 * at + after) / 4
-
-    def _of_hour(self, hour: int) -> float | None:
-        """Return what is usual in an hour of the week, and not much more than in that hour of other days."""
-        weeks = self.hours.get(hour)
-        if not weeks:
+        """Return what is usual in an hour: that of its day, and by how much this part of the week differs from it."""
+        near = [(hour + by) % HOURS for by in range(-NEAR_HOURS, NEAR_HOURS + 1)]
+        weeks = [self.hours.get(at) for at in near]
+        differ = [value - self._of_day(at) for at, values in zip(near, weeks, strict=True) for value in values or ()]
+        own = self.hours.get(hour % HOURS)
+        if own is None or not all(weeks):
             return None
-        days = [value for day in range(7) for value in self.hours.get((hour + 24 * day) % HOURS, ())]
-        return min(_middle(weeks), median(days) + DAY_CAP)
+        usual = self._of_day(hour) + min(median(differ), DAY_CAP)
+        return min(usual, max(own) + OWN_CAP)
+
+    def _of_day(self, hour: int) -> float:
+        """Return what is usual at this time of all days."""
+        return median(value for day in range(7) for value in self.hours.get((hour + 24 * day) % HOURS, ()))
 
     def is_taught(self, bucket: int) -> bool:
         """Return whether as many weeks are known of this hour as it takes to judge."""
@@ -200,11 +205,6 @@ class Series(msgspec.Struct):
             del weeks[:-WEEKS_KEPT]
         self.in_hour.clear()
         self.hour = hour
-
-
-def _middle(values: list[float]) -> float:
-    """Return what is usual of some weeks: of two the lower, as the other may have had a burst."""
-    return min(values) if len(values) <= WEEKS_MIN else median(values)
 
 
 def _ratio(came: float, expected: float) -> float:

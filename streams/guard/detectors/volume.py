@@ -1,6 +1,7 @@
 """Feeds that bring only a part of what they should: by network, collector and raw partition."""
 
 from collections.abc import Iterator, Mapping
+from statistics import median
 from typing import Final
 
 import msgspec
@@ -8,23 +9,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.feed_report import BUCKET_MS, REGISTERS, VOLUMES_MAX, FeedReport
-from schemas.incident import Severity, Slice
+from schemas.incident import Slice
 from streams.guard.detector import Verdict
 from streams.guard.detectors.kept import Kept, Learned, time_ms
-from streams.guard.detectors.series import Finding, Series
+from streams.guard.detectors.lows import low_of
+from streams.guard.detectors.series import Series
 from streams.guard.observations import FeedSeen, Observation
 from streams.settings import NetworkSettings
 from streams.sketches import estimate, merged
 
-DEVIATIONS: Final = 4.6
-"""So far below what is usual both counts are, in deviations (`bench/partial_feeds.py`)."""
-SHARE_MAX: Final = 0.85
-"""What brings more than this share is not partial, however sure that is."""
 CRITICAL_SHARE: Final = 0.5
 WELL_BUCKETS: Final = 6
 """It is well again when for so many stretches on end half of what was missing has been back."""
 ACCEPTED_BUCKETS: Final = 2_016
 """What has been so for a week is usual from then on."""
+QUORUM_MIN: Final = 3
+"""So many other parts can say together what a network brings, though one of them is odd."""
 OPEN_MAX: Final = 4_000
 """Volumes of stretches that are not over: those of partitions that are ahead of others in a backlog."""
 GAP_BUCKETS: Final = 2
@@ -42,6 +42,7 @@ class Open(msgspec.Struct, array_like=True):
     raw_partition: int
     events: int
     actors: bytes
+    targets: bytes = b""
 
 
 class Raw(msgspec.Struct, array_like=True):
@@ -57,8 +58,23 @@ class Watched(msgspec.Struct):
 
     events: Series
     actors: Series
+    targets: Series = msgspec.field(default_factory=Series)
+    """Of a network alone."""
     well: int = 0
     """Buckets in a row in which it was near what is usual, while it fires."""
+
+    def all(self) -> tuple[Series, Series, Series]:
+        """Return the series of all that is counted."""
+        return self.events, self.actors, self.targets
+
+    def share(self) -> float | None:
+        """Return what share of the expected came in the last half hour; None where that cannot be said.
+
+        Where it is known, whom a network credits tells: a burst that fades makes it not partial.
+        """
+        by_targets = self.targets.share()
+        by_both = [share for share in (self.events.share(), self.actors.share()) if share is not None]
+        return min(by_both, default=None) if by_targets is None else by_targets
 
 
 class Network(msgspec.Struct):
@@ -86,16 +102,16 @@ class FeedPartial(Kept[Volumes]):
     """A network, a registered collector or a raw partition brings fewer events, of fewer people, than usual.
 
     Stretches of five minutes of event time, judged when the network's time has passed their end; what comes later for
-    them is left out. A network is held against the same hour of the last weeks, its collectors and raw partitions
-    against what the network brought (or would usually bring, if that is less), so that neither a burst nor a quiet day
-    nor a partial network makes any of them partial (`streams.guard.detectors.series`). Events and people are both 4.6
-    of their own deviations below, over ten, twenty or thirty minutes, and a seventh less at least. Until two weeks of
-    the same hour are known it says nothing. A stretch that time has leapt over, and its neighbours, say and teach
-    nothing; nor does anything while a slice fires. Half or more missing is critical.
+    them is left out. A network is held against the same hour of the last weeks, by events, who acts and who is
+    credited; its collectors and raw partitions against what the network brought (or would usually bring, if that is
+    less), so that neither a burst nor a quiet day nor a partial network makes any of them partial. How far below what
+    is usual they are is told in their own deviations over ten, twenty or thirty minutes
+    (`streams.guard.detectors.series`), and `streams.guard.detectors.lows` says what is too far. Until two weeks of the
+    same hour are known it says nothing. A stretch that time has leapt over, and its neighbours, say and teach nothing;
+    nor does anything while a slice fires. Half or more missing is critical.
 
-    What it can see depends on how calm the network is: of 400 events in a stretch and a burst a day it finds a loss of
-    30 % within half an hour nine times of ten; where few posts make most of the volume, only a loss of most of it.
-    False alarms: at most one a network in 30 weeks of clean data, its raw partitions and collectors included.
+    What it can see depends on how much a network brings and how calm it is: docs/decisions/0023 has a table. False
+    alarms: at most one a network in 9 weeks of clean data, its raw partitions and collectors included.
     """
 
     name = "feed_partial"
@@ -133,10 +149,12 @@ class FeedPartial(Kept[Volumes]):
             known = network.open.get(key)
             if known is None:
                 if len(network.open) < OPEN_MAX:
-                    network.open[key] = Open(bucket, volume.source, report.raw_partition, volume.events, volume.actors)
+                    about = bucket, volume.source, report.raw_partition
+                    network.open[key] = Open(*about, volume.events, volume.actors, volume.targets)
                 continue
             known.events += volume.events
-            known.actors = merged(_registers(known.actors), _registers(volume.actors)).tobytes()
+            known.actors = _together(known.actors, volume.actors)
+            known.targets = _together(known.targets, volume.targets)
 
     def _time_ms(self, name: str, network: Network) -> int | None:
         """Return how far all raw partitions have come; None while one never told anything."""
@@ -171,25 +189,50 @@ class FeedPartial(Kept[Volumes]):
     def _skip(self, network: Network) -> None:
         """Let nothing that comes follow on what was seen last."""
         for watched in network.watched.values():
-            watched.events.skip()
-            watched.actors.skip()
+            for series in watched.all():
+                series.skip()
 
     def _see(self, name: str, network: Network, bucket: int, volumes: list[Open]) -> Iterator[Verdict]:
         events, actors = _sums(volumes)
         whole = self._watched(network, "")
         usual = whole.events.expected(bucket, 1.0), whole.actors.expected(bucket, 1.0)
-        yield from self._judge(Slice(network=name), whole, bucket, (events, actors), (1.0, 1.0), (1.0, 1.0))
-        scales = max(1.0, events), max(1.0, actors)
-        # Where a network brings more than usual, a part is only expected to bring its share of what is usual.
-        least = min(1.0, (usual[0] or scales[0]) / scales[0]), min(1.0, (usual[1] or scales[1]) / scales[1])
+        ones = 1.0, 1.0
+        yield from self._judge(Slice(network=name), whole, bucket, (events, actors), ones, ones, _credited(volumes))
+        parts: dict[Slice, tuple[Watched, Pair]] = {}
         for source in self._networks[name].sources:
             of_source = _sums([volume for volume in volumes if volume.source == source])
-            about = Slice(network=name, source=source)
-            yield from self._judge(about, self._watched(network, f"source {source}"), bucket, of_source, scales, least)
+            parts[Slice(network=name, source=source)] = self._watched(network, f"source {source}"), of_source
+        yield from self._see_parts(bucket, parts, (events, actors), usual)
+        parts = {}
         for number in range(network.expected_raw if network.expected_raw > 1 else 0):
             of_raw = _sums([volume for volume in volumes if volume.raw_partition == number])
-            about = Slice(network=name, raw_partition=number)
-            yield from self._judge(about, self._watched(network, f"raw {number}"), bucket, of_raw, scales, least)
+            parts[Slice(network=name, raw_partition=number)] = self._watched(network, f"raw {number}"), of_raw
+        yield from self._see_parts(bucket, parts, (events, actors), usual)
+
+    def _see_parts(
+        self,
+        bucket: int,
+        parts: Mapping[Slice, tuple[Watched, Pair]],
+        came: Pair,
+        usual: tuple[float | None, float | None],
+    ) -> Iterator[Verdict]:
+        """Judge collectors, or raw partitions, by their share of what came.
+
+        Where a network brings more than usual, a part is only expected to bring its share of what is usual, or of what
+        most of the others say that the network brings.
+        """
+        scales = max(1.0, came[0]), max(1.0, came[1])
+        said = [
+            (_says(watched.events, bucket, theirs[0]), _says(watched.actors, bucket, theirs[1]))
+            for watched, theirs in parts.values()
+        ]
+        for number, (about, (watched, theirs)) in enumerate(parts.items()):
+            others = said[:number] + said[number + 1 :]
+            least = (
+                _least(scales[0], usual[0], [of[0] for of in others]),
+                _least(scales[1], usual[1], [of[1] for of in others]),
+            )
+            yield from self._judge(about, watched, bucket, theirs, scales, least)
 
     def _watched(self, network: Network, key: str) -> Watched:
         watched = network.watched.get(key)
@@ -198,76 +241,88 @@ class FeedPartial(Kept[Volumes]):
         return watched
 
     def _judge(
-        self, about: Slice, watched: Watched, bucket: int, came: Pair, scale: Pair, least: Pair
+        self,
+        about: Slice,
+        watched: Watched,
+        bucket: int,
+        came: Pair,
+        scale: Pair,
+        least: Pair,
+        credited: float | None = None,
     ) -> Iterator[Verdict]:
-        of_events = watched.events.see(bucket, came[0], scale[0], least[0])
-        of_actors = {of.buckets: of for of in watched.actors.see(bucket, came[1], scale[1], least[1])}
-        both = [(of, of_actors[of.buckets]) for of in of_events if of.buckets in of_actors]
-        low = [of for of in both if _is_low(of[0]) and _is_low(of[1])]
+        low = low_of(
+            about,
+            watched.events.see(bucket, came[0], scale[0], least[0]),
+            watched.actors.see(bucket, came[1], scale[1], least[1]),
+            [] if credited is None else watched.targets.see(bucket, credited, 1.0),
+        )
+        if credited is None:
+            watched.targets.skip()
         said = self._said("feed_partial", about)
-        if said is None and not low:
-            watched.events.learn()
-            watched.actors.learn()
+        if said is None and low is None:
+            for series in watched.all():
+                series.learn()
             return
-        watched.events.unlearn()
-        watched.actors.unlearn()
-        if low:
+        for series in watched.all():
+            series.unlearn()
+        if low is not None:
             watched.well = 0
-            yield from self._fires(about, bucket, *min(low, key=lambda pair: pair[0].share))
+            yield from self._say(
+                "feed_partial",
+                about,
+                "critical" if low.missing >= CRITICAL_SHARE else "major",
+                low.detail,
+                low.numbers,
+                size=low.missing,
+                at_ms=bucket * BUCKET_MS,
+                since_ms=(bucket + 1 - low.buckets) * BUCKET_MS,
+            )
         elif said is not None:
-            shares = [share for share in (watched.events.share(), watched.actors.share()) if share is not None]
-            back = bool(shares) and min(shares) >= 1 - said.size / 2
-            watched.well = watched.well + 1 if back else 0
-            if watched.well >= WELL_BUCKETS:
-                numbers = {"missing_share": round(1 - min(shares), 4)}
+            share = watched.share()
+            watched.well = watched.well + 1 if share is not None and share >= 1 - said.size / 2 else 0
+            if watched.well >= WELL_BUCKETS and share is not None:
+                numbers = {"missing_share": round(1 - share, 4)}
                 yield from self._unsay("feed_partial", about, "it brings what is usual again", numbers)
                 said = None
         if said is not None and bucket - said.since_ms // BUCKET_MS > ACCEPTED_BUCKETS:
-            watched.events, watched.actors = Series(), Series()
+            watched.events, watched.actors, watched.targets = Series(), Series(), Series()
             yield from self._unsay("feed_partial", about, "it has been so for a week: that is usual now", {})
 
-    def _fires(self, about: Slice, bucket: int, events: Finding, actors: Finding) -> list[Verdict]:
-        missing, minutes = 1 - events.share, events.buckets * BUCKET_MS // 60_000
-        severity: Severity = "critical" if missing >= CRITICAL_SHARE else "major"
-        whose = about.network or ""
-        if about.source is not None:
-            whose = f"collector {about.source} of {whose}"
-        elif about.raw_partition is not None:
-            whose = f"raw partition {about.raw_partition} of {whose}"
-        return self._say(
-            "feed_partial",
-            about,
-            severity,
-            f"{whose} brings {missing:.0%} fewer events than usual, of {1 - actors.share:.0%} fewer people: "
-            f"{events.came:,.0f} in {minutes} minutes of event time, {events.expected:,.0f} expected; "
-            f"{-events.deviations:.1f} and {-actors.deviations:.1f} deviations, {DEVIATIONS} at most",
-            {
-                "missing_share": round(missing, 4),
-                "missing_actors_share": round(1 - actors.share, 4),
-                "events": events.came,
-                "expected_events": round(events.expected, 1),
-                "deviations": round(-events.deviations, 2),
-                "actors_deviations": round(-actors.deviations, 2),
-                "limit": DEVIATIONS,
-                "window_seconds": events.buckets * BUCKET_MS / 1000,
-            },
-            size=missing,
-            at_ms=bucket * BUCKET_MS,
-            since_ms=(bucket + 1 - events.buckets) * BUCKET_MS,
-        )
+
+def _says(part: Series, bucket: int, came: float) -> float | None:
+    """Return what the whole network brings, by what a part of it brings; None while its share is not known."""
+    share = part.expected(bucket, 1.0)
+    return came / share if share else None
 
 
-def _is_low(finding: Finding) -> bool:
-    return finding.deviations < -DEVIATIONS and finding.share < SHARE_MAX
+def _least(came: float, usual: float | None, others: list[float | None]) -> float:
+    """Return of which share of what came a part must bring its own: a wave on one other part is not expected of it."""
+    known = [of for of in others if of is not None]
+    quorum = median(known) if len(known) == len(others) >= QUORUM_MIN else 0.0
+    return min(1.0, max(usual or came, quorum) / came)
+
+
+def _together(one: bytes, other: bytes) -> bytes:
+    """Return the sketch of both; empty where one of them was not told."""
+    return merged(_registers(one), _registers(other)).tobytes() if one and other else b""
 
 
 def _registers(actors: bytes) -> NDArray[np.uint8]:
     return np.frombuffer(actors, np.uint8)
 
 
-def _sums(volumes: list[Open]) -> tuple[float, float]:
+def _sums(volumes: list[Open]) -> Pair:
     """Return how many events volumes have together, and of how many people."""
-    if not volumes:
-        return 0.0, 0.0
-    stacked = np.frombuffer(b"".join(volume.actors for volume in volumes), np.uint8).reshape(-1, REGISTERS)
-    return float(sum(volume.events for volume in volumes)), estimate(stacked.max(axis=0))
+    return float(sum(volume.events for volume in volumes)), _people([volume.actors for volume in volumes])
+
+
+def _credited(volumes: list[Open]) -> float | None:
+    """Return how many people volumes credit together; None where that was not told."""
+    told = [volume.targets for volume in volumes]
+    return _people(told) if all(told) else None
+
+
+def _people(sketches: list[bytes]) -> float:
+    if not sketches:
+        return 0.0
+    return estimate(np.frombuffer(b"".join(sketches), np.uint8).reshape(-1, REGISTERS).max(axis=0))
