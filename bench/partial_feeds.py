@@ -1,7 +1,8 @@
 """Which statistic sees a partial feed: false alarms in clean weeks, and what a loss of 30 % takes to be seen.
 
-`python -m bench.partial_feeds` prints a row a population and statistic, and then how often all detectors together
-fire on clean weeks with collectors and raw partitions. Each limit is the lowest at which all clean
+`python -m bench.partial_feeds` prints a row a population and statistic, how often all detectors together fire on clean
+weeks with collectors and raw partitions, and how the detector fares on populations like the demonstration's, where a
+whole network, a collector or a raw partition loses events. Of statistics, each limit is the lowest at which all clean
 weeks together have one alarm at most; expectations are the same for all (`streams.guard.detectors.series`). Losses
 begin at random moments of the third week. Nothing but the counts of whole networks is used: ten times a second a
 detector could not be asked.
@@ -246,7 +247,7 @@ WHERE = (
 )
 MOMENTS = 40
 """At which each network of the demonstration's population loses events."""
-VOLUMES = ((1_000_000, 20_000, 3), (2_500_000, 20_000, 4), (6_000_000, 50_000, 5), (15_000_000, 100_000, 6))
+VOLUMES = ((1_000_000, 20_000, 3), (2_500_000, 20_000, 4), (6_000_000, 50_000, 5), (12_000_000, 100_000, 6))
 """Events a week on three networks, people, and seeds: of populations like the demonstration's."""
 
 

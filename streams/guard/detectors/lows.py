@@ -12,11 +12,11 @@ from streams.guard.detectors.series import Finding
 
 DEVIATIONS: Final = 4.6
 """So far below what is usual events and people of a network are, both, in deviations."""
-PART_DEVIATIONS: Final = 5.0
+PART_DEVIATIONS: Final = 5.7
 """So far below are the events of a part of a network: its share has no bursts."""
 TARGETS_DEVIATIONS: Final = 5.0
 """So far below are the people who are credited on a network, alone."""
-AGREEING_DEVIATIONS: Final = 1.5
+AGREEING_DEVIATIONS: Final = 2.5
 """So far below is what else is known, or it contradicts."""
 TARGETS_AGREEING_DEVIATIONS: Final = 3.0
 """The same of people who are credited: bursts, which are of few of them, come and go by themselves."""
