@@ -247,7 +247,7 @@ WHERE = (
 )
 MOMENTS = 40
 """At which each network of the demonstration's population loses events."""
-VOLUMES = ((1_000_000, 20_000, 3), (2_500_000, 20_000, 4), (6_000_000, 50_000, 5))
+VOLUMES = ((1_000_000, 20_000, 3), (2_500_000, 20_000, 4), (6_000_000, 50_000, 5), (12_000_000, 100_000, 6))
 """Events a week on three networks, people, and seeds: of populations like the demonstration's."""
 
 
