@@ -9,7 +9,7 @@ import secrets
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
+import numpy as np
 
 from clout.audit.chains import Chains
 from clout.audit.changes import Raw
@@ -31,6 +32,7 @@ from clout.injection import WORKER_FAULTS, FeedOrder, WorkerFault, marked
 from clout.leash import leash
 from clout.monitoring import Monitoring
 from clout.sender import RAW_PRODUCER_OPTIONS
+from clout.whole_topic import extents
 from schemas.interaction import Interaction
 from scorer.reference import Event as Told
 from scorer.reference import sums_of
@@ -74,7 +76,7 @@ START_SECONDS_MAX: Final = 90.0
 """Of a role, on a machine that others are busy on."""
 CLEARED_SECONDS_MAX: Final = 180.0
 """An alert goes on for up to two minutes after what it is about."""
-JOBS: Final = 3
+JOBS: Final = 4
 """Installations at a time: most of a run is waiting for alerts to clear."""
 LOOK_SECONDS: Final = 0.2
 PUT_ASIDE: Final = ("future", "half-garbage")
@@ -234,7 +236,7 @@ class Drill:
             self._before = set(self._alerts.firing())
             if self.row.case.has_history:
                 self._before.update(ALERTS_OF_HASTE)
-            before = {user: len(theirs) for user, theirs in installation.changes().items()}
+            judge = self._judge_since() if self.row.case.has_history else self._judge()
             self._began_seconds, self._began_ms = time.monotonic(), self._feed.time_ms
             self._harm(worker)
             self._watch(AFTER_SECONDS, worker)
@@ -244,7 +246,7 @@ class Drill:
             self._feed.stop()
         assert self._feed.failure is None, self._feed.failure
         installation.wait(120)
-        self._judge(before)
+        judge()
 
     def _live_through_history(self, worker: Role) -> None:
         """Return when all has been taken in but the last hours, which come slowly."""
@@ -313,20 +315,47 @@ class Drill:
                 return
             time.sleep(LOOK_SECONDS)
 
-    def _judge(self, before: Mapping[str, int]) -> None:
-        """Count who differs from what the population did, and the changes since the fault that are wrong."""
-        installation, row = self.installation, self.row
+    def _judge(self) -> Callable[[], None]:
+        """Look at what there is; return how to count who differs in the end, and the wrong changes since."""
+        installation = self.installation
+        before = {user: len(theirs) for user, theirs in installation.changes().items()}
+
+        def judge() -> None:
+            row = self.row
+            made = list(self._made(0))
+            missing = self._not_sent(made) if row.case.fault in PUT_ASIDE else []
+            aside = set(missing)
+            expected = sums_of((self._told(event) for event in made if event not in aside), FLAT)
+            found = wrong_sums(installation.users(), expected, influence_floor=1.0)
+            wrong = {line.partition(" on ")[0] for line in found}
+            changes = installation.changes()
+            wrong |= {line.partition(": ")[0] for line in broken_chains(changes)}
+            row.affected_users = len(wrong | {self._told(event).target for event in missing})
+            of_wrong = sum(len(changes.get(user, ())) - before.get(user, 0) for user in wrong)
+            row.wrong_changes = max(of_wrong, _unlawful(installation, taken_back=row.case.fault == "retract-storm"))
+
+        return judge
+
+    def _judge_since(self) -> Callable[[], None]:
+        """Do the same where there are millions of events: count from now on, and who lacks one is wrong."""
+        kafka, changes = self.installation.settings.kafka, self.installation.names.changes
+        first = self._feed.made_events
+        ends = {of.partition: of.end for of in extents(kafka, "checks", [changes])}
+
+        def judge() -> None:
+            lacking = {self._told(event).target for event in self._not_sent(list(self._made(first)))}
+            self.row.affected_users = len(lacking)
+            self.row.wrong_changes = sum(
+                offset >= ends[partition] and (key or b"").decode() in lacking
+                for partition, offset, key, _ in committed_records(kafka, changes)
+            )
+
+        return judge
+
+    def _made(self, first: int) -> Iterator[Event]:
+        """Yield what the population did, as it was to be sent, from an event on."""
         played = Interactions.join(list(self._population.interactions()))
-        made = list(encoded(self._population, played, 0))[: self._feed.made_events]
-        missing = self._not_sent(made) if row.case.fault in PUT_ASIDE else []
-        aside = set(missing)
-        expected = sums_of((self._told(event) for event in made if event not in aside), FLAT)
-        wrong = {line.partition(" on ")[0] for line in wrong_sums(installation.users(), expected, influence_floor=1.0)}
-        changes = installation.changes()
-        wrong |= {line.partition(": ")[0] for line in broken_chains(changes)}
-        row.affected_users = len(wrong | {self._told(event).target for event in missing})
-        of_wrong = sum(len(changes.get(user, ())) - before.get(user, 0) for user in wrong)
-        row.wrong_changes = max(of_wrong, _unlawful(installation, taken_back=row.case.fault == "retract-storm"))
+        return encoded(self._population, played.take(np.arange(first, self._feed.made_events)), first)
 
     def _told(self, event: Event) -> Told:
         of = msgspec.json.decode(event.value, type=Interaction)
@@ -337,7 +366,9 @@ class Drill:
         """Return the events of the population that did not come as they were."""
         names, kafka = self.installation.names, self.installation.settings.kafka
         topics = [names.interactions(network) for network in self._population.settings.networks]
-        came = {value for topic in topics for _, _, _, value in committed_records(kafka, topic)}
+        wanted = {event.value for event in made}
+        records = (value for topic in topics for _, _, _, value in committed_records(kafka, topic))
+        came = {value for value in records if value in wanted}
         return [event for event in made if event.value not in came]
 
 
