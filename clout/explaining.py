@@ -1,7 +1,6 @@
 """Finds what there is to say about a user's score, or about one change of it."""
 
 import math
-from collections.abc import Callable
 from typing import Final
 
 from msgspec.structs import replace
@@ -18,6 +17,7 @@ from scorer.model import Model
 from scorer.scale import SCORE_MAX, SCORE_MIN, scaled
 from scorer.standing import histogram_of, percentile
 from streams.errors import CloutError
+from streams.masking import without_forgotten
 
 CHANGES_SHOWN: Final = 5
 
@@ -84,17 +84,6 @@ def explained_change(settings: Settings, user: str, sequence: int) -> ChangeExpl
         change = without_forgotten(told.change, owners.forgotten)
         before = None if told.before is None else without_forgotten(told.before, owners.forgotten)
     return replace(told, change=change, before=before)
-
-
-def without_forgotten(change: ScoreChange, is_forgotten: Callable[[str], bool]) -> ScoreChange:
-    """Return a change that names nobody who was forgotten since it was written."""
-    if not change.reasons:
-        return change
-    reasons = [
-        replace(reason, actor=None) if reason.actor is not None and is_forgotten(reason.actor) else reason
-        for reason in change.reasons
-    ]
-    return replace(change, reasons=reasons)
 
 
 def story(changes: list[ScoreChange], user: str, sequence: int, model: Model) -> ChangeExplained:

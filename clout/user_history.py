@@ -1,7 +1,6 @@
 """What the topics still say of one user: the changes of the score, and the incidents that touched them."""
 
-from collections.abc import Iterable, Iterator, Mapping
-from types import MappingProxyType
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import msgspec
@@ -10,10 +9,10 @@ from confluent_kafka import Message
 from clout.whole_topic import extents, readable, reading, records
 from schemas.change import ScoreChange, decode_change
 from schemas.incident import Incident, decode_incident, decode_incident_users
-from schemas.times import parse_ms
 from schemas.users import partition_of
 from streams.names import Names
 from streams.settings import KafkaSettings
+from streams.touched import touching
 
 
 class History(NamedTuple):
@@ -74,24 +73,6 @@ def listing(lists: Iterable[tuple[bytes, bytes | None, int]], user: str, topic: 
             if user in users.users:
                 naming[key] = users.incident, time_ms
     return dict(naming.values())
-
-
-def touching(
-    incidents: list[Incident], user: str, forgotten_ms: int | None, listed: Mapping[str, int] = MappingProxyType({})
-) -> list[Incident]:
-    """Return those of the incidents that touch a user, the one opened last first.
-
-    Incidents that name the user count if they were opened since the user was forgotten, those of `listed`, as `listing`
-    returns them, if the list was written since.
-    """
-    since_ms = -1 if forgotten_ms is None else forgotten_ms
-    theirs = [
-        incident
-        for incident in incidents
-        if (user in incident.users and parse_ms(incident.opened) > since_ms)
-        or listed.get(incident.id, since_ms) > since_ms
-    ]
-    return sorted(theirs, key=lambda incident: incident.opened, reverse=True)
 
 
 def _committed(kafka: KafkaSettings, names: Names, topic: str, key: bytes | None = None) -> Iterator[Message]:

@@ -2,20 +2,24 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Final
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 
-from gateway import problems
-from gateway.api import scores, stream
+from gateway import openapi, problems
+from gateway.api import explanations, history, incidents, interactions, networks, population, ranking, scores, stream
 from gateway.context import Context
+from gateway.encoded_paths import EncodedPaths
 from gateway.live.hub import Hub
 from gateway.middleware.callers import Callers
 from gateway.middleware.measures import Measures
 
+_API: Final = (scores, history, explanations, ranking, population, incidents, networks, interactions)
 
-def make_app(context: Context, hub: Hub) -> Starlette:
+
+def make_app(context: Context, hub: Hub, version: str) -> Starlette:
     """Return the application of one gateway."""
 
     @asynccontextmanager
@@ -23,10 +27,13 @@ def make_app(context: Context, hub: Hub) -> Starlette:
         hub.begin()
         yield
 
-    return Starlette(
-        # The first that fits is taken: what is about a user comes last.
-        routes=[*stream.routes(context, hub), *scores.routes(context)],
+    # The first that fits is taken: what is about a user comes last.
+    routes = [*stream.routes(context, hub), *(route for module in _API for route in module.routes(context))]
+    app = Starlette(
+        routes=[*routes, *openapi.routes(routes, context.networks, version)],
         middleware=[
+            # The outermost: whoever looks at a path must see the same one as the router.
+            Middleware(EncodedPaths),
             Middleware(Measures, metrics=context.metrics),
             Middleware(Callers, access=context.access),
         ],
@@ -37,3 +44,5 @@ def make_app(context: Context, hub: Hub) -> Starlette:
             Exception: problems.on_failure,
         },
     )
+    app.router.redirect_slashes = False
+    return app

@@ -1,12 +1,14 @@
 """Follows the small topics that a gateway knows by heart: the population, incidents, whom they touch, who may what."""
 
+import time
 from collections.abc import Callable, Mapping
 from threading import Event
+from types import MappingProxyType
 from typing import Final
 
 import msgspec
 import structlog
-from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from streams import clients
 from streams.errors import CloutError
@@ -24,9 +26,18 @@ Handler = Callable[[Message], None]
 class Bulletins:
     """Reads topics from their beginning, for as long as the gateway runs; `run` in a thread of its own."""
 
-    def __init__(self, kafka: KafkaSettings, group: str, handlers: Mapping[str, Handler]) -> None:
-        """Take, by topic, what is told of each of its records; one that cannot be read is passed over and logged."""
-        self._kafka, self._group, self._handlers = kafka, group, handlers
+    def __init__(
+        self,
+        kafka: KafkaSettings,
+        group: str,
+        handlers: Mapping[str, Handler],
+        recent_seconds: Mapping[str, float] = MappingProxyType({}),
+    ) -> None:
+        """Take, by topic, what is told of each of its records; one that cannot be read is passed over and logged.
+
+        Of topics in `recent_seconds` only what was written so long ago or later is read.
+        """
+        self._kafka, self._group, self._handlers, self._recent_seconds = kafka, group, handlers, recent_seconds
         self._read_to_end: set[tuple[str, int]] = set()
         self._places: list[TopicPartition] | None = None
 
@@ -44,7 +55,8 @@ class Bulletins:
                 found = consumer.list_topics(topic, timeout=_METADATA_SECONDS).topics[topic].partitions
                 if not found:
                     raise CloutError(f"topic {topic} is missing", hint="run `clout topics create`")
-                places += [TopicPartition(topic, partition, 0) for partition in sorted(found)]
+                beginning = [TopicPartition(topic, partition, 0) for partition in sorted(found)]
+                places += self._recent(consumer, topic, beginning)
             consumer.assign(places)
             self._places = places
             while not stop.is_set():
@@ -52,6 +64,15 @@ class Bulletins:
                     self._take(message)
         finally:
             consumer.close()
+
+    def _recent(self, consumer: Consumer, topic: str, beginning: list[TopicPartition]) -> list[TopicPartition]:
+        """Return where to begin to read a topic."""
+        if topic not in self._recent_seconds:
+            return beginning
+        since_ms = int((time.time() - self._recent_seconds[topic]) * 1000)
+        asked = [TopicPartition(topic, place.partition, since_ms) for place in beginning]
+        found: list[TopicPartition] = consumer.offsets_for_times(asked, _METADATA_SECONDS)
+        return found
 
     def _take(self, message: Message) -> None:
         topic, partition, error = message.topic() or "", message.partition() or 0, message.error()

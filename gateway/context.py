@@ -1,8 +1,10 @@
 """What the gateway's routes have in common: where they look, and what they answer about any user."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from msgspec import UNSET
 from starlette.requests import HTTPConnection
 
 from gateway.access import Access, Caller
@@ -11,12 +13,14 @@ from gateway.metrics import GatewayMetrics
 from gateway.problems import ProblemError
 from gateway.read_model import ReadModel
 from gateway.reader import Reader
+from gateway.sender import Sender
 from gateway.standing import World, meaning
 from schemas.change import ScoreChange, decode_change
 from schemas.gateway import ScoreAnswer
+from schemas.times import format_ms
 from schemas.users import partition_of
 from streams.names import Names
-from streams.settings import GatewaySettings, KafkaSettings
+from streams.settings import GatewaySettings, KafkaSettings, NetworkSettings
 
 CALLER: Final = "clout.caller"
 """Where a request's scope has who asks, since `gateway.middleware` let it through."""
@@ -42,6 +46,8 @@ class Context:
     world: World
     access: Access
     metrics: GatewayMetrics
+    networks: Mapping[str, NetworkSettings]
+    sender: Sender
 
     def visible(self, user: str, caller: Caller) -> bool:
         """Return whether a caller is told of a user; whoever is not visible is unknown, everywhere."""
@@ -78,6 +84,25 @@ class Context:
             )
         return change
 
+    def age_of_all_seconds(self) -> float:
+        """Return for how long there may be changes, of whatever partition, that are not here."""
+        return round(max(map(self.age_seconds, range(self.partitions))), 3)
+
+    def is_any_stale(self) -> bool:
+        """Return whether any partition's scores cannot be relied on to be up to date."""
+        return any(map(self.is_stale, range(self.partitions)))
+
+    def as_of(self) -> str | None:
+        """Return the latest moment that any score speaks of."""
+        return format_ms(self.model.state.as_of_ms) if self.model.state.as_of_ms else None
+
+    def require_network(self, network: str) -> None:
+        """Refuse a network that there is not."""
+        if network not in self.networks:
+            raise ProblemError(
+                "bad-request", f"there is no network {network[:40]!r}", f"there are {', '.join(self.networks)}"
+            )
+
     def answer(self, change: ScoreChange) -> ScoreAnswer:
         """Return what there is to say about a score; raise `ProblemError` where there is none any more."""
         if change.score is None or change.subscores is None:
@@ -98,4 +123,5 @@ class Context:
             meaning=meaning(percentile, self.world.users),
             age_seconds=round(self.age_seconds(partition), 3),
             stale=self.is_stale(partition),
+            reference=UNSET if change.reference is None else change.reference,
         )

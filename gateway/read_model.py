@@ -5,6 +5,7 @@ Column families, with their keys and values (all numbers big-endian):
     scores    user id                                  offset (u8), then the newest change as it was published
     history   period (u2), user id, NUL, sequence (u8)  offset (u8), then the change; a period is PERIOD_DAYS of time
     days      user id, NUL, day (u4)                    offset (u8), then the last change of that day
+              user id, NUL, _REBORN                     when the first change of a later life was written, in ms (u8)
     log       partition (u2), offset (u8)               HERE and the change, or THERE and its key in `history`
     default   _STATE_KEY: how far each partition is read
 
@@ -18,6 +19,7 @@ Rows and positions are one write batch, so a gateway that died goes on where it 
 import shutil
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -46,6 +48,8 @@ _OFFSET: Final = struct.Struct(">Q")
 _PLACE: Final = struct.Struct(">HQ")
 _DAY: Final = struct.Struct(">I")
 _PERIOD: Final = struct.Struct(">H")
+_REBORN: Final = b"\xff" * 4
+"""Stands in the place of a day that never comes."""
 _HERE: Final = b"\0"
 _THERE: Final = b"\1"
 _WRITE_BUFFER_BYTES: Final = 64 << 20
@@ -61,6 +65,8 @@ class Seen(NamedTuple):
     value: bytes
     """The change as it was published: JSON."""
     change: ScoreChange
+    written_ms: int = 0
+    """When it was written, as the topic says."""
 
 
 class Point(NamedTuple):
@@ -154,6 +160,8 @@ class ReadModel:
             former, before = newest.get(user) or (day_of(user), None)
             if 0 <= former < day and (last := before or self._tables["scores"].get(user)) is not None:
                 batch.put(user + b"\0" + _DAY.pack(former), last, days)
+            elif former < 0 and change.sequence > 1:
+                batch.put(user + b"\0" + _REBORN, _OFFSET.pack(seen.written_ms), days)
             newest[user] = (day, row)
             key = _PERIOD.pack(_period(at_ms)) + user + b"\0" + _OFFSET.pack(change.sequence)
             batch.put(user, row, scores)
@@ -191,6 +199,27 @@ class ReadModel:
         """Return the newest change of a user; None for one who is unknown or forgotten."""
         row = self._tables["scores"].get(user)
         return None if row is None else _point(row)
+
+    def reborn_ms(self, user: bytes) -> int | None:
+        """Return when the first change here of a user was written; None where it is the first that there ever was.
+
+        What speaks of the user and is older may be of a life that was forgotten.
+        """
+        value = self._tables["days"].get(user + b"\0" + _REBORN)
+        return None if value is None else _OFFSET.unpack(value)[0]
+
+    @property
+    def full_since_ms(self) -> int:
+        """From when on every change is kept: the beginning of a day."""
+        return _horizon(self.state.as_of_ms)
+
+    def latest(self, user: bytes, count: int) -> list[Point]:
+        """Return the last changes of a user, up to so many of those that are kept in full, the newest last."""
+        points: list[Point] = []
+        for period in range(_period(self.state.as_of_ms), self.state.period_first - 1, -1):
+            begin = _PERIOD.pack(period) + user + b"\0"
+            points += map(_point, islice(_rows_back(self._tables["history"], begin), count - len(points)))
+        return points[::-1]
 
     def everyone(self) -> Iterator[tuple[bytes, Point]]:
         """Yield the newest change of every user, in the order of their ids."""

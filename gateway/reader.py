@@ -117,7 +117,7 @@ class Reader:
         if key is None or value is None:
             return
         try:
-            changes.append(Seen(partition, offset, key, value, decode_change(value)))
+            changes.append(Seen(partition, offset, key, value, decode_change(value), message.timestamp()[1]))
         except msgspec.DecodeError as problem:
             raise CloutError(
                 "a score change cannot be read",

@@ -15,17 +15,20 @@ from typing import Any, Final
 import structlog
 import uvicorn
 from rocksdict import Cache
+from starlette.applications import Starlette
 
 from gateway.access import Access
 from gateway.app import make_app
 from gateway.bulletins import Bulletins
 from gateway.columns import Columns
 from gateway.context import Context
+from gateway.feeds import READ_BACK_SECONDS
 from gateway.live.cursor import tag_of
 from gateway.live.hub import Hub
 from gateway.metrics import GatewayMetrics
 from gateway.read_model import ReadModel
 from gateway.reader import Reader
+from gateway.sender import Sender
 from gateway.standing import World
 from streams import clients, topics
 from streams.errors import CloutError
@@ -77,8 +80,20 @@ class Gateway:
         reader = Reader(kafka, names, lanes.partitions, read_model, columns)
         access = Access(visibility, settings.anonymous_scopes)
         metrics = GatewayMetrics()
+        self.sender = Sender(kafka, names)
         self.context = Context(
-            kafka, names, lanes.partitions, settings, read_model, columns, reader, world, access, metrics
+            kafka,
+            names,
+            lanes.partitions,
+            settings,
+            read_model,
+            columns,
+            reader,
+            world,
+            access,
+            metrics,
+            networks,
+            self.sender,
         )
         place = [read_model.state.positions.get(partition, 0) for partition in range(lanes.partitions)]
         self.hub = Hub(tag_of(topic_id), place, access, metrics.streams, metrics.slow)
@@ -87,7 +102,15 @@ class Gateway:
         self.bulletins = Bulletins(
             kafka,
             f"{names.gateway_id}-bulletins",
-            {names.population: world.on_population, names.incidents: world.on_incident, names.access: access.on_record},
+            {
+                names.population: world.on_population,
+                names.incidents: world.on_incident,
+                names.access: access.on_record,
+                names.incident_users: world.listed.on_users,
+                names.feeds: world.feeds.on_report,
+                names.control_record: world.feeds.on_command,
+            },
+            {names.feeds: READ_BACK_SECONDS},
         )
         self._stop = Event()
         self._failed: list[BaseException] = []
@@ -118,12 +141,13 @@ class Gateway:
         """Work until told to stop, or until something that it needs fails."""
         self.context.reader.load()
         set_up_garbage_collection()
-        public = _PublicServer(self.context, self.hub, self._socket)
+        public = _PublicServer(make_app(self.context, self.hub, self._version), self.hub, self._socket)
         # Whoever listens must be there before the first change is read.
         public.start()
         threads = [
             self._thread("bulletins", lambda: self.bulletins.run(self._stop)),
             self._thread("changes", lambda: self.context.reader.run(self._stop)),
+            self._thread("sender", lambda: self.sender.run(self._stop)),
         ]
         self._server.start(self.context.metrics.registry, self.status, self.missing)
         _log.info("the gateway listens", address=self.address)
@@ -159,10 +183,10 @@ class Gateway:
 class _PublicServer:
     """Uvicorn in a thread of its own, at the gateway's own address."""
 
-    def __init__(self, context: Context, hub: Hub, listening: socket.socket) -> None:
+    def __init__(self, app: Starlette, hub: Hub, listening: socket.socket) -> None:
         self._hub = hub
         config = uvicorn.Config(
-            make_app(context, hub), log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=1
+            app, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=1
         )
         self._server = uvicorn.Server(config)
         self._socket = listening

@@ -5,8 +5,12 @@ from typing import Final
 
 from confluent_kafka import Message
 
+from gateway.feeds import Feeds
+from gateway.incidents import Listed
+from gateway.population import Hours
 from schemas.incident import Incident, decode_incident
 from schemas.population import BINS, Population, decode_population
+from schemas.times import parse_ms
 from scorer.standing import histogram_of
 
 STANDING_STILL: Final = frozenset({"law_violation", "lane_gap", "partition_stopped", "partition_silent"})
@@ -25,6 +29,9 @@ class World:
         """The newest record of each incident, by its id."""
         self.still: frozenset[int] = frozenset()
         """Partitions that stand still, as open incidents say."""
+        self.listed = Listed()
+        self.feeds = Feeds()
+        self.hours = Hours()
         self._lower = [0] * (BINS + 1)
         """Users with a lower score, by whole points; the last one is all users."""
 
@@ -37,7 +44,10 @@ class World:
         with self._lock:
             self.populations = {**self.populations, population.partition: population}
             lower, below = [], 0
-            for users in histogram_of(self.populations.values()):
+            histogram = histogram_of(self.populations.values())
+            if len(self.populations) == population.partitions:
+                self.hours.note(parse_ms(population.written), histogram)
+            for users in histogram:
                 lower.append(below)
                 below += users
             self._lower = [*lower, below]

@@ -92,8 +92,7 @@ def _components(roots: list[Any], ref_template: str) -> tuple[list[Json], dict[s
     schemas, components = msgspec.json.schema_components(roots, ref_template=ref_template)
     for described in components.values():
         described["description"] = described["description"].partition("\n")[0]
-    if "Interaction" in components:
-        _say_what_each_needs(components["Interaction"], "kind", REQUIRED)
+    say_what_is_needed(components)
     if "Command" in components:
         _say_what_each_needs(components["Command"], "command", NEEDS)
     if "DeadLetter" in components:
@@ -110,6 +109,12 @@ def _components(roots: list[Any], ref_template: str) -> tuple[list[Json], dict[s
         properties["reason"] = {"type": "string", "oneOf": reasons}
         properties["attempts"] = {"type": "string", "pattern": "^[0-9]+$"}
     return list(schemas), dict(sorted(components.items()))
+
+
+def say_what_is_needed(components: dict[str, Json]) -> None:
+    """Write into the schema of an interaction, where there is one, which fields each kind must have."""
+    if "Interaction" in components:
+        _say_what_each_needs(components["Interaction"], "kind", REQUIRED)
 
 
 def _say_what_each_needs(described: Json, field: str, needed: Mapping[Any, tuple[str, ...]]) -> None:

@@ -17,6 +17,14 @@ Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 
 HOUR_MS: Final = 3_600_000
 
+_DAYS: Final = (
+    "(19[7-9][0-9]|20[0-9][0-9])-((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|(0[469]|11)-(0[1-9]|[12][0-9]|30)"
+    "|02-(0[1-9]|1[0-9]|2[0-8]))|(19(72|76|80|84|88|92|96)|20([02468][048]|[13579][26]))-02-29"
+)
+_CLOCK: Final = r"([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,6})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])"
+MOMENT_PATTERN: Final = f"({_DAYS})T{_CLOCK}"
+"""RFC 3339 of the years 1970 to 2099, for documents: `format` alone allows years that nothing takes."""
+
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
 

@@ -3,11 +3,13 @@
 Everything that names somebody who acted asks here, so that whoever is not to be named is named nowhere.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
+from schemas.change import ScoreChange
 from streams.forgotten import Forgotten
 
 
@@ -21,3 +23,14 @@ def masked(users: Sequence[bytes], hashes: NDArray[np.uint64], forgotten: Forgot
     hidden = np.zeros(len(users), np.bool_)
     hidden[[at for at, entry in forgotten.find(users, hashes).items() if entry.dropping]] = True
     return hidden
+
+
+def without_forgotten(change: ScoreChange, is_forgotten: Callable[[str], bool]) -> ScoreChange:
+    """Return a change that names nobody who was forgotten since it was written."""
+    if not change.reasons:
+        return change
+    reasons = [
+        replace(reason, actor=None) if reason.actor is not None and is_forgotten(reason.actor) else reason
+        for reason in change.reasons
+    ]
+    return replace(change, reasons=reasons)

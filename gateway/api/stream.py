@@ -1,30 +1,65 @@
 """Score changes as server-sent events."""
 
-from typing import Final
+from typing import Annotated, Final
 
+from msgspec import Meta, field
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from gateway.api.parameters import USERS_MAX, checked_user, number, only, single
+from gateway.api.parameters import USERS_MAX, checked_user
 from gateway.context import Context, caller_of
 from gateway.live.cursor import CursorError, decode_cursor
 from gateway.live.hub import Hub
 from gateway.live.stream import Stream
 from gateway.live.wants import Asked, Wants
+from gateway.operations import Operation, Query
 from gateway.problems import ProblemError
+from schemas.interaction import UserId
+from schemas.limits import NETWORK_BYTES_MAX
 
 SEND_SECONDS: Final = 10.0
 """A reader that takes nothing for so long is dropped."""
 _HEADERS: Final = {"Cache-Control": "no-store, no-transform"}
+CURSOR_LENGTH_MAX: Final = 1_000
+
+
+class StreamQuery(Query, frozen=True, kw_only=True):
+    """Parameters of a stream: changes that meet all that is given."""
+
+    user: Annotated[list[UserId], Meta(max_length=USERS_MAX, description="Of these users, as user=…&user=….")] = field(
+        default_factory=list
+    )
+    network: Annotated[
+        Annotated[str, Meta(max_length=NETWORK_BYTES_MAX)] | None,
+        Meta(description="Of who has a score on this network."),
+    ] = None
+    above: Annotated[
+        Annotated[float, Meta(ge=1, le=100)] | None,
+        Meta(description="Of who is at this score or above, or was before."),
+    ] = None
+    last_event_id: Annotated[
+        Annotated[str, Meta(max_length=CURSOR_LENGTH_MAX)] | None,
+        Meta(description="Where to go on, as Last-Event-ID says it: for who cannot send that header."),
+    ] = None
+
+
+STREAM: Final = Operation(
+    path="/v1/scores/stream",
+    name="streamScores",
+    summary="Score changes as server-sent events, as they come",
+    query=StreamQuery,
+    answer=str,
+    media_type="text/event-stream",
+    problems=("too-many-streams",),
+)
 
 
 def routes(context: Context, hub: Hub) -> list[Route]:
     """Return the route."""
 
-    async def stream(request: Request) -> Response:
-        only(request, "user", "network", "above", "last_event_id")
+    async def stream(request: Request, query: StreamQuery) -> Response:
         settings = context.settings
         if hub.count >= settings.streams_max:
             raise ProblemError(
@@ -33,8 +68,8 @@ def routes(context: Context, hub: Hub) -> list[Route]:
                 "close some, or ask another gateway",
                 {"Retry-After": "5"},
             )
-        asked = Asked(_wants(request, context), caller_of(request))
-        cursor, lost = _cursor(request, context, hub)
+        asked = Asked(_wants(query, context), caller_of(request))
+        cursor, lost = _cursor(request, query, context, hub)
         return EventSourceResponse(
             Stream(context, hub, asked, cursor, lost=lost).events(),
             headers=_HEADERS,
@@ -44,22 +79,18 @@ def routes(context: Context, hub: Hub) -> list[Route]:
             sep="\n",
         )
 
-    return [Route("/v1/scores/stream", stream)]
+    return [STREAM.route(stream)]
 
 
-def _wants(request: Request, context: Context) -> Wants:
-    users = frozenset(map(checked_user, request.query_params.getlist("user")))
-    if len(users) > USERS_MAX:
-        raise ProblemError("bad-request", f"a stream is about {USERS_MAX} users at most; these are {len(users)}")
-    network = single(request, "network")
-    if network is not None and network not in context.columns.networks:
-        raise ProblemError("bad-request", f"there is no network {network[:40]!r}")
-    return Wants(users, network, number(request, "above", 1.0, 100.0))
+def _wants(query: StreamQuery, context: Context) -> Wants:
+    if query.network is not None:
+        context.require_network(query.network)
+    return Wants(frozenset(map(checked_user, query.user)), query.network, query.above)
 
 
-def _cursor(request: Request, context: Context, hub: Hub) -> tuple[list[int] | None, bool]:
+def _cursor(request: Request, query: StreamQuery, context: Context, hub: Hub) -> tuple[list[int] | None, bool]:
     """Return where the client has come to; and whether that is nowhere that can be gone on from."""
-    text = request.headers.get("last-event-id") or single(request, "last_event_id")
+    text = request.headers.get("last-event-id") or query.last_event_id
     if not text:
         return None, False
     try:

@@ -10,8 +10,8 @@ from rich.console import Console, RenderableType
 
 from clout.commands.tail import line
 from clout.explain_view import change_line, change_panel, panel
-from clout.explaining import decayed, story, taken_back, without_forgotten
-from clout.user_history import listing, since_forgotten, touching
+from clout.explaining import decayed, story, taken_back
+from clout.user_history import listing, since_forgotten
 from schemas.change import Reason, ScoreChange, Subscores
 from schemas.explanation import (
     Anchor,
@@ -28,6 +28,8 @@ from schemas.incident import Incident, IncidentUsers, Slice, encode_incident_use
 from schemas.times import format_ms
 from scorer.model import DAY_MS, Model
 from streams.errors import CloutError
+from streams.masking import without_forgotten
+from streams.touched import touching
 
 START_MS = 1_340_000_000_000
 

@@ -1,0 +1,93 @@
+"""Why a score is what it is: asked of the worker that keeps the user."""
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Final
+
+from msgspec.structs import replace
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from gateway.api.history import incidents_of
+from gateway.api.parameters import user_of
+from gateway.api.scores import respond
+from gateway.context import Context, caller_of
+from gateway.incidents import facts
+from gateway.operations import Operation
+from gateway.owners import Owners
+from gateway.problems import ProblemError
+from gateway.standing import meaning
+from schemas.change import decode_change
+from schemas.explanation import Explanation, Standing
+from schemas.gateway import ExplanationAnswer
+from scorer.standing import histogram_of, percentile
+from streams.masking import without_forgotten
+
+CHANGES_SHOWN: Final = 5
+
+EXPLANATION: Final = Operation(
+    path="/v1/scores/{user}/explain",
+    name="explainScore",
+    summary="Why a user's score is what it is, in numbers that add up",
+    answer=ExplanationAnswer,
+    problems=("unknown-user", "busy", "worker-away"),
+)
+
+
+def routes(context: Context) -> list[Route]:
+    """Return the routes."""
+    owners = Owners(context.world, context.partitions)
+
+    def explain(request: Request, _: object) -> Response:
+        user, caller = user_of(request), caller_of(request)
+        newest = context.newest(user, caller)
+        explanation = owners.explanation(user)
+        if explanation is None:
+            raise ProblemError("unknown-user", f"nobody has engaged with {user!r} yet, or they were forgotten")
+
+        @lru_cache
+        def is_hidden(actor: str) -> bool:
+            return not context.visible(actor, caller) or owners.is_forgotten(actor)
+
+        points = context.model.latest(user.encode(), CHANGES_SHOWN)
+        changes = [decode_change(point.value) for point in points] or [newest]
+        answer = ExplanationAnswer(
+            explanation=_seen(explanation, lambda actor: context.visible(actor, caller)),
+            standing=_standing(context, explanation),
+            meaning=_meaning(context, explanation),
+            changes=[without_forgotten(change, is_hidden) for change in changes],
+            incidents=[facts(incident) for incident in incidents_of(context, user)],
+        )
+        return respond(request, answer)
+
+    return [EXPLANATION.route(explain)]
+
+
+def _seen(explanation: Explanation, visible: Callable[[str], bool]) -> Explanation:
+    """Return an explanation that names nobody whom the asker may not see; who was forgotten, its worker left out."""
+    networks = {
+        name: replace(
+            part,
+            contributors=[
+                replace(of, actor=None) if of.actor is not None and not visible(of.actor) else of
+                for of in part.contributors
+            ],
+        )
+        for name, part in explanation.networks.items()
+    }
+    return replace(explanation, networks=networks)
+
+
+def _standing(context: Context, explanation: Explanation) -> Standing | None:
+    histogram = histogram_of(context.world.populations.values())
+    users = sum(histogram)
+    if explanation.score is None or not users:
+        return None
+    return Standing(users=users, lower=percentile(histogram, explanation.score))
+
+
+def _meaning(context: Context, explanation: Explanation) -> str:
+    if explanation.score is None:
+        return "everything that had been counted was taken back"
+    return meaning(context.world.percentile(explanation.score), context.world.users)
