@@ -69,6 +69,10 @@ class Seen(NamedTuple):
     """When it was written, as the topic says."""
 
 
+class LostError(Exception):
+    """Changes that somebody asks for are not kept any more."""
+
+
 class Point(NamedTuple):
     """A change as it is stored."""
 
@@ -86,6 +90,8 @@ class ModelState(Struct):
     """The latest moment that any change speaks of: what is old is counted from it."""
     period_first: int = 0
     """The oldest period that is kept."""
+    whole_from: dict[int, int] = {}
+    """Offset from which on every change of a partition was read; before it the topic may have kept only last ones."""
     version: int = _VERSION
 
 
@@ -167,11 +173,16 @@ class ReadModel:
             batch.put(user, row, scores)
             batch.put(key, row, history)
             batch.put(place, _THERE + key, log)
-        new = ModelState(state.topic_id, {**state.positions, **positions}, as_of_ms, _period(_horizon(as_of_ms)))
+        positions = {**state.positions, **positions}
+        new = ModelState(state.topic_id, positions, as_of_ms, _period(_horizon(as_of_ms)), state.whole_from)
         self._expire(batch, state, new)
         batch.put(_STATE_KEY, msgspec.msgpack.encode(new))
         self._db.write(batch)
         self.state = new
+
+    def note_whole_from(self, offsets: Mapping[int, int]) -> None:
+        """Note, by partition, before which offset there may be gaps in what will be read."""
+        self.state.whole_from = {**self.state.whole_from, **offsets}
 
     def _forget(self, batch: WriteBatch, user: bytes, as_of_ms: int) -> None:
         batch.delete(user, self._handles["scores"])
@@ -248,7 +259,10 @@ class ReadModel:
                 yield _point(row)
 
     def after(self, partition: int, offset: int, changes_max: int) -> list[Point]:
-        """Return up to so many changes of a partition from an offset on, in the topic's order."""
+        """Return up to so many changes of a partition from an offset on, in the topic's order.
+
+        Those of who was forgotten are left out. Raise `LostError` where others are not kept any more.
+        """
         begin, end = _PLACE.pack(partition, offset), _PLACE.pack(partition + 1, 0)
         points: list[Point] = []
         for key, value in _rows(self._tables["log"], begin, end):
@@ -257,9 +271,27 @@ class ReadModel:
                 points.append(Point(at, value[1:]))
             elif (row := self._tables["history"].get(value[1:])) is not None:
                 points.append(Point(at, row[_OFFSET.size :]))
+            elif _PERIOD.unpack_from(value, 1)[0] < self.state.period_first:
+                raise LostError
             if len(points) == changes_max:
                 break
+        # Looked at after reading: old ones are let go of meanwhile.
+        if offset < self.log_begins(partition):
+            raise LostError
         return points
+
+    def newest_before(self, user: bytes, offset: int) -> Point | None:
+        """Return the newest change of a user that lies before an offset of its partition."""
+        newest = self.newest(user)
+        if newest is None or newest.offset < offset:
+            return newest
+        last = _period(parse_ms(decode_change(newest.value).as_of))
+        for period in range(last, self.state.period_first - 1, -1):
+            for row in _rows_back(self._tables["history"], _PERIOD.pack(period) + user + b"\0"):
+                point = _point(row)
+                if point.offset < offset:
+                    return point
+        return None
 
     def after_of(self, user: bytes, partition: int, offset: int) -> list[Point] | None:
         """Return the changes of one user from an offset of its partition on, the oldest first.
@@ -283,7 +315,8 @@ class ReadModel:
 
     def log_begins(self, partition: int) -> int:
         """Return the first offset of a partition from which a stream can go on."""
-        return max(0, self.state.positions.get(partition, 0) - LOG_CHANGES_MAX)
+        kept_from = self.state.positions.get(partition, 0) - LOG_CHANGES_MAX
+        return max(kept_from, self.state.whole_from.get(partition, 0), 0)
 
 
 _LOG_STEP: Final = 10_000

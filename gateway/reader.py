@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from threading import Event
 from typing import Final
 
@@ -17,6 +17,7 @@ from streams import clients
 from streams.errors import CloutError
 from streams.names import Names
 from streams.settings import KafkaSettings
+from streams.topics import WHOLE_MS
 
 _log = structlog.get_logger(__name__)
 
@@ -31,6 +32,7 @@ _READER_OPTIONS: Final = {
     "auto.offset.reset": "earliest",
 }
 
+_FIRST_LOOK_SECONDS: Final = 30.0
 _LEVEL: Final = math.inf
 _ASK_AGAIN_SECONDS: Final = 1.0
 
@@ -60,6 +62,10 @@ class Reader:
         """Return whether every partition has been read to its end at least once."""
         return len(self._level_at) == self._partitions
 
+    def is_read_to_end(self) -> bool:
+        """Return whether nothing is there now that was not read."""
+        return self.is_level() and all(level_at == _LEVEL for level_at in self._level_at.values())
+
     def age_seconds(self, partition: int) -> float | None:
         """Return for how long there may be changes of a partition that are not here; None before the first look."""
         level_at = self._level_at.get(partition)
@@ -77,6 +83,7 @@ class Reader:
         )
         try:
             positions = self._model.state.positions
+            self._model.note_whole_from(self._whole_from(consumer, positions))
             consumer.assign(
                 [TopicPartition(self._names.changes, at, positions.get(at, 0)) for at in range(self._partitions)]
             )
@@ -86,6 +93,18 @@ class Reader:
                     self._look_again(consumer)
         finally:
             consumer.close()
+
+    def _whole_from(self, consumer: Consumer, positions: Mapping[int, int]) -> dict[int, int]:
+        """Return where the time begins of which the topic has every change, in partitions that are not read as far."""
+        since_ms = int(time.time() * 1000) - WHOLE_MS
+        asked = [TopicPartition(self._names.changes, at, since_ms) for at in range(self._partitions)]
+        begins: dict[int, int] = {}
+        for place in consumer.offsets_for_times(asked, timeout=_FIRST_LOOK_SECONDS):
+            # Where all is older there is no such offset.
+            whole = place.offset if place.offset >= 0 else consumer.get_watermark_offsets(place)[1]
+            if whole > positions.get(place.partition, 0):
+                begins[place.partition] = whole
+        return begins
 
     def _take(self, consumer: Consumer) -> None:
         messages = consumer.consume(_BATCH_RECORDS, _POLL_SECONDS)

@@ -22,6 +22,8 @@ from streams.names import Names
 from streams.settings import KafkaSettings, LaneSettings, NetworkSettings
 
 DAY_MS: Final = 86_400_000
+WHOLE_MS: Final = 7 * DAY_MS
+"""For so long the change topic keeps every change; of older ones it may keep only each user's last."""
 RECORD_BYTES_MAX: Final = 1 << 20
 """Largest record batch of interactions and lanes."""
 DEAD_LETTER_BYTES_MAX: Final = 8 << 20
@@ -118,7 +120,7 @@ def specification(names: Names, lanes: LaneSettings, networks: dict[str, Network
     }
     changes = {
         "cleanup.policy": "compact",
-        "min.compaction.lag.ms": str(7 * DAY_MS),
+        "min.compaction.lag.ms": str(WHOLE_MS),
         # A segment holds a day, and its youngest record is as old as the lag on the eighth.
         "max.compaction.lag.ms": str(9 * DAY_MS),
         "delete.retention.ms": str(DAY_MS),
