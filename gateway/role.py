@@ -18,6 +18,7 @@ from rocksdict import Cache
 from starlette.applications import Starlette
 
 from gateway.access import Access
+from gateway.api.stream import Abortable
 from gateway.app import make_app
 from gateway.bulletins import Bulletins
 from gateway.columns import Columns
@@ -48,6 +49,7 @@ _log = structlog.get_logger(__name__)
 
 _START_SECONDS_MAX: Final = 10.0
 _STOP_SECONDS: Final = 5.0
+_SEND_BUFFER_BYTES: Final = 256 << 10
 
 
 class Gateway:
@@ -186,7 +188,7 @@ class _PublicServer:
     def __init__(self, app: Starlette, hub: Hub, listening: socket.socket) -> None:
         self._hub = hub
         config = uvicorn.Config(
-            app, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=1
+            Abortable(app), log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=1
         )
         self._server = uvicorn.Server(config)
         self._socket = listening
@@ -211,10 +213,13 @@ class _PublicServer:
 
 def _listen(settings: GatewaySettings) -> socket.socket:
     try:
-        return socket.create_server((settings.host, settings.port), backlog=2_048)
+        listening = socket.create_server((settings.host, settings.port), backlog=2_048)
     except OSError as error:
         raise CloutError(
             f"the gateway's port {settings.host}:{settings.port} cannot be had",
             detail=str(error),
             hint="choose another with gateway.port, or 0 for a free one",
         ) from error
+    # Connections inherit it. Left to itself Linux keeps up to 4 MB for one that takes nothing.
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
+    return listening

@@ -189,6 +189,8 @@ class GatewaySettings:
     """A partition that was not read to its end for longer makes its users' answers stale."""
     streams_max: Annotated[int, Ge(1), Le(100_000)] = 10_000
     """Streams that may be open at once."""
+    streams_per_caller_max: Annotated[int, Ge(1), Le(100_000)] = 5_000
+    """Streams that one API key may have open at once; without a key, one address."""
     heartbeat_seconds: Annotated[float, Ge(0.1)] = 15.0
     """A stream says so often that it is still there."""
     anonymous_scopes: tuple[Scope, ...] = ()

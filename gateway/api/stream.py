@@ -1,16 +1,19 @@
 """Score changes as server-sent events."""
 
-from typing import Annotated, Final
+from collections.abc import AsyncIterator
+from typing import Annotated, Any, Final
 
 from msgspec import Meta, field
 from sse_starlette import EventSourceResponse, ServerSentEvent
+from sse_starlette.sse import SendTimeoutError
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.api.parameters import USERS_MAX, checked_user
 from gateway.context import Context, caller_of
-from gateway.live.cursor import CursorError, decode_cursor
+from gateway.live.cursor import CURSOR_LENGTH_MAX, CursorError, decode_cursor
 from gateway.live.hub import Hub
 from gateway.live.stream import Stream
 from gateway.live.wants import Asked, Wants
@@ -19,10 +22,10 @@ from gateway.problems import ProblemError
 from schemas.interaction import UserId
 from schemas.limits import NETWORK_BYTES_MAX
 
-SEND_SECONDS: Final = 10.0
-"""A reader that takes nothing for so long is dropped."""
+SEND_SECONDS: Final = 5.0
+"""A reader that takes nothing for so long is cut off."""
+_ABORT: Final = "clout.abort"
 _HEADERS: Final = {"Cache-Control": "no-store, no-transform"}
-CURSOR_LENGTH_MAX: Final = 1_000
 
 
 class StreamQuery(Query, frozen=True, kw_only=True):
@@ -61,16 +64,24 @@ def routes(context: Context, hub: Hub) -> list[Route]:
 
     async def stream(request: Request, query: StreamQuery) -> Response:
         settings = context.settings
-        if hub.count >= settings.streams_max:
+        caller = caller_of(request)
+        whose = caller.key or (request.client.host if request.client else "")
+        if hub.callers[whose] >= settings.streams_per_caller_max:
+            raise ProblemError(
+                "too-many-streams", f"you have {hub.callers[whose]} open", f"one may be about {USERS_MAX} users"
+            )
+        if hub.callers.total() >= settings.streams_max:
             raise ProblemError(
                 "too-many-streams",
                 f"{settings.streams_max} streams are open",
                 "close some, or ask another gateway",
                 {"Retry-After": "5"},
             )
-        asked = Asked(_wants(query, context), caller_of(request))
+        asked = Asked(_wants(query, context), caller)
         cursor, lost = _cursor(request, query, context, hub)
-        return EventSourceResponse(
+        return _Answer(
+            hub,
+            whose,
             Stream(context, hub, asked, cursor, lost=lost).events(),
             headers=_HEADERS,
             ping=settings.heartbeat_seconds,
@@ -80,6 +91,41 @@ def routes(context: Context, hub: Hub) -> list[Route]:
         )
 
     return [STREAM.route(stream)]
+
+
+class Abortable:
+    """An application whose streams can cut their connection, also where the other side takes nothing any more.
+
+    It is the outermost, where it meets what uvicorn itself sends with: closing would wait for the other side.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        """Wrap an application."""
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on."""
+        transport = getattr(getattr(send, "__self__", None), "transport", None)
+        if transport is not None:
+            scope[_ABORT] = transport.abort
+        await self._app(scope, receive, send)
+
+
+class _Answer(EventSourceResponse):
+    """A stream over HTTP, counted while it is open."""
+
+    def __init__(self, hub: Hub, whose: str, events: AsyncIterator[bytes], **options: Any) -> None:
+        super().__init__(events, **options)
+        self._hub, self._whose = hub, whose
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._hub.enter(self._whose)
+        try:
+            await super().__call__(scope, receive, send)
+        except SendTimeoutError:
+            scope[_ABORT]()
+        finally:
+            self._hub.leave(self._whose)
 
 
 def _wants(query: StreamQuery, context: Context) -> Wants:

@@ -4,15 +4,17 @@ Everything here runs in the server's event loop; only `offer` and `end` may be c
 """
 
 import asyncio
-from collections import defaultdict
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from prometheus_client import Counter, Gauge
+import prometheus_client
+from anyio import CapacityLimiter
+from prometheus_client import Gauge
 
 from gateway.access import Access, Caller
 from gateway.live.cursor import encode_cursor
-from gateway.live.wants import Asked
+from gateway.live.wants import Asked, takes_away
 from gateway.read_model import Seen
 from schemas.change import ScoreChange
 from schemas.gateway import encode
@@ -20,6 +22,10 @@ from schemas.gateway import encode
 QUEUE_CHANGES_MAX: Final = 1_000
 """Changes that may wait for one reader; with one more it is told to come back."""
 QUEUE_BYTES_MAX: Final = 1 << 20
+AT_ONCE_CHANGES: Final = 250
+"""Changes handed over before streams get their turn: a batch of the reader may be more than one may have waiting."""
+READERS_MAX: Final = 4
+"""Streams that read what they missed at the same time; threads beside those of other requests."""
 
 
 class Subscription:
@@ -64,7 +70,9 @@ class Subscription:
 class Hub:
     """All who listen to one gateway."""
 
-    def __init__(self, tag: str, place: Sequence[int], access: Access, open_streams: Gauge, slow: Counter) -> None:
+    def __init__(
+        self, tag: str, place: Sequence[int], access: Access, open_streams: Gauge, slow: prometheus_client.Counter
+    ) -> None:
         """Begin at a place: the next offset of each partition."""
         self.tag = tag
         self.place = list(place)
@@ -73,9 +81,11 @@ class Hub:
         self._by_network: defaultdict[str, set[Subscription]] = defaultdict(set)
         self._others: set[Subscription] = set()
         self._moved = asyncio.Event()
+        self._coming: deque[Sequence[Seen]] = deque()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self.count = 0
-        """Streams that are open."""
+        self.callers: Counter[str] = Counter()
+        """Streams that are open, by whose they are; also those that are not live yet."""
+        self.readers = CapacityLimiter(READERS_MAX)
 
     def begin(self) -> None:
         """Run in this loop from now on."""
@@ -84,19 +94,29 @@ class Hub:
     def offer(self, changes: Sequence[Seen]) -> None:
         """Take changes that are in the read model, in their order; any thread may."""
         if self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self.publish, changes)
+            self._loop.call_soon_threadsafe(self._take, changes)
 
     def cursor(self) -> str:
         """Return the place as an id of an event."""
         return encode_cursor(self.tag, self.place)
+
+    def enter(self, caller: str) -> None:
+        """Count a stream that is open from now on."""
+        self.callers[caller] += 1
+        self._open.inc()
+
+    def leave(self, caller: str) -> None:
+        """Count a stream no more."""
+        self._open.dec()
+        self.callers[caller] -= 1
+        if not self.callers[caller]:
+            del self.callers[caller]
 
     def add(self, asked: Asked) -> Subscription:
         """Let somebody listen from the present place on."""
         subscription = Subscription(asked)
         for group in self._groups(asked):
             group.add(subscription)
-        self.count += 1
-        self._open.set(self.count)
         return subscription
 
     def drop(self, subscription: Subscription) -> None:
@@ -106,8 +126,6 @@ class Hub:
         for user in subscription.asked.wants.users:
             if not self._by_user[user]:
                 del self._by_user[user]
-        self.count -= 1
-        self._open.set(self.count)
 
     def end(self) -> None:
         """Tell all that this gateway ends; any thread may."""
@@ -130,6 +148,19 @@ class Hub:
             return False
         return True
 
+    def _take(self, changes: Sequence[Seen]) -> None:
+        """Let changes be handed over, some at once and the streams' own turns in between."""
+        is_idle = not self._coming
+        self._coming += [changes[first : first + AT_ONCE_CHANGES] for first in range(0, len(changes), AT_ONCE_CHANGES)]
+        if is_idle and self._coming:
+            self._go_on()
+
+    def _go_on(self) -> None:
+        self.publish(self._coming[0])
+        self._coming.popleft()
+        if self._coming:
+            asyncio.get_running_loop().call_soon(self._go_on)
+
     def publish(self, changes: Sequence[Seen]) -> None:
         """Hand changes over, in their order."""
         place, offsets = self.place, [str(offset) for offset in self.place]
@@ -145,7 +176,7 @@ class Hub:
     def _listeners(self, change: ScoreChange) -> list[Subscription]:
         found: list[Subscription] = list(self._by_user.get(change.user, ()))
         if self._by_network:
-            names: Iterable[str] = change.networks if change.score is not None else self._by_network
+            names: Iterable[str] = self._by_network if takes_away(change) else change.networks
             for name in names:
                 found += self._by_network.get(name, ())
         return [*found, *self._others] if self._others else found

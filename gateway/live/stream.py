@@ -9,13 +9,13 @@ model's log costs time, so it is done in pieces and in threads; once nothing is 
 from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Final, NamedTuple
 
-from starlette.concurrency import run_in_threadpool
+from anyio.to_thread import run_sync
 
 from gateway.context import Context
 from gateway.live.cursor import encode_cursor
 from gateway.live.hub import Hub, Subscription, rendered
 from gateway.live.wants import Asked
-from gateway.read_model import Point
+from gateway.read_model import LostError, Point
 from schemas.change import decode_change
 from schemas.gateway import encode
 from schemas.users import partition_of
@@ -47,25 +47,32 @@ class Stream:
         """Yield the stream in pieces of whole events, for ever."""
         hub = self._hub
         yield f"retry: {RETRY_MS}\n\n".encode()
-        if self._cursor is not None and not self._is_kept(self._cursor):
-            self._cursor, self._lost = None, True
-        if self._lost:
-            yield _said("reset", "what came since is not kept any more: read scores anew", hub.cursor())
         if self._cursor is not None:
-            if not await hub.reached(self._cursor, CATCH_UP_SECONDS):
-                yield _said("resume", "this gateway has not caught up")
-                return
-            async for piece in self._missed(self._cursor):
-                yield piece
+            try:
+                if not await self._has_come_to(self._cursor):
+                    yield _said("resume", "this gateway has not caught up")
+                    return
+                async for piece in self._missed(self._cursor):
+                    yield piece
+            except LostError:
+                self._cursor, self._lost = None, True
         # No await between the last look at the place and this: nothing can come in between.
         subscription = hub.add(self._asked)
         try:
             if self._cursor is None:
-                yield self._scores()
+                yield self._beginning()
             async for piece in self._live(subscription):
                 yield piece
         finally:
             hub.drop(subscription)
+
+    async def _has_come_to(self, cursor: Sequence[int]) -> bool:
+        """Wait until this gateway has read as far as the client; raise `LostError` when the topic is not so long."""
+        if await self._hub.reached(cursor, CATCH_UP_SECONDS):
+            return True
+        if self._context.reader.is_read_to_end():
+            raise LostError
+        return False
 
     async def _live(self, subscription: Subscription) -> AsyncIterator[bytes]:
         context, caller = self._context, self._asked.caller
@@ -81,16 +88,17 @@ class Stream:
             context.metrics.deliveries.inc(count)
             yield piece
 
-    def _is_kept(self, cursor: Sequence[int]) -> bool:
-        begins = self._context.model.log_begins
-        return all(offset >= begins(partition) for partition, offset in enumerate(cursor))
+    def _beginning(self) -> bytes:
+        """Return what comes first where nothing went before: each named user's newest change at the hub's place.
 
-    def _scores(self) -> bytes:
-        """Return the newest change of each user that was named."""
+        The read model may be ahead of the hub: what is beyond its place comes as a change.
+        """
         context, head = self._context, f"id: {self._hub.cursor()}\n"
-        events = []
+        said = _said("reset", "what came since is not kept any more: read scores anew", self._hub.cursor())
+        events: list[bytes | None] = [said] if self._lost else []
         for user in sorted(self._asked.wants.users):
-            if (point := context.model.newest(user.encode())) is not None:
+            partition = partition_of(user.encode(), context.partitions)
+            if (point := context.model.newest_before(user.encode(), self._hub.place[partition])) is not None:
                 change = decode_change(point.value)
                 events.append(rendered(context.access, change, point.value, head, self._asked.caller, "score"))
         return b"".join(event for event in events if event is not None)
@@ -109,7 +117,7 @@ class Stream:
         if users == []:
             at[partition] = end
         while at[partition] < end:
-            points, then = await run_in_threadpool(self._read, partition, at[partition], end, users)
+            points, then = await run_sync(self._read, partition, at[partition], end, users, limiter=self._hub.readers)
             events = [self._event(partition, point, at) for point in points]
             at[partition] = then
             piece = b"".join(event for event in events if event is not None)
@@ -127,6 +135,8 @@ class Stream:
     def _read(self, partition: int, offset: int, end: int, users: Iterable[str] | None) -> tuple[list[Point], int]:
         """Return changes of a partition from an offset on, and the offset up to which these are all."""
         model = self._context.model
+        if offset < model.log_begins(partition):
+            raise LostError
         if users is not None:
             found = [model.after_of(user.encode(), partition, offset) for user in users]
             if all(points is not None for points in found):

@@ -18,7 +18,7 @@ class Wants:
     users: frozenset[str] = field(default_factory=frozenset)
     """Of these users; of all where there are none."""
     network: str | None = None
-    """Of who has a score on this network; who has none any more is told too."""
+    """Of who has a score on this network; who may have lost it there is told too."""
     above: float | None = None
     """Of who is at this score or above, or was before: who falls below is told once."""
 
@@ -26,10 +26,15 @@ class Wants:
         """Return whether a change is one of these."""
         if self.users and change.user not in self.users:
             return False
-        if self.network is not None and change.score is not None and self.network not in change.networks:
+        if self.network is not None and self.network not in change.networks and not takes_away(change):
             return False
         above = self.above
         return above is None or (change.score or 0.0) >= above or (change.previous or 0.0) >= above
+
+
+def takes_away(change: ScoreChange) -> bool:
+    """Return whether a change may be about networks that it does not name, since the user has no score there now."""
+    return change.score is None or change.cause == "retraction"
 
 
 @dataclass(frozen=True, slots=True)
