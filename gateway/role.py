@@ -4,6 +4,7 @@ Metrics, health and status are served apart from that, at the role's own address
 """
 
 import os
+import resource
 import socket
 import threading
 import time
@@ -50,6 +51,7 @@ _log = structlog.get_logger(__name__)
 _START_SECONDS_MAX: Final = 10.0
 _STOP_SECONDS: Final = 5.0
 _SEND_BUFFER_BYTES: Final = 256 << 10
+_FILES_BESIDE_STREAMS: Final = 1_000
 
 
 class Gateway:
@@ -141,6 +143,7 @@ class Gateway:
 
     def run(self) -> None:
         """Work until told to stop, or until something that it needs fails."""
+        allow_open_files(self.context.settings.streams_max + _FILES_BESIDE_STREAMS)
         self.context.reader.load()
         set_up_garbage_collection()
         public = _PublicServer(make_app(self.context, self.hub, self._version), self.hub, self._socket)
@@ -223,3 +226,16 @@ def _listen(settings: GatewaySettings) -> socket.socket:
     # Connections inherit it. Left to itself Linux keeps up to 4 MB for one that takes nothing.
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
     return listening
+
+
+def allow_open_files(count: int) -> None:
+    """Let this process have so many files and connections open, or as many as the system lets it.
+
+    What a shell allows by itself, often 1,024, is fewer than the streams that a gateway can have.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    least = count if hard == resource.RLIM_INFINITY else min(count, hard)
+    if soft != resource.RLIM_INFINITY and soft < least:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (least, hard))
+    if least < count:
+        _log.warning("there may be fewer connections than gateway.streams_max says", open_files_max=hard, wanted=count)

@@ -23,7 +23,7 @@ from streams.control_secrets import ControlKey, ControlSecrets
 from streams.decoders import decoder
 from streams.decoders.batch import Headers
 from streams.decoders.reader import read
-from streams.settings import IngestSettings, LaneSettings, WorkerSettings
+from streams.settings import GatewaySettings, IngestSettings, LaneSettings, WorkerSettings
 from streams.task_state import TaskState, TaskStateError
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "LIMITS.md"
@@ -278,6 +278,7 @@ def test_the_page_lists_every_limit_with_its_value() -> None:
 
 def test_the_page_lists_the_limits_that_an_operator_sets() -> None:
     known: dict[str, Sequence[str]] = {
+        "gateway": GatewaySettings.__slots__,
         "ingest": IngestSettings.__slots__,
         "lanes": LaneSettings.__slots__,
         "worker": WorkerSettings.__slots__,
