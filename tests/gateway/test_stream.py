@@ -1,6 +1,5 @@
 """Streams of real gateways on a real change topic: nothing is missing, nothing comes twice."""
 
-import dataclasses
 import json
 import random
 import socket
@@ -10,7 +9,6 @@ from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
-import httpx
 import psutil
 import pytest
 
@@ -229,17 +227,6 @@ def test_no_more_streams_are_open_than_may_be(served: Served) -> None:
     finally:
         for connection in connections:
             connection.close()
-
-
-def test_one_caller_has_no_more_streams_than_it_may(serve: Serve, tmp_path: Path) -> None:
-    settings = dataclasses.replace(SETTINGS, streams_per_caller_max=1)
-    served = serve(gateway=settings, directory=tmp_path)
-    stream = Listener("/v1/scores/stream?user=t:1", last_id="000000-1.2.3.4").listen(served.url)
-    assert next(stream).name == "reset"
-    refused = served.get("/v1/scores/stream?user=t:1")
-    assert (refused.status_code, refused.json()["type"]) == (429, "/problems#too-many-streams")
-    stream.close()
-    eventually(lambda: httpx.head(f"{served.url}/v1/scores/stream?user=t:1").status_code == 200)
 
 
 def test_streams_end_with_a_word_when_the_gateway_does(serve: Serve, tmp_path: Path) -> None:

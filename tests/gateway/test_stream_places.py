@@ -8,10 +8,12 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import Any, cast
 
+import httpx
 import pytest
 from rocksdict import Cache
 
 from gateway.access import Access
+from gateway.app import make_app
 from gateway.columns import Columns
 from gateway.context import Context
 from gateway.live.cursor import decode_cursor
@@ -21,6 +23,7 @@ from gateway.live.wants import Asked, Wants
 from gateway.metrics import GatewayMetrics
 from gateway.read_model import ReadModel, Seen
 from gateway.reader import Reader
+from gateway.sender import Sender
 from gateway.standing import World
 from schemas.access import SCOPES
 from schemas.change import Cause, Subscores, decode_change, encode_change
@@ -45,16 +48,18 @@ class Gateway:
         self.reader = Reader(kafka, names, 1, self.model, columns)
         self.columns = columns
         self.context = Context(
-            kafka,
-            names,
-            1,
-            GatewaySettings(anonymous_scopes=SCOPES),
-            self.model,
-            columns,
-            self.reader,
-            World(),
-            self.access,
-            self.metrics,
+            kafka=kafka,
+            names=names,
+            partitions=1,
+            settings=GatewaySettings(anonymous_scopes=SCOPES),
+            model=self.model,
+            columns=columns,
+            reader=self.reader,
+            world=World(),
+            access=self.access,
+            metrics=self.metrics,
+            networks={},
+            sender=Sender(kafka, names),
         )
         self._last: dict[str, tuple[int, float | None]] = {}
         self._offset = 0
@@ -228,3 +233,20 @@ def test_a_reader_that_keeps_up_is_not_called_slow_whatever_comes_at_once(gatewa
         return found
 
     assert asyncio.run(read()) == [("change", number + 1) for number in range(5_000)]
+
+
+def test_one_caller_has_no_more_streams_than_it_may_and_leaves_others_theirs(gateway: Gateway) -> None:
+    app = make_app(gateway.context, gateway.hub, "1")
+
+    async def asked(method: str, host: str) -> httpx.Response:
+        transport = httpx.ASGITransport(app, client=(host, 1_000))
+        async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
+            return await client.request(method, "/v1/scores/stream")
+
+    for _ in range(gateway.context.settings.streams_per_caller_max):
+        gateway.hub.enter("10.0.0.1")
+    refused = asyncio.run(asked("GET", "10.0.0.1"))
+    assert (refused.status_code, refused.json()["type"]) == (429, "/problems#too-many-streams")
+    assert asyncio.run(asked("HEAD", "10.0.0.2")).status_code == 200
+    gateway.hub.leave("10.0.0.1")
+    assert asyncio.run(asked("HEAD", "10.0.0.1")).status_code == 200
