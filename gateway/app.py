@@ -9,14 +9,25 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 
 from gateway import openapi, problems
-from gateway.api import explanations, history, incidents, interactions, networks, population, ranking, scores, stream
+from gateway.api import (
+    explanations,
+    history,
+    incidents,
+    interactions,
+    networks,
+    population,
+    problem_list,
+    ranking,
+    scores,
+    stream,
+)
 from gateway.context import Context
 from gateway.encoded_paths import EncodedPaths
 from gateway.live.hub import Hub
 from gateway.middleware.callers import Callers
 from gateway.middleware.measures import Measures
 
-_API: Final = (scores, history, explanations, ranking, population, incidents, networks, interactions)
+_API: Final = (scores, history, explanations, ranking, population, incidents, networks, interactions, problem_list)
 
 
 def make_app(context: Context, hub: Hub, version: str) -> Starlette:

@@ -8,12 +8,13 @@ import numpy as np
 
 from schemas.gateway import EventError
 from schemas.interaction import HEARTBEAT_CODE
-from schemas.limits import POSTED_EVENTS_MAX
 from schemas.users import CANARY_SOURCE
 from streams.decoders import Decoder
 from streams.decoders.batch import WHOLE
 from streams.decoders.reader import read
 
+EVENTS_MAX: Final = 5_000
+"""Events in one request: about what its bytes, those of one record, have room for."""
 ERRORS_SHOWN_MAX: Final = 100
 """Events of which an answer says what is wrong."""
 
@@ -45,8 +46,8 @@ def looked_at(decoder: Decoder, body: bytes, now_ms: int) -> Looked:
         detail = f"the source {CANARY_SOURCE} is the guard's alone"
         errors.append(EventError(index=max(0, int(columns.index[row])), reason="reserved_user", detail=detail))
     events = len(columns.kind) + len(columns.rejected)
-    if events > POSTED_EVENTS_MAX:
-        detail = f"{events:,} events in one request, at most {POSTED_EVENTS_MAX:,}"
+    if events > EVENTS_MAX:
+        detail = f"{events:,} events in one request, at most {EVENTS_MAX:,}"
         errors = [EventError(index=0, reason="too_many_events", detail=detail)]
     beats = columns.index[columns.kind == HEARTBEAT_CODE].tolist()
     return Looked(

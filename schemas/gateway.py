@@ -246,6 +246,20 @@ class Problem(Struct, frozen=True, kw_only=True, omit_defaults=True):
     errors: Annotated[list[EventError], Meta(description="What is wrong with events, of many the first.")] = []
 
 
+class ProblemKind(Struct, frozen=True, kw_only=True):
+    """A problem that an answer can name."""
+
+    name: Annotated[str, Meta(description="What `type` of a problem has after /problems#.")]
+    status: Annotated[int, Meta(ge=400, le=599)]
+    title: str
+
+
+class ProblemsAnswer(Struct, frozen=True, kw_only=True):
+    """Every problem that there is."""
+
+    problems: list[ProblemKind]
+
+
 encode: Final = msgspec.json.Encoder().encode
 """Write an answer."""
 

@@ -21,7 +21,6 @@ __all__ = [
     "NETWORKS_MAX",
     "NETWORK_BYTES_MAX",
     "OBJECT_BYTES_MAX",
-    "POSTED_EVENTS_MAX",
     "RAW_PARTITIONS_MAX",
     "REASON_BYTES_MAX",
     "RECIPIENTS_MAX",
@@ -53,9 +52,6 @@ INCIDENT_ID_BYTES_MAX: Final = 200
 
 ARRAY_EVENTS_MAX: Final = 10_000
 """Events in one record."""
-
-POSTED_EVENTS_MAX: Final = 5_000
-"""Events in one request to the gateway: about what its bytes, those of one record, have room for."""
 
 RECIPIENTS_MAX: Final = 16
 """People whom one activity may reply to or mention: a Delete that names only a post takes back as many ids."""

@@ -11,13 +11,13 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from gateway.context import Context
-from gateway.interactions import ERRORS_SHOWN_MAX, Looked, looked_at
+from gateway.interactions import ERRORS_SHOWN_MAX, EVENTS_MAX, Looked, looked_at
 from gateway.operations import Operation, Query
 from gateway.problems import ProblemError
 from gateway.sender import ACKNOWLEDGED_SECONDS_MAX, NotTakenError, Record
 from schemas.gateway import Accepted, encode
 from schemas.interaction import Interaction
-from schemas.limits import NETWORK_BYTES_MAX, POSTED_EVENTS_MAX, RECORD_BYTES_MAX
+from schemas.limits import NETWORK_BYTES_MAX, RECORD_BYTES_MAX
 from streams.decoders import Decoder, decoder
 
 BODY_SECONDS_MAX: Final = 10.0
@@ -37,11 +37,11 @@ class InteractionsQuery(Query, frozen=True, kw_only=True):
 INTERACTIONS: Final = Operation(
     path="/v1/interactions",
     name="postInteractions",
-    summary=f"Take in one interaction, or up to {POSTED_EVENTS_MAX:,}: all of them or none, once Kafka has them",
+    summary=f"Take in one interaction, or up to {EVENTS_MAX:,}: all of them or none, once Kafka has them",
     method="POST",
     status=202,
     query=InteractionsQuery,
-    body=Interaction | Annotated[list[Interaction], Meta(min_length=1, max_length=POSTED_EVENTS_MAX)],
+    body=Interaction | Annotated[list[Interaction], Meta(min_length=1, max_length=EVENTS_MAX)],
     answer=Accepted,
     problems=("invalid-events", "too-slow", "too-large", "not-json", "busy", "kafka-away"),
 )

@@ -2,6 +2,7 @@
 
 import json
 import time
+from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -213,8 +214,10 @@ def test_a_parameter_that_is_unknown_or_beyond_its_limits_is_refused(served: Ser
 def test_every_address_of_the_api_is_described_and_what_there_is_not_is_told_so(served: Served) -> None:
     document = served.get("/openapi.json").raise_for_status().json()
     assert document["openapi"] == "3.1.0"
+    page = (Path(__file__).resolve().parents[2] / "docs" / "http.md").read_text(encoding="utf-8")
+    assert {path for path in document["paths"] if path not in page} == set()
     for path, operations in document["paths"].items():
-        for method in {"get", "post"} - set(operations):
+        for method in {"get", "post", "delete"} - set(operations):
             address = path.replace("{user}", "t:1")
             answer = httpx.request(method, served.url + address)
             assert (answer.status_code, answer.json()["type"]) == (405, "/problems#method-not-allowed"), path
