@@ -15,6 +15,7 @@ from clout import VERSION
 from clout.commands import (
     audit,
     broker,
+    claim,
     clock,
     config,
     control,
@@ -28,6 +29,7 @@ from clout.commands import (
     incident,
     ingest,
     inject,
+    key,
     quarantine,
     replay,
     retract,
@@ -53,7 +55,7 @@ app = typer.Typer(
 )
 for module in (
     *(demo, up, broker, topics, ingest, score, guard, serve, replay, wait, status, clock, tail, show, explain, export),
-    *(incident, audit, dlq, freeze, forget, quarantine, retract, control, inject, config),
+    *(incident, audit, dlq, freeze, forget, quarantine, retract, control, key, claim, inject, config),
 ):
     module.register(app)
 

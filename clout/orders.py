@@ -9,11 +9,11 @@ from confluent_kafka import Consumer, Message, TopicPartition
 from clout.config import Settings
 from clout.whole_topic import extents, reading, records
 from schemas.control import NEEDS, WHYS, Command, CommandName, CommandRecord, decode_record
-from schemas.limits import REASON_BYTES_MAX, USER_BYTES_MAX
+from schemas.limits import USER_BYTES_MAX
 from schemas.users import is_user_id
 from streams.control_secrets import control_secrets
 from streams.errors import CloutError
-from streams.orders import new_command, send
+from streams.orders import check_reason, new_command, send
 
 POLL_SECONDS: Final = 0.1
 
@@ -30,15 +30,6 @@ def signed(settings: Settings, name: CommandName, reason: str, **about: Any) -> 
     check_reason(reason)
     secrets = control_secrets(settings.control, settings.data_dir)
     return new_command(secrets, name, reason, int(time.time() * 1000), **about)
-
-
-def check_reason(reason: str) -> None:
-    """Raise `CloutError` unless this can be a command's reason."""
-    if not reason.strip():
-        raise CloutError("a command needs a reason", detail=f"of at most {REASON_BYTES_MAX} bytes; it is published")
-    if len(reason.encode()) > REASON_BYTES_MAX:
-        detail = f"{len(reason.encode()):,} bytes, at most {REASON_BYTES_MAX:,}; it is published"
-        raise CloutError("the reason is too long", detail=detail)
 
 
 def issue(settings: Settings, command: Command, timeout_seconds: float) -> CommandRecord:

@@ -4,7 +4,7 @@ Everything that answers about a user, or names one, asks `Access.visible`: there
 """
 
 import hmac
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,7 +16,7 @@ from schemas.access import AccessKey, AccessUser, Scope, decode_access, read_key
 from schemas.change import ScoreChange
 from streams.settings import VisibilitySettings
 
-_CHALLENGE: Final[Mapping[str, str]] = {"WWW-Authenticate": 'Bearer realm="clout"'}
+CHALLENGE: Final[Mapping[str, str]] = {"WWW-Authenticate": 'Bearer realm="clout"'}
 _SCHEME: Final = "bearer "
 _NOBODY: Final = "0" * 64
 """Compared with where there is no such key, so that its absence takes as long as a wrong secret."""
@@ -44,6 +44,10 @@ class Access:
         self.users: dict[str, AccessUser] = {}
         self._callers: dict[str, tuple[str, Caller]] = {}
         """The hash and the caller of each key that holds, by its id."""
+        self.is_told: Callable[[], bool] = lambda: True
+        """Says whether all keys and users were read."""
+        self.missing: Callable[[], str | None] = lambda: None
+        """Says what is still missing before questions can be answered; None when nothing is."""
 
     def on_record(self, message: Message) -> None:
         """Take a record of `access.v1`."""
@@ -71,7 +75,7 @@ class Access:
         parts = read_key(text.strip()) if scheme.lower() == _SCHEME else None
         if parts is None:
             raise ProblemError(
-                "unauthorized", "Authorization holds no API key", "send it as `Authorization: Bearer KEY`", _CHALLENGE
+                "unauthorized", "Authorization holds no API key", "send it as `Authorization: Bearer KEY`", CHALLENGE
             )
         kept, caller = self._callers.get(parts[0], (_NOBODY, self.anonymous))
         if not hmac.compare_digest(secret_hash(*parts), kept):
@@ -79,7 +83,7 @@ class Access:
                 "unauthorized",
                 "this API key is unknown, or was revoked",
                 "an operator makes one with `clout key create`",
-                _CHALLENGE,
+                CHALLENGE,
             )
         return caller
 

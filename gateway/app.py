@@ -15,6 +15,7 @@ from gateway.api import (
     incidents,
     interactions,
     networks,
+    operate,
     population,
     problem_list,
     ranking,
@@ -27,7 +28,18 @@ from gateway.live.hub import Hub
 from gateway.middleware.callers import Callers
 from gateway.middleware.measures import Measures
 
-_API: Final = (scores, history, explanations, ranking, population, incidents, networks, interactions, problem_list)
+_API: Final = (
+    scores,
+    history,
+    explanations,
+    ranking,
+    population,
+    incidents,
+    networks,
+    interactions,
+    operate,
+    problem_list,
+)
 
 
 def make_app(context: Context, hub: Hub, version: str) -> Starlette:

@@ -10,6 +10,7 @@ from starlette.requests import HTTPConnection
 from gateway.access import Access, Caller
 from gateway.columns import Columns
 from gateway.metrics import GatewayMetrics
+from gateway.operator import Operator
 from gateway.problems import ProblemError
 from gateway.read_model import ReadModel
 from gateway.reader import Reader
@@ -48,6 +49,7 @@ class Context:
     metrics: GatewayMetrics
     networks: Mapping[str, NetworkSettings]
     sender: Sender
+    operator: Operator
 
     def visible(self, user: str, caller: Caller) -> bool:
         """Return whether a caller is told of a user; whoever is not visible is unknown, everywhere."""

@@ -22,6 +22,7 @@ Json = dict[str, Any]
 
 _REF: Final = "#/components/schemas/{name}"
 _USER: Final = "{user}"
+_INCIDENT: Final = "{incident}"
 _DOCUMENT: Final = Operation(path=PATH, name="getDocument", summary="This document", answer=dict[str, msgspec.Raw])
 
 
@@ -122,6 +123,16 @@ def _parameters(operation: Operation, query: Mapping[str, Any], user: Json, netw
                 "required": True,
                 "description": "The user's id; a slash in it is escaped, as %2F.",
                 "schema": user,
+            }
+        )
+    if _INCIDENT in operation.path:
+        found.append(
+            {
+                "name": "incident",
+                "in": "path",
+                "required": True,
+                "description": "The incident's id; a slash in it is escaped, as %2F.",
+                "schema": {"type": "string", "minLength": 1},
             }
         )
     for name, schema in query.get("properties", {}).items():

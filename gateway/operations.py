@@ -18,7 +18,7 @@ from starlette.routing import Route
 
 from gateway.problems import ProblemError
 
-EVERYWHERE: Final = ("unauthorized", "forbidden", "failed", "not-ready")
+EVERYWHERE: Final = ("unauthorized", "forbidden", "too-long", "too-many-requests", "failed", "not-ready")
 """Problems that any operation can have."""
 
 PARAMETERS_BYTES_MAX: Final = 64_000

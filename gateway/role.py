@@ -16,28 +16,34 @@ from typing import Any, Final
 import structlog
 import uvicorn
 from rocksdict import Cache
-from starlette.applications import Starlette
+from starlette.types import ASGIApp
 
 from gateway.access import Access
 from gateway.api.stream import Abortable
 from gateway.app import make_app
 from gateway.bulletins import Bulletins
 from gateway.columns import Columns
+from gateway.connections import LimitedConnection
 from gateway.context import Context
 from gateway.feeds import READ_BACK_SECONDS
 from gateway.live.cursor import tag_of
 from gateway.live.hub import Hub
 from gateway.metrics import GatewayMetrics
+from gateway.middleware.safety import Safety
+from gateway.operator import Operator
 from gateway.read_model import ReadModel
 from gateway.reader import Reader
 from gateway.sender import Sender
 from gateway.standing import World
+from schemas.webhook import is_loopback
 from streams import clients, topics
+from streams.control_secrets import control_secrets
 from streams.errors import CloutError
 from streams.http import RoleServer
 from streams.names import Names
 from streams.process import set_up_garbage_collection
 from streams.settings import (
+    ControlSettings,
     GatewaySettings,
     HttpSettings,
     KafkaSettings,
@@ -66,12 +72,14 @@ class Gateway:
         model: str,
         settings: GatewaySettings,
         visibility: VisibilitySettings,
+        control: ControlSettings,
         http: HttpSettings,
         data_dir: Path,
         slot: int,
         version: str,
     ) -> None:
         """Check the topics, open the read model and take the ports; `run` starts it."""
+        require_keys(settings)
         names = Names(kafka.prefix, model)
         topics.require(kafka, topics.specification(names, lanes, dict(networks)))
         self._version = version
@@ -98,6 +106,7 @@ class Gateway:
             metrics,
             networks,
             self.sender,
+            Operator(kafka, names, lambda: control_secrets(control, data_dir)),
         )
         place = [read_model.state.positions.get(partition, 0) for partition in range(lanes.partitions)]
         self.hub = Hub(tag_of(topic_id), place, access, metrics.streams, metrics.slow)
@@ -116,6 +125,7 @@ class Gateway:
             },
             {names.feeds: READ_BACK_SECONDS},
         )
+        access.is_told, access.missing = self.bulletins.is_level, self.missing
         self._stop = Event()
         self._failed: list[BaseException] = []
 
@@ -146,7 +156,8 @@ class Gateway:
         allow_open_files(self.context.settings.streams_max + _FILES_BESIDE_STREAMS)
         self.context.reader.load()
         set_up_garbage_collection()
-        public = _PublicServer(make_app(self.context, self.hub, self._version), self.hub, self._socket)
+        app = Safety(make_app(self.context, self.hub, self._version), self.context.settings.cors_origins)
+        public = _PublicServer(app, self.hub, self._socket)
         # Whoever listens must be there before the first change is read.
         public.start()
         threads = [
@@ -188,10 +199,15 @@ class Gateway:
 class _PublicServer:
     """Uvicorn in a thread of its own, at the gateway's own address."""
 
-    def __init__(self, app: Starlette, hub: Hub, listening: socket.socket) -> None:
+    def __init__(self, app: ASGIApp, hub: Hub, listening: socket.socket) -> None:
         self._hub = hub
         config = uvicorn.Config(
-            Abortable(app), log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=1
+            Abortable(app),
+            http=LimitedConnection,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=1,
         )
         self._server = uvicorn.Server(config)
         self._socket = listening
@@ -212,6 +228,16 @@ class _PublicServer:
         self._server.should_exit = True
         self._thread.join(_STOP_SECONDS)
         self._socket.close()
+
+
+def require_keys(settings: GatewaySettings) -> None:
+    """Raise `CloutError` where anybody on a network could ask without a key."""
+    if settings.anonymous_scopes and not is_loopback(settings.host):
+        raise CloutError(
+            f"a gateway at {settings.host} needs API keys",
+            detail=f"gateway.anonymous_scopes lets anybody {', '.join(settings.anonymous_scopes)}",
+            hint="take it out and make keys with `clout key create`, or let it listen on 127.0.0.1",
+        )
 
 
 def _listen(settings: GatewaySettings) -> socket.socket:

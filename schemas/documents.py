@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta
 
+from schemas.access import AccessKey, AccessRecord, AccessUser
 from schemas.change import ScoreChange
 from schemas.control import NEEDS, WHYS, Command, CommandRecord
 from schemas.dead_letter import REASONS, DeadLetter
@@ -26,6 +27,7 @@ from schemas.incident import (
 from schemas.interaction import REQUIRED, Interaction
 from schemas.limits import ARRAY_EVENTS_MAX
 from schemas.messages import (
+    access_message,
     activity_message,
     change_message,
     cloud_event_headers,
@@ -56,6 +58,7 @@ _DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 _FILES: Final[dict[str, tuple[Any, str]]] = {
     "json/interactions.json": (InteractionRecord, "A record of interactions.NETWORK.v1 in the native format"),
     "json/changes.json": (ScoreChange, "A record of scores.changes.v1"),
+    "json/access.json": (AccessRecord, "A record of access.v1"),
     "json/export.json": (UserState, "A line of clout export"),
     "json/explanation.json": (Explanation, "What a worker answers at /v1/explanations/USER"),
     "json/explained.json": (Explained, "What clout explain USER --json prints"),
@@ -154,10 +157,14 @@ def _asyncapi() -> Json:
         Population,
         WebhookDelivery,
         UndeliveredHeaders,
+        AccessKey,
+        AccessUser,
     ]
     _, schemas = _components(roots, "#/components/schemas/{name}")
     (record,), _ = _components([InteractionRecord], "#/components/schemas/{name}")
     schemas["InteractionRecord"] = record
+    (access,), _ = _components([AccessRecord], "#/components/schemas/{name}")
+    schemas["AccessRecord"] = access
     schemas["CloudEventHeaders"] = cloud_event_headers()
     return {
         "asyncapi": "3.0.0",
@@ -186,6 +193,7 @@ def _asyncapi() -> Json:
                 "population": population_message(),
                 "webhookDelivery": webhook_delivery_message(),
                 "undelivered": undelivered_message(),
+                "access": access_message(),
             },
             "schemas": dict(sorted(schemas.items())),
         },
@@ -269,6 +277,13 @@ def _channels() -> Json:
             "The users of each partition in numbers, keyed by partition: the newest record of a key counts. "
             "Read it with isolation.level=read_committed.",
         ),
+        "access": _channel(
+            "{prefix}access.v1",
+            ["prefix"],
+            ["access"],
+            "API keys of the gateway, hashed, keyed `key:ID`, and users who were claimed, keyed `user:ID`: the newest "
+            "record of a key counts. Compacted. Who can write it can make keys.",
+        ),
         "webhook": {
             "address": None,
             "description": "Incidents, by HTTP POST to each configured address, signed as the Standard Webhooks "
@@ -298,6 +313,7 @@ def _operations() -> Json:
         "takeIn": {"action": "receive", "channel": {"$ref": "#/channels/interactions"}},
         "setAside": {"action": "send", "channel": {"$ref": "#/channels/deadLetters"}},
         "publishChange": {"action": "send", "channel": {"$ref": "#/channels/changes"}},
+        "knowWhoMay": {"action": "receive", "channel": {"$ref": "#/channels/access"}},
         "obey": {"action": "receive", "channel": {"$ref": "#/channels/control"}},
         "recordCommand": {"action": "send", "channel": {"$ref": "#/channels/controlRecord"}},
         "tellIncident": {"action": "send", "channel": {"$ref": "#/channels/incidents"}},

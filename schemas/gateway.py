@@ -235,6 +235,25 @@ class EventError(Struct, frozen=True, kw_only=True):
     detail: str
 
 
+class NetworkOrder(Struct, frozen=True, forbid_unknown_fields=True):
+    """About which network, and why."""
+
+    network: str
+    reason: Annotated[str, Meta(description="It is published.")]
+
+
+class IncidentOrder(Struct, frozen=True, forbid_unknown_fields=True):
+    """What to say of an incident that is over."""
+
+    note: Annotated[str, Meta(description="It is published.")]
+
+
+class Ordered(Struct, frozen=True, kw_only=True):
+    """An order that was sent; what becomes of it is on public record (`clout control log`)."""
+
+    command: Annotated[str, Meta(description="Id of the command, as the record has it.")]
+
+
 class Problem(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What went wrong, as RFC 9457 has it."""
 

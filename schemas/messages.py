@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
+from schemas.access import AccessKey, AccessUser, encode_access, secret_hash
 from schemas.change import CHANGE_TYPE, Subscores, change_headers, encode_change
 from schemas.control import Command, encode_command, encode_record, record_of, sign
 from schemas.dead_letter import DeadLetter, encode_headers
@@ -367,6 +368,26 @@ def population_message() -> Json:
         "payload": {"$ref": "#/components/schemas/Population"},
         "bindings": _key("The partition, as decimal text."),
         "examples": [{"name": "a small one", "payload": json.loads(encode_population(population))}],
+    }
+
+
+def access_message() -> Json:
+    """Who may ask, or whom an answer may be about."""
+    identity, created = "00c0ffee00c0ffee", "2012-07-01T00:02:53.000Z"
+    key = AccessKey(
+        id=identity, name="dashboard", scopes=["read", "stream"], hash=secret_hash(identity, "Zm9v"), created=created
+    )
+    user = AccessUser(user="twitter:813", claimed=created, private=True)
+    return {
+        "title": "Access",
+        "summary": "An API key of the gateway, or a user who was claimed.",
+        "contentType": "application/json",
+        "payload": {"$ref": "#/components/schemas/AccessRecord"},
+        "bindings": _key("`key:ID` or `user:ID`."),
+        "examples": [
+            {"name": name, "payload": json.loads(encode_access(example))}
+            for name, example in (("key", key), ("private user", user))
+        ],
     }
 
 

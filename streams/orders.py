@@ -6,6 +6,7 @@ from typing import Any, Final
 from confluent_kafka import KafkaException
 
 from schemas.control import Command, CommandName, encode_command
+from schemas.limits import REASON_BYTES_MAX
 from schemas.times import format_ms
 from streams import clients
 from streams.control_secrets import ControlSecrets
@@ -24,6 +25,15 @@ def new_command(
     """Return a new command signed with this machine's key; `about` are the fields that it needs."""
     identity = f"{id_prefix}{uuid.uuid4().hex}"
     return secrets.signed(Command(id=identity, command=name, reason=reason, key="", issued=format_ms(now_ms), **about))
+
+
+def check_reason(reason: str) -> None:
+    """Raise `CloutError` unless this can be a command's reason."""
+    if not reason.strip():
+        raise CloutError("a command needs a reason", detail=f"of at most {REASON_BYTES_MAX} bytes; it is published")
+    if len(reason.encode()) > REASON_BYTES_MAX:
+        detail = f"{len(reason.encode()):,} bytes, at most {REASON_BYTES_MAX:,}; it is published"
+        raise CloutError("the reason is too long", detail=detail)
 
 
 def send(kafka: KafkaSettings, names: Names, command: Command) -> None:

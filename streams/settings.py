@@ -195,6 +195,8 @@ class GatewaySettings:
     """A stream says so often that it is still there."""
     anonymous_scopes: tuple[Scope, ...] = ()
     """What may be done without an API key; anything at all only where `host` is a loopback address."""
+    cors_origins: tuple[str, ...] = ()
+    """Origins, like https://example.org, whose pages may read answers in a browser."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -9,9 +9,9 @@ from confluent_kafka import KafkaException
 from clout import logs
 from clout.broker import connect
 from clout.config import Loaded, Settings, load
-from clout.orders import check_reason
 from streams import clients, topics
 from streams.errors import CloutError
+from streams.orders import check_reason
 
 METADATA_TIMEOUT_SECONDS = 10.0
 

@@ -6,6 +6,7 @@ from typing import Annotated, Final
 
 import typer
 
+from clout.access import take_away
 from clout.commands.common import connected_to_lanes, reason_given
 from clout.commands.durations import seconds_of
 from clout.orders import issue, signed
@@ -49,6 +50,8 @@ def command(
         return
     with Owners(settings) as owners:
         wait_until_unknown(owners.user, user, max(0.0, deadline - time.monotonic()))
+    # Only now: a private user must not be shown for the moment between.
+    take_away(settings, user)
     typer.echo(f"{user} is forgotten: no score, and what credits them is dropped until `clout forget --undo`")
 
 

@@ -37,6 +37,7 @@ def command(
         model=settings.model.name,
         settings=settings.gateway,
         visibility=settings.visibility,
+        control=settings.control,
         http=settings.http,
         data_dir=settings.data_dir,
         slot=slot,
