@@ -31,6 +31,7 @@ from rocksdict import BlockBasedOptions, Cache, DBCompressionType, Options, Rdic
 from schemas.change import ScoreChange, decode_change
 from schemas.times import parse_ms
 from streams.damage import check_lists_of_tables
+from streams.store import MANIFEST_BYTES_MAX, rewriting
 from streams.topics import DAY_MS
 
 _log = structlog.get_logger(__name__)
@@ -43,6 +44,10 @@ LOG_CHANGES_MAX: Final = 1_000_000
 
 _VERSION: Final = 1
 _STATE_KEY: Final = b"\0state"
+_FORGOTTEN_KEY: Final = b"\0forgotten"
+"""Has how many users were forgotten: a number of its own for each time."""
+_ERASED_KEY: Final = b"\0erased"
+"""Has the number up to which they are gone from the files."""
 _FAMILIES: Final = ("scores", "history", "days", "log")
 _OFFSET: Final = struct.Struct(">Q")
 _PLACE: Final = struct.Struct(">HQ")
@@ -122,6 +127,7 @@ class ReadModel:
             self._db = Rdict(str(self.path), _options(self._cache), column_families=families)
         self._tables: dict[str, Rdict] = {name: self._db.get_column_family(name) for name in _FAMILIES}
         self._handles = {name: self._db.get_column_family_handle(name) for name in _FAMILIES}
+        self._forgotten = self._number(_FORGOTTEN_KEY)
         value = self._db.get(_STATE_KEY)
         if value is None:
             return ModelState(topic_id, {})
@@ -136,7 +142,10 @@ class ReadModel:
         return state
 
     def close(self) -> None:
-        """Close the tables."""
+        """Close the tables; a handle that is left would keep their lock."""
+        self._handles.clear()
+        for table in self._tables.values():
+            table.close()
         self._tables.clear()
         self._db.close()
 
@@ -160,6 +169,8 @@ class ReadModel:
             if change.cause == "forget":
                 newest[user] = (-1, b"")
                 self._forget(batch, user, as_of_ms)
+                self._forgotten += 1
+                batch.put(_FORGOTTEN_KEY, _OFFSET.pack(self._forgotten))
                 batch.put(place, _HERE + seen.value, log)
                 continue
             row, day = _OFFSET.pack(seen.offset) + seen.value, day_number(at_ms)
@@ -203,6 +214,58 @@ class ReadModel:
             if position // _LOG_STEP > former // _LOG_STEP and position > LOG_CHANGES_MAX:
                 begin, end = _PLACE.pack(partition, 0), _PLACE.pack(partition, position - LOG_CHANGES_MAX)
                 batch.delete_range(begin, end, self._handles["log"])
+
+    # Erasing -------------------------------------------------------------------------------------------------------
+
+    def is_to_be_erased(self) -> bool:
+        """Return whether somebody who was forgotten may still be in the files."""
+        return self._number(_ERASED_KEY) != self._forgotten
+
+    def erase(self, forgotten: Sequence[Seen]) -> None:
+        """Take users who were forgotten out of the log and out of all files, but for the change that says so.
+
+        That change stays in the log for as long as a stream can go on from before it: its reader must be told.
+        """
+        number = self._forgotten
+        for seen in forgotten:
+            begin, end = _PLACE.pack(seen.partition, 0), _PLACE.pack(seen.partition, seen.offset)
+            for key, value in _rows(self._tables["log"], begin, end):
+                if _is_of(value, seen.user):
+                    self._tables["log"].delete(key)
+        self._rewrite([seen.user for seen in forgotten])
+        self._end_erasing(number)
+
+    def erase_all(self) -> None:
+        """Do the same for all who were ever forgotten, as far as the log still names them."""
+        number = self._forgotten
+        for key, value in _rows(self._tables["log"], b"", None):
+            if value[:1] == _THERE and self._tables["history"].get(value[1:]) is None:
+                self._tables["log"].delete(key)
+        self._rewrite(None)
+        self._end_erasing(number)
+
+    def _rewrite(self, users: Sequence[bytes] | None) -> None:
+        """Have all files that former rows of these users lie in written anew, of all users where None is given."""
+        for name in _FAMILIES:
+            ranges: list[tuple[bytes | None, bytes | None]] = [(None, None)]
+            if users is not None and name in {"scores", "days"}:
+                ranges = [(user, user + b"\1") for user in users]
+            elif users is not None and name == "history":
+                first, last = self.state.period_first, _period(self.state.as_of_ms)
+                periods = [_PERIOD.pack(period) for period in range(first, last + 1)]
+                ranges = [(period + user, period + user + b"\1") for period in periods for user in users]
+            for begin, end in ranges if len(ranges) <= _RANGES_MAX else [(None, None)]:
+                self._tables[name].compact_range(begin, end, rewriting())
+
+    def _end_erasing(self, number: int) -> None:
+        # The list of files still names those that were rewritten by their first and last keys; the next one does not.
+        self._db.put(_ERASED_KEY, _OFFSET.pack(number))
+        for table in (*self._tables.values(), self._db):
+            table.flush()
+
+    def _number(self, key: bytes) -> int:
+        value = self._db.get(key)
+        return 0 if value is None else int(_OFFSET.unpack(value)[0])
 
     # Reading -------------------------------------------------------------------------------------------------------
 
@@ -319,6 +382,8 @@ class ReadModel:
         return max(kept_from, self.state.whole_from.get(partition, 0), 0)
 
 
+_RANGES_MAX: Final = 64
+"""Ranges of keys that are rewritten one by one; of more, the whole table is."""
 _LOG_STEP: Final = 10_000
 """Offsets after which old ones are let go of."""
 
@@ -335,6 +400,13 @@ def day_number(at_ms: int) -> int:
 def _horizon(as_of_ms: int) -> int:
     """Return from when on every change is kept: the beginning of a day."""
     return day_number(as_of_ms - HISTORY_DAYS * DAY_MS) * DAY_MS
+
+
+def _is_of(value: bytes, user: bytes) -> bool:
+    """Return whether a row of the log is about a user."""
+    if value[:1] == _THERE:
+        return value[1 + _PERIOD.size :].startswith(user + b"\0")
+    return decode_change(value[1:]).user.encode() == user
 
 
 def _point(row: bytes) -> Point:
@@ -373,4 +445,6 @@ def _options(cache: Cache) -> Options:
     options.set_block_based_table_factory(table)
     options.set_db_write_buffer_size(_WRITE_BUFFER_BYTES)
     options.set_compression_type(DBCompressionType.lz4())
+    options.set_max_manifest_file_size(MANIFEST_BYTES_MAX)
+    options.set_keep_log_file_num(2)
     return options

@@ -25,6 +25,7 @@ from gateway.bulletins import Bulletins
 from gateway.columns import Columns
 from gateway.connections import LimitedConnection
 from gateway.context import Context
+from gateway.erasing import Eraser
 from gateway.feeds import READ_BACK_SECONDS
 from gateway.live.cursor import tag_of
 from gateway.live.hub import Hub
@@ -110,7 +111,8 @@ class Gateway:
         )
         place = [read_model.state.positions.get(partition, 0) for partition in range(lanes.partitions)]
         self.hub = Hub(tag_of(topic_id), place, access, metrics.streams, metrics.slow)
-        reader.listeners += [self.hub.offer, lambda changes: metrics.changes.inc(len(changes))]
+        self.eraser = Eraser(read_model)
+        reader.listeners += [self.hub.offer, self.eraser.on_changes, lambda changes: metrics.changes.inc(len(changes))]
         metrics.follow(lambda: max(map(self.context.age_seconds, range(lanes.partitions))), lambda: len(columns.slots))
         self.bulletins = Bulletins(
             kafka,
@@ -163,6 +165,7 @@ class Gateway:
         threads = [
             self._thread("bulletins", lambda: self.bulletins.run(self._stop)),
             self._thread("changes", lambda: self.context.reader.run(self._stop)),
+            self._thread("eraser", lambda: self.eraser.run(self._stop)),
             self._thread("sender", lambda: self.sender.run(self._stop)),
         ]
         self._server.start(self.context.metrics.registry, self.status, self.missing)

@@ -61,7 +61,7 @@ _WRITE_BUFFER_BYTES: Final = 64 << 20
 """Of all tables of a partition together, before they are flushed."""
 _BLOOM_BITS_PER_KEY: Final = 10
 _KEYS_READ_AT_ONCE: Final = 1_024
-_MANIFEST_BYTES_MAX: Final = 1
+MANIFEST_BYTES_MAX: Final = 1
 """A new list of tables is begun with each change of it: one that grows names the first and last key of every table
 that ever was, and tables change seldom."""
 _FIRST_USER: Final = b" "
@@ -366,7 +366,7 @@ class Store:
             keys = sorted(key for key, _ in theirs)
             ranges = [(key, key) for key in keys] if len(keys) <= _ERASED_RANGES_MAX else [(keys[0], keys[-1])]
             for first, last in ranges:
-                self._tables[name].compact_range(first, last + b"\0", _rewriting())
+                self._tables[name].compact_range(first, last + b"\0", rewriting())
         self._begin_list()
 
     def erase_restored(self, deleted: Iterable[bytes]) -> None:
@@ -380,7 +380,7 @@ class Store:
         names: list[Row] = [(key, None) for key in keys if table_of(key) == "names"]
         if actors or targets or names:
             for table in ("ledger", "timers"):
-                self._tables[table].compact_range(None, None, _rewriting())
+                self._tables[table].compact_range(None, None, rewriting())
             self.erase(Rows(actors, targets, names=names))
 
     def _begin_list(self) -> None:
@@ -451,7 +451,7 @@ def _reader(table: Rdict) -> Callable[[list[bytes]], list[bytes | None]]:
     return read
 
 
-def _rewriting() -> CompactOptions:
+def rewriting() -> CompactOptions:
     """Return options of a compaction that rewrites all files: else a mere deletion is moved to the last level whole."""
     options = CompactOptions()
     options.set_bottommost_level_compaction(BottommostLevelCompaction.force())
@@ -470,7 +470,7 @@ def _options(cache: Cache) -> Options:
     options.set_memtable_prefix_bloom_ratio(0.05)
     options.set_memtable_whole_key_filtering(True)
     options.set_keep_log_file_num(2)
-    options.set_max_manifest_file_size(_MANIFEST_BYTES_MAX)
+    options.set_max_manifest_file_size(MANIFEST_BYTES_MAX)
     table = BlockBasedOptions()
     table.set_block_cache(cache)
     table.set_bloom_filter(_BLOOM_BITS_PER_KEY, False)

@@ -13,6 +13,8 @@ from gateway.operations import PARAMETERS_BYTES_MAX
 from gateway.problems import ProblemError
 
 METHODS: Final = ("GET", "HEAD", "POST", "OPTIONS")
+_POSTED: Final = ("/v1/interactions", "/v1/operate/")
+"""Begin the addresses that take what is sent to them, and nothing else."""
 _BAD_ESCAPE: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _CONTROL: Final = re.compile(rb"[\x00-\x1f\x7f]")
 _PREFLIGHT_SECONDS: Final = 600
@@ -84,12 +86,21 @@ class Safety:
     def _options(self, scope: Scope, origin: bytes | None) -> list[_Header]:
         asked = any(name == b"access-control-request-method" for name, _ in scope["headers"])
         if not asked or origin not in self._origins:
-            return [(b"allow", ", ".join(METHODS).encode())]
+            return [(b"allow", ", ".join(methods_at(scope["path"])).encode())]
         return [
             (b"access-control-allow-methods", b"GET, HEAD, POST"),
             (b"access-control-allow-headers", b"Authorization, Content-Type, If-None-Match, Last-Event-ID"),
             (b"access-control-max-age", str(_PREFLIGHT_SECONDS).encode()),
         ]
+
+
+def methods_at(path: str) -> tuple[str, ...]:
+    """Return what an address takes.
+
+    >>> methods_at("/v1/top"), methods_at("/v1/interactions")
+    (('GET', 'HEAD', 'OPTIONS'), ('POST', 'OPTIONS'))
+    """
+    return ("POST", "OPTIONS") if path.startswith(_POSTED) else ("GET", "HEAD", "OPTIONS")
 
 
 def check_method(method: str) -> None:

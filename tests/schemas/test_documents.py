@@ -120,6 +120,7 @@ def test_the_addresses_are_the_topics_that_are_used() -> None:
         "incidentUsers": names.incident_users,
         "feeds": names.feeds,
         "population": names.population,
+        "access": names.access,
         "undelivered": names.webhook_dead_letters,
     }
 
