@@ -21,6 +21,7 @@ from gateway.live.hub import Hub
 from gateway.live.stream import Stream
 from gateway.live.wants import Asked, Wants
 from gateway.metrics import GatewayMetrics
+from gateway.operator import Operator
 from gateway.read_model import ReadModel, Seen
 from gateway.reader import Reader
 from gateway.sender import Sender
@@ -28,6 +29,7 @@ from gateway.standing import World
 from schemas.access import SCOPES
 from schemas.change import Cause, Subscores, decode_change, encode_change
 from streams import clients
+from streams.control_secrets import ControlSecrets
 from streams.names import Names
 from streams.settings import GatewaySettings, KafkaSettings, VisibilitySettings
 from streams.topics import DAY_MS
@@ -60,6 +62,7 @@ class Gateway:
             metrics=self.metrics,
             networks={},
             sender=Sender(kafka, names),
+            operator=Operator(kafka, names, lambda: ControlSecrets({}, "", b"")),
         )
         self._last: dict[str, tuple[int, float | None]] = {}
         self._offset = 0
