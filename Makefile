@@ -10,12 +10,12 @@ BIN := .venv/bin
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
 
-setup: .venv/.ready .kafka/.ready .venv/.kernels .venv/.monitoring ## install what is missing: Python environment, Kafka's jars (and Java, Maven, Prometheus where it may)
+setup: .venv/.ready .kafka/.ready .venv/.kernels .venv/.monitoring gateway/pages/static/manifest.json ## install what is missing: Python environment, Kafka's jars, web pages (and Java, Maven, Prometheus, Node where it may)
 
 demo: setup ## run everything on a synthetic population, for a minute (SECONDS=30: for half of one; FAULT=floor)
 	@$(BIN)/clout demo $(if $(SECONDS),--seconds $(SECONDS)) $(if $(FAULT),--fault $(FAULT))
 
-test: setup lint ## lint, then all tests (ARGS='-k lanes' passes on to pytest)
+test: setup .venv/.browser lint ## lint, then all tests (ARGS='-k lanes' passes on to pytest)
 	@$(BIN)/pytest -n 2 --dist loadfile $(ARGS)
 
 lint: .venv/.ready ## check style (ruff, every rule) and types (mypy strict)
@@ -53,6 +53,13 @@ lock: .venv/.ready ## pin all dependencies anew, with hashes
 
 .venv/.monitoring: .venv/.ready scripts/setup.sh
 	@scripts/setup.sh monitoring && touch $@
+
+# The bundle's name list is made last, so it stands for all of it.
+gateway/pages/static/manifest.json: gateway/web/package.json gateway/web/package-lock.json gateway/web/build.mjs $(wildcard gateway/web/src/*) scripts/setup.sh
+	@scripts/setup.sh pages
+
+.venv/.browser: .venv/.ready scripts/setup.sh
+	@scripts/setup.sh browser && touch $@
 
 .kafka/.ready: deploy/kafka/pom.xml scripts/setup.sh
 	@scripts/setup.sh kafka && touch $@

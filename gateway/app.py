@@ -20,6 +20,7 @@ from gateway.api import (
     problem_list,
     ranking,
     scores,
+    search,
     stream,
 )
 from gateway.context import Context
@@ -27,6 +28,7 @@ from gateway.encoded_paths import EncodedPaths
 from gateway.live.hub import Hub
 from gateway.middleware.callers import Callers
 from gateway.middleware.measures import Measures
+from gateway.pages import routes as pages
 
 _API: Final = (
     scores,
@@ -39,6 +41,7 @@ _API: Final = (
     interactions,
     operate,
     problem_list,
+    search,
 )
 
 
@@ -53,7 +56,7 @@ def make_app(context: Context, hub: Hub, version: str) -> Starlette:
     # The first that fits is taken: what is about a user comes last.
     routes = [*stream.routes(context, hub), *(route for module in _API for route in module.routes(context))]
     app = Starlette(
-        routes=[*routes, *openapi.routes(routes, context.networks, version)],
+        routes=[*routes, *openapi.routes(routes, context.networks, version), *pages.routes(context)],
         middleware=[
             # The outermost: whoever looks at a path must see the same one as the router.
             Middleware(EncodedPaths),

@@ -20,6 +20,7 @@ TITLES: Final[Mapping[str, tuple[int, str]]] = {
     "unknown-network": (404, "There is no such network"),
     "unknown-incident": (404, "There is no such incident"),
     "no-score": (404, "This user has no score"),
+    "no-pages": (503, "There are no pages here"),
     "not-found": (404, "There is nothing at this address"),
     "method-not-allowed": (405, "This address does not take that method"),
     "too-slow": (408, "The request did not come in time"),

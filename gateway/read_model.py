@@ -295,6 +295,13 @@ class ReadModel:
             points += map(_point, islice(_rows_back(self._tables["history"], begin), count - len(points)))
         return points[::-1]
 
+    def beginning_with(self, prefix: bytes) -> Iterator[tuple[bytes, Point]]:
+        """Yield the newest change of users whose ids begin so, in their order."""
+        for user, row in _rows(self._tables["scores"], prefix, None):
+            if not user.startswith(prefix):
+                return
+            yield user, _point(row)
+
     def everyone(self) -> Iterator[tuple[bytes, Point]]:
         """Yield the newest change of every user, in the order of their ids."""
         for user, row in _rows(self._tables["scores"], b"", None):

@@ -18,6 +18,20 @@ AsOf = Annotated[TimeText | None, Meta(description="The latest moment that a sco
 SomeStale = Annotated[bool, Meta(description="A partition stands still, or was not heard of for long.")]
 
 
+class Found(Struct, frozen=True, kw_only=True):
+    """Somebody who was found."""
+
+    user: UserId
+    score: Score
+
+
+class SearchAnswer(Struct, frozen=True, kw_only=True):
+    """Users whose id begins so."""
+
+    users: Annotated[list[Found], Meta(description="In the order of their ids.")]
+    more: Annotated[bool, Meta(description="Whether there may be more.")]
+
+
 class ScoreAnswer(Struct, frozen=True, kw_only=True):
     """One user's score as it was last published, and what it means."""
 

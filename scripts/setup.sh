@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Installs what Clout needs into the repository: `setup.sh python` the environment .venv, `setup.sh kafka` the
-# jars .kafka/lib. Where Python 3.11+, Java 17+, Maven or (`setup.sh monitoring`) Prometheus and Alertmanager are
-# missing it installs them with apt-get if it may, and otherwise says what to install. Running it again is harmless.
+# jars .kafka/lib, `setup.sh pages` the gateway's web pages. Where Python 3.11+, Java 17+, Maven, Node 18+ with npm,
+# (`setup.sh monitoring`) Prometheus and Alertmanager or (`setup.sh browser`) Chromium are missing it installs them
+# with apt-get if it may, and otherwise says what to install. Running it again is harmless.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -56,6 +57,25 @@ need_java() {
 need_maven() {
   command -v mvn >/dev/null || apt_install maven || true
   command -v mvn >/dev/null || fail "Maven (mvn) was not found" "install it, for instance with: apt-get install maven"
+}
+
+node_serves() {
+  local version
+  version=$(node --version 2>/dev/null) || return 1
+  version=${version#v}
+  [ "${version%%.*}" -ge 18 ] && command -v npm >/dev/null
+}
+
+need_node() {
+  node_serves || apt_install nodejs npm || true
+  node_serves || fail "no Node.js of version 18 or later with npm was found" \
+    "install both, for instance with: apt-get install --no-install-recommends nodejs npm"
+}
+
+need_browser() {
+  command -v chromium >/dev/null || apt_install chromium || true
+  command -v chromium >/dev/null || fail "Chromium was not found: the tests look at the web pages in it" \
+    "install it, for instance with: apt-get install --no-install-recommends chromium"
 }
 
 monitoring_found() {
@@ -113,9 +133,20 @@ setup_kafka() {
     fail "Maven could not fetch Apache Kafka's jars" "see Maven's message above; when the network is back, run make setup"
 }
 
+setup_pages() {
+  need_node
+  echo "Bundling the web pages"
+  # Nothing that comes from npm runs while it is installed.
+  npm --prefix gateway/web ci --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null ||
+    fail "npm could not fetch what the web pages are made of" "see npm's message above; when the network is back, run make setup"
+  npm --prefix gateway/web run --silent build
+}
+
 case "${1:-}" in
   python) setup_python ;;
   kafka) setup_kafka ;;
+  pages) setup_pages ;;
+  browser) need_browser ;;
   monitoring) need_monitoring ;;
-  *) fail "setup.sh takes one argument: python, kafka or monitoring" "run make setup" ;;
+  *) fail "setup.sh takes one argument: python, kafka, pages, browser or monitoring" "run make setup" ;;
 esac

@@ -1,0 +1,119 @@
+"""The addresses of the pages, and of the files that they load."""
+
+from typing import Final
+from urllib.parse import quote
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+
+from gateway import problems
+from gateway.api.parameters import user_of
+from gateway.api.search import find
+from gateway.context import Context, caller_of
+from gateway.pages.assets import Assets
+from gateway.pages.html import Markup, fill, tag
+from gateway.pages.person import person
+from gateway.problems import ProblemError
+from schemas.users import is_user_id
+
+_FOUND_MAX: Final = 12
+_KEEP: Final = "public, max-age=31536000, immutable"
+_ASK_AGAIN: Final = "private, no-cache"
+
+
+def routes(context: Context, assets: Assets | None = None) -> list[Route]:
+    """Return the routes."""
+    assets = assets or Assets()
+
+    def front(request: Request) -> Response:
+        """Search works without a script: a whole id leads to its page, a beginning to those who have it."""
+        user = request.query_params.get("user", "").strip()
+        found, count = Markup(), ""
+        if user and _may_read(request):
+            if is_user_id(user) and _is_known(context, request, user):
+                return RedirectResponse(f"/people/{quote(user, safe='')}", 303)
+            found, count = _found(context, request, user)
+        main = fill("front", live=fill("live"), user=user, found=found, found_count=count)
+        return _page(assets, "front", "Clout", main)
+
+    def of_person(request: Request) -> Response:
+        try:
+            user = user_of(request)
+            answer = context.answer(context.newest(user, caller_of(request))) if _may_read(request) else None
+        except ProblemError as problem:
+            status, title = problems.TITLES[problem.name]
+            main = fill("nobody", title=title, detail=f"{problem.detail}.", hint=problem.hint)
+            return _page(assets, None, f"{title} · Clout", main, status)
+        title = f"{user} · Clout" if answer is None else f"{answer.score:.1f} · {user} · Clout"
+        return _page(assets, "person", title, person(user, answer))
+
+    async def operate(_: Request) -> Response:
+        return _page(assets, "operate", "Operate · Clout", fill("operate", live=fill("live")))
+
+    async def static(request: Request) -> Response:
+        asset = assets.files.get(request.path_params["name"])
+        if asset is None:
+            raise ProblemError(
+                "not-found", "there is no such file", "load the page again: it names those that there are"
+            )
+        headers = {"Cache-Control": _KEEP, "Vary": "Accept-Encoding"}
+        if "gzip" not in request.headers.get("accept-encoding", ""):
+            return Response(asset.body, headers=headers, media_type=asset.media_type)
+        return Response(asset.zipped, headers={**headers, "Content-Encoding": "gzip"}, media_type=asset.media_type)
+
+    return [
+        Route("/", front),
+        Route("/people/{user}", of_person),
+        Route("/operate", operate),
+        Route("/static/{name}", static),
+    ]
+
+
+def _page(assets: Assets, script: str | None, title: str, main: Markup, status: int = 200) -> Response:
+    if not assets.complete:
+        raise ProblemError("no-pages", "the pages' scripts and styles were not bundled", "run `make setup`")
+    here = Markup(' aria-current="page"')
+    body = fill(
+        "layout",
+        title=title,
+        style=assets.name("style.css"),
+        icon=assets.name("icon.svg"),
+        script=tag("script", type="module", src=f"/static/{assets.name(f'{script}.js')}") if script else Markup(),
+        at_front=here if script == "front" else "",
+        at_operate=here if script == "operate" else "",
+        main=main,
+    )
+    return Response(body, status, headers={"Cache-Control": _ASK_AGAIN}, media_type="text/html")
+
+
+def _may_read(request: Request) -> bool:
+    """Return whether whoever opens a page may be told scores; otherwise its script asks, with the key typed there."""
+    return "read" in caller_of(request).scopes
+
+
+def _is_known(context: Context, request: Request, user: str) -> bool:
+    try:
+        context.newest(user, caller_of(request))
+    except ProblemError:
+        return False
+    return True
+
+
+def _found(context: Context, request: Request, prefix: str) -> tuple[Markup, str]:
+    answer = find(context, caller_of(request), prefix, _FOUND_MAX)
+    lines = [
+        tag(
+            "li",
+            tag(
+                "a",
+                tag("span", of.user, class_="who"),
+                tag("span", f"{of.score:.1f}", class_="number"),
+                href=f"/people/{quote(of.user, safe='')}",
+            ),
+        )
+        for of in answer.users
+    ]
+    if not lines:
+        return Markup(), f"Nobody's id begins with “{prefix}”."
+    return Markup("".join(lines)), f"{len(lines)} found{', and more: type on' if answer.more else ''}"

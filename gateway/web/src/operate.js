@@ -1,0 +1,204 @@
+// The operators' page: the population, the feeds and their clocks, and incidents with what can be done about them.
+
+import { ask, repeatedly } from "./ask.js";
+import { populationChart } from "./chart.js";
+import { asked, tellStale } from "./common.js";
+import { make, part, write } from "./dom.js";
+import { duration, moment, whole } from "./format.js";
+import { stateTeller } from "./live.js";
+
+const INCIDENTS_MS = 1_000;
+const OTHERS_MS = 2_000;
+const INCIDENTS_SHOWN = 20;
+
+const tellState = stateTeller(part("live"));
+const chart = populationChart(part("population"), (text) => write(part("population-at"), text));
+
+async function section(name, work) {
+  try {
+    await work();
+    asked(name);
+    tellState("live");
+  } catch (error) {
+    asked(name === "incidents" ? name : "others", error);
+    tellState("reconnecting");
+  }
+}
+
+// Population --------------------------------------------------------------------------------------------------------
+
+async function showPopulation() {
+  const answer = await ask("/v1/population");
+  chart.set(answer.histogram, answer.histogram_before);
+  write(part("users"), whole(answer.users));
+  tellStale(answer.stale, 0);
+  write(part("population-says"), populationInWords(answer));
+}
+
+function populationInWords({ shift, histogram_before: before, partitions, partitions_told: told }) {
+  const parts = [];
+  if (shift) {
+    const { points_1: fell } = shift.below;
+    const { points_1: rose } = shift.above;
+    parts.push(`Since ${moment(Date.parse(shift.hour))}, ${whole(rose)} rose and ${whole(fell)} fell by a point or more.`);
+  }
+  if (!before) parts.push("How it was an hour ago is not known yet.");
+  if (told < partitions) parts.push(`Only ${told} of ${partitions} partitions have told.`);
+  return parts.join(" ");
+}
+
+// Feeds -------------------------------------------------------------------------------------------------------------
+
+const feeds = new Map(); // by network, its part of the page: fields that somebody types in stay
+
+async function showFeeds() {
+  const { networks } = await ask("/v1/networks");
+  for (const network of networks) {
+    if (!feeds.has(network.network)) {
+      feeds.set(network.network, feedPart(network.network));
+      part("feeds").append(feeds.get(network.network));
+    }
+    fillFeed(feeds.get(network.network), network);
+  }
+}
+
+function feedPart(name) {
+  const row = (label, what) => make("div", {}, make("dt", {}, label), make("dd", { "data-is": what }));
+  const element = make(
+    "article",
+    { class: "feed", "aria-labelledby": `feed-${name}` },
+    make("h3", { id: `feed-${name}` }, name, " ", make("span", { "data-is": "frozen", class: "badge" })),
+    make(
+      "dl",
+      {},
+      row("Clock", "clock"),
+      row("Behind", "behind"),
+      row("Waits for", "held"),
+      row("People", "people"),
+      row("Waiting to be read", "lag"),
+      row("Read so far", "events"),
+      row("Last five minutes of its time", "volume"),
+    ),
+    orderForm("reason", "Reason", ["freeze", "Freeze"], ["resume", "Resume"]),
+  );
+  const form = element.querySelector("form");
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    order(form, `/v1/operate/${event.submitter.value}`, { network: name, reason: form.elements.namedItem("reason").value });
+  });
+  return element;
+}
+
+function fillFeed(element, network) {
+  const put = (what, text) => write(part(what, element), text);
+  const { frozen, held_by: held, behind_seconds: behind, events } = network;
+  put("frozen", frozen ? "frozen" : "");
+  put("clock", network.clock ? moment(Date.parse(network.clock), { seconds: true }) : "not known yet");
+  put("behind", behind === null ? "–" : behind < 1 ? "not behind" : duration(behind));
+  put("held", held.length ? held.map(({ name, why }) => (why ? `${name}: ${why}` : name)).join("; ") : "nothing");
+  put("people", whole(network.users));
+  put("lag", `${whole(network.lag_records)} ${network.lag_records === 1 ? "record" : "records"}`);
+  put("events", Object.entries(events).map(([outcome, count]) => `${whole(count)} ${outcome.replaceAll("_", " ")}`).join(", ") || "–");
+  const newest = network.volumes.at(-1);
+  put("volume", newest ? `${whole(newest.events)} events of about ${whole(newest.actors)} people` : "–");
+  element.querySelector("[value=freeze]").disabled = Boolean(frozen);
+  element.querySelector("[value=resume]").disabled = !frozen;
+}
+
+// Incidents ---------------------------------------------------------------------------------------------------------
+
+const incidents = new Map();
+
+async function showIncidents() {
+  const answer = await ask(`/v1/incidents?limit=${INCIDENTS_SHOWN}`);
+  write(part("open"), answer.open ? `${answer.open} open` : "none open");
+  part("open").dataset.some = String(answer.open > 0);
+  const wanted = answer.incidents.map((incident) => {
+    if (!incidents.has(incident.id)) incidents.set(incident.id, incidentPart(incident));
+    fillIncident(incidents.get(incident.id), incident);
+    return incidents.get(incident.id);
+  });
+  const list = part("incidents");
+  const same = wanted.length === list.childElementCount && wanted.every((item, at) => item === list.children[at]);
+  // What somebody types into stays where it is.
+  if (!same && !list.contains(document.activeElement)) list.replaceChildren(...wanted);
+  else if (!same) list.append(...wanted.filter((item) => !list.contains(item)));
+  part("incidents-empty").hidden = wanted.length > 0;
+}
+
+function incidentPart(incident) {
+  const element = make(
+    "li",
+    { class: "incident" },
+    make("p", { class: "badges" }, make("span", { "data-is": "severity", class: "badge" }), " ", make("span", { "data-is": "status", class: "badge plain" })),
+    make("h3", {}, incident.title),
+    make("p", { "data-is": "facts", class: "when" }),
+    make("p", { class: "when" }, make("code", {}, incident.id)),
+    make("ul", { "data-is": "notes", class: "notes" }),
+    orderForm("note", "Note", ["resolve", "Resolve"]),
+  );
+  const form = element.querySelector("form");
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    order(form, `/v1/operate/incidents/${encodeURIComponent(incident.id)}/resolve`, { note: form.elements.namedItem("note").value });
+  });
+  return element;
+}
+
+function fillIncident(element, incident) {
+  const open = incident.status !== "resolved";
+  element.dataset.severity = open ? incident.severity : "over";
+  write(element.querySelector("h3"), incident.title);
+  write(part("severity", element), incident.severity);
+  write(part("status", element), incident.status);
+  const facts = [
+    `Opened ${moment(Date.parse(incident.opened), { seconds: true })}`,
+    open ? null : `over since ${moment(Date.parse(incident.updated), { seconds: true })}`,
+    incident.affected_users ? `touches ${whole(incident.affected_users)} people` : "touches nobody's score",
+    incident.frozen?.length ? `froze ${incident.frozen.join(", ")}` : null,
+  ];
+  write(part("facts", element), `${facts.filter(Boolean).join(", ")}.`);
+  const notes = part("notes", element);
+  if (notes.childElementCount !== (incident.notes?.length ?? 0)) {
+    notes.replaceChildren(...incident.notes.map(({ at, key, text }) => make("li", {}, `${text} (${key}, ${moment(Date.parse(at))})`)));
+  }
+  element.querySelector("form").hidden = !open;
+}
+
+// Orders ------------------------------------------------------------------------------------------------------------
+
+let forms = 0;
+
+function orderForm(name, label, ...buttons) {
+  const id = `order-${++forms}`;
+  return make(
+    "form",
+    { class: "order" },
+    make("label", { for: id }, label),
+    make("input", { id, name, required: true, maxlength: 300, autocomplete: "off" }),
+    ...buttons.map(([value, text]) => make("button", { value }, text)),
+    make("p", { role: "status", class: "told" }),
+  );
+}
+
+/** Give an order; it takes a moment until the page shows what became of it. */
+async function order(form, path, body) {
+  const told = form.querySelector(".told");
+  const controls = [...form.querySelectorAll("button")].filter((button) => !button.disabled);
+  for (const button of controls) button.disabled = true;
+  try {
+    await ask(path, { body });
+    write(told, "Ordered. It shows here when it is done.");
+    form.reset();
+  } catch (error) {
+    write(told, error.status === undefined ? "The gateway cannot be reached." : `Not ordered: ${error.message}.`);
+    if (error.status === 401 || error.status === 403) part("key").open = true;
+  } finally {
+    for (const button of controls) button.disabled = false;
+  }
+}
+
+repeatedly(INCIDENTS_MS, () => section("incidents", showIncidents));
+repeatedly(OTHERS_MS, () => section("others", async () => {
+  await Promise.all([showPopulation(), showFeeds()]);
+}));

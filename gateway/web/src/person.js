@@ -1,0 +1,246 @@
+// A person's page: score, sub-scores, networks, history and the last changes, kept as they are now.
+
+import { ask, repeatedly } from "./ask.js";
+import { historyChart } from "./chart.js";
+import { asked, tellStale } from "./common.js";
+import { bar, light, make, movedSign, part, personLink, write } from "./dom.js";
+import { moment, moved, score, whole } from "./format.js";
+import { follow, stateTeller } from "./live.js";
+
+const ANSWER_MS = 3_000;
+const EXPLANATION_MS = 15_000;
+const CHANGES_SHOWN = 20;
+const HISTORY_POINTS = 500;
+const HISTORY_POINTS_MAX = 2_000; // with those that come while the page is open
+const DAY_MS = 86_400_000;
+const CAUSES = {
+  interaction: "people engaged",
+  decay: "time passed",
+  retraction: "something was taken back",
+  forget: "the person asked to be forgotten",
+  model: "a new model computes it",
+  correction: "it was corrected",
+};
+
+const page = part("person");
+const user = page.dataset.user;
+const path = `/v1/scores/${encodeURIComponent(user)}`;
+const state = stateTeller(part("live"));
+const chart = historyChart(part("history"), (text) => write(part("history-at"), text));
+
+let sequence = 0; // of the newest change that is shown
+let history = { times: [], scores: [] };
+let spanDays = 0; // 0 for all
+
+// The score now ---------------------------------------------------------------------------------------------------
+
+/** Show an answer or a change: both have score, sub-scores, networks, `as_of` and cause. */
+function show(now) {
+  if (now.sequence < sequence) return;
+  const isNew = sequence > 0 && now.sequence > sequence;
+  sequence = now.sequence;
+  const text = score(now.score);
+  if (isNew && part("score").textContent !== text) light(part("score"));
+  write(part("score"), text);
+  document.title = now.score === null ? `${user} · Clout` : `${text} · ${user} · Clout`;
+  part("scale").replaceChildren(bar(now.score));
+  write(part("as-of"), moment(Date.parse(now.as_of), { seconds: true }));
+  part("as-of").dateTime = now.as_of;
+  write(part("sequence"), whole(now.sequence));
+  const by = now.score === null || now.previous === null ? null : now.score - now.previous;
+  part("last-move").replaceChildren(by === null ? "" : movedSign(by, moved(by)));
+  for (const name of ["reach", "amplification", "network"]) {
+    const value = now.subscores?.[name] ?? null;
+    write(part(name), score(value));
+    part(`${name}-bar`).replaceChildren(bar(value));
+  }
+  showNetworks(now.networks);
+  if (now.score === null) write(part("meaning"), "no score any more: everything that counted was taken back");
+}
+
+let explained = {}; // by network, what the worker said last
+
+function showNetworks(networks) {
+  const rows = Object.entries(networks)
+    .sort(([, one], [, other]) => other - one)
+    .map(([name, value]) => {
+      const more = explained[name];
+      const most = more?.contributors.find((of) => of.actor !== null);
+      return make(
+        "tr",
+        {},
+        make("th", { scope: "row" }, name),
+        make("td", { class: "number" }, score(value)),
+        make("td", { class: "wide" }, bar(value)),
+        make("td", { class: "number" }, more ? `${Math.round(more.share.network * 100)} %` : "–"),
+        make("td", { class: "number" }, more ? whole(more.events) : "–"),
+        make("td", {}, ...(most ? [personLink(most.actor), ` ${Math.round(most.share * 100)} %`] : ["–"])),
+      );
+    });
+  part("networks").replaceChildren(...rows);
+}
+
+async function look() {
+  try {
+    const answer = await ask(path);
+    asked("score");
+    show(answer);
+    write(part("meaning"), answer.meaning);
+    tellStale(answer.stale, answer.age_seconds);
+  } catch (error) {
+    if (error.status !== 404) asked("score", error);
+    else await gone(error);
+  }
+}
+
+/** Nobody keeps the page of somebody who was forgotten. */
+async function gone(error) {
+  page.replaceChildren(make("h1", {}, "Nobody to show"), make("p", {}, `${error.message}.`));
+  document.title = "Nobody to show · Clout";
+  endStream();
+}
+
+// History -----------------------------------------------------------------------------------------------------------
+
+async function loadHistory() {
+  const query = new URLSearchParams({ points: HISTORY_POINTS });
+  const newest = Date.parse(part("as-of").dateTime);
+  if (spanDays && newest) query.set("from", new Date(newest - spanDays * DAY_MS).toISOString());
+  try {
+    const answer = await ask(`${path}/history?${query}`);
+    asked("history");
+    history = { times: answer.points.map((of) => Date.parse(of.as_of)), scores: answer.points.map((of) => of.score) };
+    chart.set(history.times, history.scores);
+    showMarks(answer.marks);
+    write(part("history-says"), inWords(answer));
+    if (!part("changes").childElementCount) showChanges(answer.points.slice(-CHANGES_SHOWN));
+  } catch (error) {
+    if (error.status !== 404) asked("history", error);
+  }
+}
+
+function inWords({ points, changes, thinned, full_since: fullSince }) {
+  if (!points.length) return "Nothing happened in this time.";
+  const scores = points.map((of) => of.score).filter((value) => value !== null);
+  const span = `from ${score(Math.min(...scores))} to ${score(Math.max(...scores))}`;
+  const drawn = thinned ? `, of which ${whole(points.length)} are drawn` : "";
+  const older = Date.parse(points[0].as_of) < Date.parse(fullSince) ? " Before the last 90 days there is one point a day." : "";
+  return `${whole(changes)} ${changes === 1 ? "change" : "changes"}${drawn}; scores ${span}.${older}`;
+}
+
+function showMarks(marks) {
+  const places = marks.map(({ kind, at, until }) => ({
+    kind,
+    atMs: Date.parse(at),
+    untilMs: until ? Date.parse(until) : kind === "model" ? Date.parse(at) : null,
+  }));
+  chart.setMarks(places);
+  const items = marks.map((mark) => {
+    const until = mark.until ? ` until ${moment(Date.parse(mark.until))}` : mark.kind === "incident" ? ", still open" : "";
+    return make(
+      "li",
+      { class: mark.kind },
+      make("span", { class: "mark", "aria-hidden": "true" }),
+      make("strong", {}, mark.kind === "incident" ? "Incident" : "New model"),
+      ` ${mark.title}`,
+      make("span", { class: "when" }, ` ${moment(Date.parse(mark.at))}${until}`),
+    );
+  });
+  part("marks").replaceChildren(...items);
+  part("marks").hidden = items.length === 0;
+}
+
+for (const button of part("spans").querySelectorAll("button")) {
+  button.addEventListener("click", () => {
+    for (const other of part("spans").querySelectorAll("button")) other.setAttribute("aria-pressed", other === button);
+    spanDays = Number(button.value);
+    loadHistory();
+  });
+}
+
+// Changes -----------------------------------------------------------------------------------------------------------
+
+function changeItem(change) {
+  const before = change.previous === null ? "first score" : score(change.previous);
+  const by = change.score === null || change.previous === null ? null : change.score - change.previous;
+  return make(
+    "li",
+    { "data-sequence": change.sequence },
+    make(
+      "p",
+      { class: "change" },
+      make("span", { class: "from-to" }, change.previous === undefined ? score(change.score) : `${before} → ${score(change.score)}`),
+      " ",
+      by === null || Number.isNaN(by) ? null : movedSign(by, moved(by)),
+      make("span", { class: "why" }, ` ${CAUSES[change.cause] ?? change.cause}${change.reference ? ` (${change.reference})` : ""}`),
+      make("time", { datetime: change.as_of, class: "when" }, moment(Date.parse(change.as_of), { seconds: true })),
+    ),
+    change.reasons?.length ? reasonsLine(change.reasons) : null,
+  );
+}
+
+function reasonsLine(reasons) {
+  const told = reasons.flatMap((reason, at) => [
+    at ? "; " : "Most from ",
+    reason.actor === null ? "somebody who is not named" : personLink(reason.actor),
+    ` on ${reason.network}${reason.events > 1 ? ` (${whole(reason.events)} times)` : ""}`,
+  ]);
+  return make("p", { class: "reasons" }, ...told);
+}
+
+/** Show changes, the newest last, in place of what was shown. */
+function showChanges(changes) {
+  part("changes").replaceChildren(...changes.map(changeItem).reverse());
+}
+
+function addChange(change) {
+  const list = part("changes");
+  if (change.sequence <= Number(list.firstElementChild?.dataset.sequence ?? 0)) return;
+  const item = changeItem(change);
+  list.prepend(item);
+  light(item);
+  while (list.childElementCount > CHANGES_SHOWN) list.lastElementChild.remove();
+  history.times.push(Date.parse(change.as_of));
+  history.scores.push(change.score);
+  if (history.times.length > HISTORY_POINTS_MAX) loadHistory();
+  else chart.set(history.times, history.scores);
+}
+
+async function explain() {
+  try {
+    const answer = await ask(`${path}/explain`);
+    explained = answer.explanation.networks;
+    showNetworks(Object.fromEntries(Object.entries(explained).map(([name, of]) => [name, of.score])));
+    write(part("explained"), "");
+    const shown = Number(part("changes").firstElementChild?.dataset.sequence ?? 0);
+    const newest = answer.changes.at(-1)?.sequence ?? 0;
+    if (newest >= shown && newest) showChanges(answer.changes.slice(-CHANGES_SHOWN));
+  } catch {
+    write(part("explained"), "The parts of the networks cannot be told just now; the scores above hold.");
+  }
+}
+
+// Live --------------------------------------------------------------------------------------------------------------
+
+async function afresh() {
+  await look();
+  await Promise.all([loadHistory(), explain()]);
+}
+
+const endStream = follow(new URLSearchParams({ user }), {
+  state(now) {
+    state(now);
+    if (now === "live") asked("stream");
+  },
+  score: show,
+  change(change) {
+    if (change.cause === "forget") return look();
+    show(change);
+    addChange(change);
+  },
+  reset: afresh,
+  refused: (error) => error.status !== 404 && asked("stream", error),
+});
+await afresh();
+repeatedly(ANSWER_MS, look);
+setInterval(() => document.hidden || explain(), EXPLANATION_MS);
