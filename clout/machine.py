@@ -2,6 +2,7 @@
 
 import contextlib
 import signal
+import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -11,7 +12,7 @@ from typing import Final, Self
 from clout.broker import LocalBroker
 from clout.leash import leash
 from clout.supervisor import RoleSpec
-from streams.settings import KafkaSettings
+from streams.settings import GatewaySettings, KafkaSettings
 
 ENDING_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -71,10 +72,16 @@ def broker_at_hand(kafka: KafkaSettings, broker: LocalBroker) -> Iterator[KafkaS
 
 
 def role_specs(
-    arguments: Sequence[str], *, ingests: int, workers: int, guards: int, environment: Mapping[str, str]
+    arguments: Sequence[str],
+    *,
+    ingests: int,
+    workers: int,
+    guards: int,
+    environment: Mapping[str, str],
+    gateways: Sequence[int] = (),
 ) -> list[RoleSpec]:
-    """Make the roles of one machine; `arguments` are global options of the command."""
-    return [
+    """Make the roles of one machine; `arguments` are global options of the command, `gateways` their ports."""
+    roles = [
         RoleSpec(
             f"{role}-{slot}",
             role,
@@ -85,3 +92,39 @@ def role_specs(
         for role, count in (("ingest", ingests), ("score", workers), ("guard", guards))
         for slot in range(count)
     ]
+    return roles + [
+        RoleSpec(
+            f"gateway-{slot}",
+            "gateway",
+            [sys.executable, "-m", "clout", *arguments, "serve", "--slot", str(slot)],
+            # It comes back at the same address when it is started again: pages and streams wait for it there.
+            {**environment, "CLOUT_HTTP__PORT": "0", "CLOUT_GATEWAY__PORT": str(port)},
+        )
+        for slot, port in enumerate(gateways)
+    ]
+
+
+def gateway_ports(settings: GatewaySettings, count: int, *, or_free: bool = False) -> list[int]:
+    """Return a port for each gateway: the configured one and those after it, or free ones where that is 0.
+
+    With `or_free`, one that is taken is replaced by a free one too.
+    """
+    configured = [settings.port + slot if settings.port else 0 for slot in range(count)]
+    return [
+        port if port and not (or_free and _is_taken(settings.host, port)) else _free(settings.host)
+        for port in configured
+    ]
+
+
+def _is_taken(host: str, port: int) -> bool:
+    try:
+        socket.create_server((host, port)).close()
+    except OSError:
+        return True
+    return False
+
+
+def _free(host: str) -> int:
+    with socket.create_server((host, 0)) as found:
+        port: int = found.getsockname()[1]
+        return port

@@ -59,6 +59,8 @@ class RoleState:
     address: str | None
     """HOST:PORT of its HTTP server, once it listens."""
     restarts: int
+    public_address: str | None = None
+    """HOST:PORT at which it serves others, for a gateway that listens."""
 
 
 @dataclass(slots=True)
@@ -67,6 +69,7 @@ class _Child:
     process: subprocess.Popen[bytes] | None = None
     address: str | None = None
     last_address: str | None = None
+    public_address: str | None = None
     started_at: float = 0.0
     start_at: float = 0.0
     delay_seconds: float = RESTART_DELAY_SECONDS_MIN
@@ -128,6 +131,7 @@ class Supervisor:
                 child.process.pid if child.process else None,
                 child.address,
                 max(0, child.starts - 1),
+                child.public_address,
             )
             for child in self._children
         ]
@@ -153,7 +157,7 @@ class Supervisor:
             # The group too: a role may have helpers of its own.
             _signal(process, signal.SIGKILL)
             process.wait()
-            child.process = child.address = child.last_address = None
+            child.process = child.address = child.last_address = child.public_address = None
             self._run_file(child).unlink(missing_ok=True)
         self._write_targets()
         return killed
@@ -183,7 +187,7 @@ class Supervisor:
         _signal(child.process, signal.SIGKILL)  # what may be left of its group
         if child.address is None:
             self._look_for_address(child)
-        child.process = child.address = None
+        child.process = child.address = child.public_address = None
         how = f"by signal {-code}" if code < 0 else f"with exit code {code}"
         if not child.came_up and child.starts >= FAILED_STARTS_MAX:
             raise CloutError(
@@ -200,9 +204,13 @@ class Supervisor:
     def _look_for_address(self, child: _Child) -> None:
         # Half a file cannot be met: roles write elsewhere and rename.
         with contextlib.suppress(FileNotFoundError):
-            child.address = child.last_address = json.loads(self._run_file(child).read_bytes())["address"]
+            found = json.loads(self._run_file(child).read_bytes())
+            child.address = child.last_address = found["address"]
+            child.public_address = found.get("public_address")
             child.came_up = True
             self._say(f"{child.spec.name} listens on {child.address}")
+            if child.public_address:
+                self._say(f"{child.spec.name} serves at http://{child.public_address}/")
 
     def _run_file(self, child: _Child) -> Path:
         return self._run_dir / f"{child.spec.name}.json"

@@ -84,9 +84,9 @@ class Gateway:
         names = Names(kafka.prefix, model)
         topics.require(kafka, topics.specification(names, lanes, dict(networks)))
         self._version = version
-        self._server = RoleServer(http, "gateway")
         self._socket = _listen(settings)
         self.address = "{}:{}".format(*self._socket.getsockname()[:2])
+        self._server = RoleServer(http, "gateway", self.address)
         path = data_dir / "state" / names.gateway_id / f"gateway-{slot}"
         topic_id = topics.topic_id(clients.admin(kafka), names.changes)
         read_model, columns, world = ReadModel(path, topic_id, Cache(settings.cache_bytes)), Columns(networks), World()

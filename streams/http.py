@@ -28,9 +28,9 @@ _START_SECONDS_MAX = 10.0
 class RoleServer:
     """A role's HTTP server; its address is known before it starts."""
 
-    def __init__(self, settings: HttpSettings, role: str) -> None:
-        """Take the port."""
-        self.role = role
+    def __init__(self, settings: HttpSettings, role: str, public_address: str = "") -> None:
+        """Take the port; `public_address` is where the role serves others, if it does."""
+        self.role, self.public_address = role, public_address
         try:
             self._socket = socket.create_server((settings.host, settings.port))
         except OSError as error:
@@ -83,7 +83,7 @@ class RoleServer:
         deadline = time.monotonic() + _START_SECONDS_MAX
         while not self._server.started and time.monotonic() < deadline:
             time.sleep(0.01)
-        announce(self.role, self.address)
+        announce(self.role, self.address, self.public_address)
 
     def stop(self) -> None:
         """Stop serving."""
@@ -93,11 +93,12 @@ class RoleServer:
         self._socket.close()
 
 
-def announce(role: str, address: str) -> None:
+def announce(role: str, address: str, public_address: str = "") -> None:
     """Tell a supervisor where this role listens, if one asked through CLOUT_RUN_FILE."""
     name = os.environ.get("CLOUT_RUN_FILE")
     if name:
         path = Path(name)
         draft = path.with_suffix(".new")
-        draft.write_text(json.dumps({"role": role, "pid": os.getpid(), "address": address}))
+        found = {"role": role, "pid": os.getpid(), "address": address}
+        draft.write_text(json.dumps(found | ({"public_address": public_address} if public_address else {})))
         draft.replace(path)

@@ -128,6 +128,21 @@ class IngestStatus(msgspec.Struct, kw_only=True):
     """The networks that this process knows to be frozen, whether or not it has raw partitions of them."""
 
 
+class GatewayStatus(msgspec.Struct, kw_only=True):
+    """A gateway."""
+
+    role: str
+    pid: int
+    address: str
+    public_address: str = ""
+    """HOST:PORT of its pages and its API."""
+    version: str = ""
+    users: int = 0
+    positions: dict[str, int] = {}
+    """Next change to read, by partition."""
+    ready: bool = False
+
+
 class OpenIncident(msgspec.Struct, kw_only=True):
     """An incident that is not resolved."""
 

@@ -19,12 +19,15 @@ def command(
     fault: Annotated[
         str | None, typer.Option(metavar="floor|stall", help="Tell what a fault once did, and what it does here.")
     ] = None,
+    gateways: Annotated[int, typer.Option(min=0, max=8, help="How many gateways.")] = 1,
     monitoring: Annotated[bool, typer.Option("--monitoring", help="Prometheus and Alertmanager too.")] = False,
 ) -> None:
     """Watch scores move: a broker, all roles and a made-up population on three networks, for a minute.
 
     Two weeks of posts, shares and replies pass in that time and end now. Everything lives in `demo` in the data
     directory, made anew each time; nothing else is touched, and no process is left behind.
+
+    It prints the address of its web pages, which show the scores as they move; on this machine they need no key.
 
     Each network has four collectors, and each of these says once a second to every partition of the network's topic
     how far it has reported: the networks' clocks wait for all of them. The table at the end has these records under
@@ -40,4 +43,4 @@ def command(
 
     if fault is not None and fault not in STORIES:
         raise typer.BadParameter(f"{fault!r} is none of {', '.join(STORIES)}", param_hint="--fault")
-    raise typer.Exit(demonstrate(settings_of(context), seconds, seed, fault, monitoring=monitoring))
+    raise typer.Exit(demonstrate(settings_of(context), seconds, seed, fault, monitoring=monitoring, gateways=gateways))

@@ -2,8 +2,10 @@
 
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Annotated, Any, Final
 
+import httpx
 import msgspec
 import typer
 from rich.table import Table
@@ -15,11 +17,13 @@ from clout.commands.wait import reader_of
 from streams.errors import CloutError, first_line
 from streams.progress import Conservation, Reading, conservation, frozen_in_words
 from streams.progress_reader import frozen_networks, tasks_by_partition
-from streams.status import GuardStatus, IngestStatus, LedgerStatus, WorkerStatus
+from streams.status import GatewayStatus, GuardStatus, IngestStatus, LedgerStatus, WorkerStatus
 
 _HOUR_SECONDS: Final = 3_600.0
 _GUARDS_TIMEOUT_SECONDS: Final = 5.0
 """Guards that rebalance for longer are left out: everything else goes on without them."""
+
+_GATEWAY_TIMEOUT_SECONDS: Final = 2.0
 
 
 def register(app: typer.Typer) -> None:
@@ -32,6 +36,8 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Show each role's process, address, partitions, positions and lag, and what became of all events.
+
+    Gateways are those that `clout up` or `clout demo` runs on this data directory.
 
     Exit code 1 when no role runs.
 
@@ -53,11 +59,13 @@ def command(
         guards = reader.guard_statuses(reader.guards(_GUARDS_TIMEOUT_SECONDS))
     tasks = tasks_by_partition(workers)
     sums = conservation(Reading(feeds, tasks, tasks, settings.lanes.partitions))
+    gateways = gateways_here(settings.data_dir / "run")
     if as_json:
-        typer.echo(msgspec.json.encode(_document(settings.kafka.broker, [*ingests, *workers, *guards], sums)))
+        roles = [*ingests, *workers, *guards, *gateways]
+        typer.echo(msgspec.json.encode(_document(settings.kafka.broker, roles, sums)))
     else:
         console = output()
-        console.print(_table(ingests, workers, guards))
+        console.print(_table(ingests, workers, guards, gateways))
         for line in (*_frozen_lines(ingests), *_standing_lines(workers), *_guard_lines(guards)):
             console.print(line)
         for line in _ledger_lines([task.ledger for task in tasks.values()]):
@@ -78,12 +86,25 @@ def command(
 
 
 def _document(
-    broker: str, roles: list[IngestStatus | WorkerStatus | GuardStatus], sums: list[Conservation]
+    broker: str, roles: Sequence[IngestStatus | WorkerStatus | GuardStatus | GatewayStatus], sums: list[Conservation]
 ) -> dict[str, Any]:
     return {"broker": broker, "roles": roles, "conservation": [of.as_dict() for of in sums]}
 
 
-def _table(ingests: list[IngestStatus], workers: list[WorkerStatus], guards: list[GuardStatus]) -> Table:
+def gateways_here(run_directory: Path) -> list[GatewayStatus]:
+    """Ask the gateways that a supervisor of this machine runs: they are in no group that could be asked for them."""
+    found = []
+    for file in sorted(run_directory.glob("gateway-*.json")):
+        with suppress(httpx.HTTPError, OSError, msgspec.DecodeError, KeyError):
+            address = msgspec.json.decode(file.read_bytes(), type=dict[str, Any])["address"]
+            answer = httpx.get(f"http://{address}/v1/status", timeout=_GATEWAY_TIMEOUT_SECONDS)
+            found.append(msgspec.json.decode(answer.raise_for_status().content, type=GatewayStatus))
+    return found
+
+
+def _table(
+    ingests: list[IngestStatus], workers: list[WorkerStatus], guards: list[GuardStatus], gateways: list[GatewayStatus]
+) -> Table:
     table = Table("role", "pid", "address", "partition", "state", box=None, pad_edge=False)
     table.add_column("position", justify="right", no_wrap=True)
     table.add_column("lag", justify="right", no_wrap=True)
@@ -105,7 +126,14 @@ def _table(ingests: list[IngestStatus], workers: list[WorkerStatus], guards: lis
             table.add_row(*head, "-", "idle", "", "")
     for guard in guards:
         table.add_row(guard.role, str(guard.pid), guard.address, "-", _guard_state(guard), "", "")
+    for gateway in gateways:
+        state = "ready" if gateway.ready else "catches up"
+        table.add_row(gateway.role, str(gateway.pid), gateway.public_address, "-", state, _read(gateway), "")
     return table
+
+
+def _read(gateway: GatewayStatus) -> str:
+    return f"{sum(gateway.positions.values()):,}"
 
 
 def _guard_state(guard: GuardStatus) -> str:

@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated
 
@@ -12,9 +13,9 @@ from clout.broker import local
 from clout.commands.common import options_of, settings_of
 from clout.commands.topics import specification
 from clout.config import Settings
-from clout.machine import StopSignals, broker_at_hand, role_specs
+from clout.machine import StopSignals, broker_at_hand, gateway_ports, role_specs
 from clout.monitoring import Monitoring, monitored
-from clout.supervisor import Supervisor, only_one
+from clout.supervisor import RoleState, Supervisor, only_one
 from streams import topics
 
 TICK_SECONDS = 0.1
@@ -32,14 +33,17 @@ def command(
     workers: Annotated[int, typer.Option(min=1, max=64, help="How many score roles.")] = 1,
     ingests: Annotated[int, typer.Option(min=1, max=64, help="How many ingest roles.")] = 1,
     guards: Annotated[int, typer.Option(min=0, max=64, help="How many guards: one watches, the others stand by.")] = 1,
+    gateways: Annotated[int, typer.Option(min=0, max=64, help="How many gateways.")] = 1,
     monitoring: Annotated[bool, typer.Option("--monitoring", help="Prometheus and Alertmanager too.")] = False,
 ) -> None:
-    """Run everything on this machine: broker, topics, ingest, workers and guard; start again whatever dies.
+    """Run everything on this machine: broker, topics, ingest, workers, guard and gateway; start again whatever dies.
 
     Without --broker a local Kafka is started, and stopped at the end, unless one runs already. Ends on Ctrl-C or
     SIGTERM, after every role has finished its batch. Each role logs to a file under `logs` in the data directory;
-    `run/prometheus-targets.json` there lists their addresses for Prometheus. With --monitoring a Prometheus and an
-    Alertmanager run beside them, with the rules of `deploy/prometheus`, on free ports of this machine.
+    `run/prometheus-targets.json` there lists their addresses for Prometheus. The gateway is at gateway.host and
+    gateway.port, a second one at the port after it; each keeps its address when it is started again. With
+    --monitoring a Prometheus and an Alertmanager run beside them, with the rules of `deploy/prometheus`, on free
+    ports of this machine.
 
     Example: clout up --workers 2
     """
@@ -55,7 +59,14 @@ def command(
         topics.create(kafka, specs)
         topics.require(kafka, specs)
         options = replace(options_of(context), broker=kafka.broker, data_dir=str(settings.data_dir))
-        roles = role_specs(options.arguments(), ingests=ingests, workers=workers, guards=guards, environment=os.environ)
+        roles = role_specs(
+            options.arguments(),
+            ingests=ingests,
+            workers=workers,
+            guards=guards,
+            gateways=gateway_ports(settings.gateway, gateways),
+            environment=os.environ,
+        )
         _supervise(Supervisor(roles, settings.data_dir, say=_log.info), stop, settings, watchers)
     raise typer.Exit(stop.exit_code)
 
@@ -68,13 +79,22 @@ def _supervise(supervisor: Supervisor, stop: StopSignals, settings: Settings, wa
         supervisor.start()
         while stop.received is None:
             supervisor.tick()
+            states = supervisor.states()
             if watchers is not None:
-                watchers.tick(supervisor.states())
-            if not announced and all(state.address for state in supervisor.states()):
+                watchers.tick(states)
+            if not announced and all(state.address for state in states):
                 announced = True
-                _log.info("everything runs", broker=settings.kafka.broker, data_dir=str(settings.data_dir))
+                _log.info(
+                    "everything runs", broker=settings.kafka.broker, data_dir=str(settings.data_dir), **_pages(states)
+                )
             time.sleep(TICK_SECONDS)
         _log.info("stopping", reason=stop.received.name)
     finally:
         for name in supervisor.stop():
             _log.warning("killed: it did not stop in time", role=name)
+
+
+def _pages(states: Sequence[RoleState]) -> dict[str, str]:
+    """Return where a browser finds scores."""
+    found = [f"http://{state.public_address}/" for state in states if state.public_address]
+    return {"pages": ", ".join(found)} if found else {}

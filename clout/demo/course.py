@@ -30,17 +30,26 @@ from clout.demo.population import COLLECTORS, DAY_MS, Population, PopulationSett
 from clout.demo.stage import Stage
 from clout.demo.stories import STORIES
 from clout.injection import end_where_standing, marked
-from clout.machine import StopSignals, broker_at_hand, role_specs
+from clout.machine import StopSignals, broker_at_hand, gateway_ports, role_specs
 from clout.monitoring import Monitoring, monitored
 from clout.sender import RAW_PRODUCER_OPTIONS
 from clout.supervisor import Supervisor, only_one, wait_until_ready
+from schemas.access import SCOPES
 from schemas.change import decode_change
 from scorer.model import Model
 from streams import clients, topics
 from streams.errors import CloutError
 from streams.process import FAULTS_VARIABLE
 from streams.progress import conservation
-from streams.settings import GuardSettings, HttpSettings, KafkaSettings, LaneSettings, NetworkSettings, WorkerSettings
+from streams.settings import (
+    GatewaySettings,
+    GuardSettings,
+    HttpSettings,
+    KafkaSettings,
+    LaneSettings,
+    NetworkSettings,
+    WorkerSettings,
+)
 
 NETWORKS: Final = ("twitter", "mastodon", "bluesky")
 DAYS: Final = 14
@@ -62,7 +71,9 @@ TOP: Final = 10
 _THE_END: Final = object()
 
 
-def demonstrate(own: Settings, seconds: float, seed: int, story: str | None = None, *, monitoring: bool = False) -> int:
+def demonstrate(
+    own: Settings, seconds: float, seed: int, story: str | None = None, *, monitoring: bool = False, gateways: int = 1
+) -> int:
     """Run a demonstration of that many seconds and return the exit code; `own` says where data lives.
 
     A story, one of `clout.demo.stories.STORIES`, is told while it runs; it ends with the story, and the exit code is 1
@@ -83,7 +94,7 @@ def demonstrate(own: Settings, seconds: float, seed: int, story: str | None = No
                 console.print(f"Prometheus is at {watchers.prometheus}, Alertmanager at {watchers.alertmanager}")
             settings = _settings(own, directory, kafka)
             topics.create(kafka, specification(settings))
-            supervisor = _supervisor(directory, settings)
+            supervisor = _supervisor(directory, settings, gateways)
             try:
                 supervisor.start()
                 wait_until_ready(
@@ -103,6 +114,9 @@ def demonstrate(own: Settings, seconds: float, seed: int, story: str | None = No
 
 def _say_where(console: Console, directory: Path, supervisor: Supervisor) -> None:
     """Say how to ask about what goes on."""
+    for state in supervisor.states():
+        if state.public_address:
+            console.print(f"\n  [bold]Live scores in a browser: http://{state.public_address}/[/]\n", soft_wrap=True)
     guards = [state.address for state in supervisor.states() if state.role == "guard" and state.address]
     for address in guards:
         console.print(f"Status page: http://{address}/status", soft_wrap=True)
@@ -128,17 +142,20 @@ def _settings(own: Settings, directory: Path, kafka: KafkaSettings) -> Settings:
             "guard": GuardSettings(heartbeat_seconds=HEARTBEAT_SECONDS, webhooks=own.guard.webhooks),
             "model": Model(),
             "http": HttpSettings(),
+            # On this machine alone, so nobody needs a key: `clout serve` refuses that anywhere else.
+            "gateway": GatewaySettings(port=own.gateway.port, anonymous_scopes=SCOPES),
             # Its people are made up: every change may say who moved it.
             "worker": WorkerSettings(reasons_share=1.0),
         }
     )
 
 
-def _supervisor(directory: Path, settings: Settings) -> Supervisor:
+def _supervisor(directory: Path, settings: Settings, gateways: int) -> Supervisor:
     """Prepare the roles, with a settings file of their own that other commands can be pointed to as well."""
     file = directory / "clout.toml"
     tables = f"\n[worker]\nreasons_share = {settings.worker.reasons_share}\n"
     tables += f"\n[guard]\nheartbeat_seconds = {settings.guard.heartbeat_seconds}\n"
+    tables += f"\n[gateway]\nanonymous_scopes = {json.dumps(settings.gateway.anonymous_scopes)}\n"
     tables += "".join(
         f"\n[networks.{name}]\nsources = {json.dumps(of.sources)}\n" for name, of in settings.networks.items()
     )
@@ -154,9 +171,9 @@ def _supervisor(directory: Path, settings: Settings) -> Supervisor:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("CLOUT_")}
     # Its own workers may be harmed by `clout inject`.
     environment[FAULTS_VARIABLE] = "1"
-    return Supervisor(
-        role_specs([f"--config={file}"], ingests=1, workers=1, guards=1, environment=environment), settings.data_dir
-    )
+    ports = gateway_ports(settings.gateway, gateways, or_free=True)
+    roles = role_specs([f"--config={file}"], ingests=1, workers=1, guards=1, gateways=ports, environment=environment)
+    return Supervisor(roles, settings.data_dir)
 
 
 @dataclass(slots=True)

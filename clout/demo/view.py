@@ -138,7 +138,8 @@ def _heading(moment: Moment, board: Board) -> RenderableType:
         f"   users {board.users:,}",
     )
     left = max(0.0, moment.lasts_seconds - moment.elapsed_seconds)
-    return Panel(text, title="clout demo", subtitle=f"{left:.0f} s left, Ctrl-C ends", box=box.ROUNDED)
+    pages = "".join(f"http://{role.public_address}/, " for role in moment.health.roles if role.public_address)
+    return Panel(text, title="clout demo", subtitle=f"{pages}{left:.0f} s left, Ctrl-C ends", box=box.ROUNDED)
 
 
 def _machinery(moment: Moment) -> RenderableType:

@@ -1,5 +1,6 @@
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -8,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from clout.broker import LocalBroker
-from clout.machine import StopSignals, broker_at_hand, role_specs
-from streams.settings import KafkaSettings
+from clout.machine import StopSignals, broker_at_hand, gateway_ports, role_specs
+from streams.settings import GatewaySettings, KafkaSettings
 
 
 @pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 0), (signal.SIGHUP, 0)])
@@ -39,6 +40,24 @@ def test_every_role_has_a_name_a_slot_and_a_free_port() -> None:
     assert [spec.name for spec in specs] == ["ingest-0", "score-0", "score-1", "guard-0"]
     assert list(specs[2].command[1:]) == ["-m", "clout", "--broker=here:1", "score", "--slot", "1"]
     assert specs[0].environment == {"A": "b", "CLOUT_HTTP__PORT": "0"}
+
+
+def test_a_gateway_comes_back_at_its_address() -> None:
+    specs = role_specs(["--broker=here:1"], ingests=0, workers=0, guards=0, gateways=[8080, 8081], environment={})
+    assert [spec.name for spec in specs] == ["gateway-0", "gateway-1"]
+    assert list(specs[1].command[3:]) == ["--broker=here:1", "serve", "--slot", "1"]
+    assert specs[1].environment == {"CLOUT_HTTP__PORT": "0", "CLOUT_GATEWAY__PORT": "8081"}
+
+
+def test_gateways_take_the_configured_port_and_those_after_it_or_free_ones() -> None:
+    assert gateway_ports(GatewaySettings(port=18_080), 2) == [18_080, 18_081]
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert gateway_ports(GatewaySettings(port=port), 1) == [port]
+        [other] = gateway_ports(GatewaySettings(port=port), 1, or_free=True)
+    assert other not in {0, port}
+    first, second = gateway_ports(GatewaySettings(port=0), 2)
+    assert 0 not in {first, second}
 
 
 def test_a_broker_started_for_the_time_being_ends_with_its_starter_even_when_that_is_killed(tmp_path: Path) -> None:
