@@ -61,6 +61,7 @@ def command(
     sums = conservation(Reading(feeds, tasks, tasks, settings.lanes.partitions))
     gateways = gateways_here(settings.data_dir / "run")
     if as_json:
+        roles: list[IngestStatus | WorkerStatus | GuardStatus | GatewayStatus]
         roles = [*ingests, *workers, *guards, *gateways]
         typer.echo(msgspec.json.encode(_document(settings.kafka.broker, roles, sums)))
     else:
