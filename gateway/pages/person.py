@@ -80,7 +80,7 @@ def _networks(networks: dict[str, float]) -> Markup:
             tag("td", f"{score:.1f}", class_="number"),
             tag("td", bar(score), class_="wide"),
             tag("td", _NOTHING, class_="number"),
-            tag("td", _NOTHING, class_="number"),
+            tag("td", _NOTHING, class_="number events"),
             tag("td", _NOTHING),
         )
         for name, score in sorted(networks.items(), key=lambda of: -of[1])

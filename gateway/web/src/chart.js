@@ -77,7 +77,7 @@ export function historyChart(element, tell) {
         y: { range: (_, least, most) => scoreRange(least, most) },
       },
       axes: [
-        axis({ space: 70, values: (u, at) => at.map((ms) => tick(ms, u.scales.x.max - u.scales.x.min)) }),
+        axis({ size: 32, space: 70, values: (u, at) => at.map((ms) => tick(ms, u.scales.x.max - u.scales.x.min)) }),
         axis({ size: 40, space: 44 }),
       ],
       tzDate: (ms) => uPlot.tzDate(new Date(ms), "UTC"),
@@ -129,7 +129,7 @@ export function populationChart(element, tell) {
       cursor: { y: false, drag: { x: false, y: false }, points: { show: false } },
       scales: { x: { time: false, range: () => [0.5, 100.5] }, y: { range: (_, __, most) => [0, Math.max(4, most * 1.08)] } },
       axes: [
-        axis({ space: 40, incrs: [10, 20, 25, 50] }),
+        axis({ size: 32, space: 40, incrs: [10, 20, 25, 50] }),
         axis({ size: 56, space: 44, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 2e4, 5e4, 1e5, 2e5, 5e5, 1e6], values: (_, at) => at.map(whole) }),
       ],
       series: [

@@ -75,9 +75,9 @@ function feedPart(name) {
       row("Behind", "behind"),
       row("Waits for", "held"),
       row("People", "people"),
-      row("Waiting to be read", "lag"),
-      row("Read so far", "events"),
-      row("Last five minutes of its time", "volume"),
+      row("Unread", "lag"),
+      row("Read", "events"),
+      row("Newest 5 min", "volume"),
     ),
     orderForm("reason", "Reason", ["freeze", "Freeze"], ["resume", "Resume"]),
   );

@@ -73,7 +73,7 @@ function showNetworks(networks) {
         make("td", { class: "number" }, score(value)),
         make("td", { class: "wide" }, bar(value)),
         make("td", { class: "number" }, more ? `${Math.round(more.share.network * 100)} %` : "–"),
-        make("td", { class: "number" }, more ? whole(more.events) : "–"),
+        make("td", { class: "number events" }, more ? whole(more.events) : "–"),
         make("td", {}, ...(most ? [personLink(most.actor), ` ${Math.round(most.share * 100)} %`] : ["–"])),
       );
     });
@@ -139,7 +139,7 @@ function showMarks(marks) {
     const until = mark.until ? ` until ${moment(Date.parse(mark.until))}` : mark.kind === "incident" ? ", still open" : "";
     return make(
       "li",
-      { class: mark.kind },
+      { class: `${mark.kind}-mark` },
       make("span", { class: "mark", "aria-hidden": "true" }),
       make("strong", {}, mark.kind === "incident" ? "Incident" : "New model"),
       ` ${mark.title}`,
