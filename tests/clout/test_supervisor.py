@@ -23,7 +23,7 @@ server = http.server.HTTPServer(("127.0.0.1", 0), Ready)
 signal.signal(signal.SIGTERM, signal.SIG_IGN if "stubborn" in sys.argv else lambda *_: os._exit(0))
 path = os.environ["CLOUT_RUN_FILE"]
 with open(path + ".new", "w") as file:
-    json.dump({"role": "score", "pid": os.getpid(), "address": f"127.0.0.1:{server.server_port}"}, file)
+    json.dump({"role": "score", "pid": os.getpid(), "address": f"127.0.0.1:{server.server_port}"} | json.loads(os.environ.get("MORE", "{}")), file)
 os.rename(path + ".new", path)
 print("up", flush=True)
 signal.alarm(60)
@@ -70,6 +70,22 @@ def test_roles_come_up_and_their_addresses_are_a_target_list(start: Callable[...
     assert [target["targets"] for target in targets] == [[state.address] for state in supervisor.states()]
     assert targets[0]["labels"]["role"] == "score"
     assert "up" in supervisor.log_file("score-1").read_text()
+
+
+def test_where_a_role_serves_others_is_known_while_it_does_and_said(tmp_path: Path) -> None:
+    more = {**os.environ, "MORE": '{"public_address": "127.0.0.1:8080"}'}
+    spec = RoleSpec("gateway-0", "gateway", [sys.executable, "-c", ROLE], more)
+    said: list[str] = []
+    supervisor = Supervisor([spec], tmp_path, say=said.append, restart_delay_seconds=0.05)
+    supervisor.start()
+    try:
+        wait_until_ready(supervisor, timeout_seconds=10)
+        [state] = supervisor.states()
+        assert state.public_address == "127.0.0.1:8080"
+        assert "gateway-0 serves at http://127.0.0.1:8080/" in said
+    finally:
+        supervisor.stop()
+    assert supervisor.states()[0].public_address is None
 
 
 def test_a_role_that_was_killed_is_started_again(start: Callable[..., Supervisor]) -> None:

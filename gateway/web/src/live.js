@@ -62,7 +62,11 @@ export function follow(parameters, on) {
       try {
         await listen();
       } catch (error) {
-        if (FATAL.has(error.status) && !ended) {
+        if (error.status === 400 && last) {
+          // Another installation answers: it does not know where this was.
+          last = "";
+          on.reset?.();
+        } else if (FATAL.has(error.status) && !ended) {
           on.refused?.(error);
           return;
         }

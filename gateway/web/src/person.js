@@ -30,6 +30,7 @@ const chart = historyChart(part("history"), (text) => write(part("history-at"), 
 
 let sequence = 0; // of the newest change that is shown
 let history = { times: [], scores: [] };
+let recent = []; // changes that came while the page was open: an answer may be older than the newest of them
 let spanDays = 0; // 0 for all
 
 // The score now ---------------------------------------------------------------------------------------------------
@@ -110,6 +111,8 @@ async function loadHistory() {
     const answer = await ask(`${path}/history?${query}`);
     asked("history");
     history = { times: answer.points.map((of) => Date.parse(of.as_of)), scores: answer.points.map((of) => of.score) };
+    const drawn = answer.points.at(-1)?.sequence ?? 0;
+    for (const change of recent) if (change.sequence > drawn) draw(change);
     chart.set(history.times, history.scores);
     showMarks(answer.marks);
     write(part("history-says"), inWords(answer));
@@ -117,6 +120,11 @@ async function loadHistory() {
   } catch (error) {
     if (error.status !== 404) asked("history", error);
   }
+}
+
+function draw(change) {
+  history.times.push(Date.parse(change.as_of));
+  history.scores.push(change.score);
 }
 
 function inWords({ points, changes, thinned, full_since: fullSince }) {
@@ -200,8 +208,8 @@ function addChange(change) {
   list.prepend(item);
   light(item);
   while (list.childElementCount > CHANGES_SHOWN) list.lastElementChild.remove();
-  history.times.push(Date.parse(change.as_of));
-  history.scores.push(change.score);
+  recent = [...recent.slice(-HISTORY_POINTS), change];
+  draw(change);
   if (history.times.length > HISTORY_POINTS_MAX) loadHistory();
   else chart.set(history.times, history.scores);
 }
