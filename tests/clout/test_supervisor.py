@@ -23,7 +23,8 @@ server = http.server.HTTPServer(("127.0.0.1", 0), Ready)
 signal.signal(signal.SIGTERM, signal.SIG_IGN if "stubborn" in sys.argv else lambda *_: os._exit(0))
 path = os.environ["CLOUT_RUN_FILE"]
 with open(path + ".new", "w") as file:
-    json.dump({"role": "score", "pid": os.getpid(), "address": f"127.0.0.1:{server.server_port}"} | json.loads(os.environ.get("MORE", "{}")), file)
+    more = json.loads(os.environ.get("MORE", "{}"))
+    json.dump({"role": "score", "pid": os.getpid(), "address": f"127.0.0.1:{server.server_port}"} | more, file)
 os.rename(path + ".new", path)
 print("up", flush=True)
 signal.alarm(60)
