@@ -5,8 +5,8 @@ const KEY = "clout-key";
 
 export class ProblemError extends Error {
   constructor(status, problem) {
-    const parts = [problem.detail || problem.title || `the gateway answered ${status}`, problem.hint];
-    super(parts.filter(Boolean).join("; "));
+    const what = [problem.title ?? `The gateway answered ${status}`, problem.detail].filter(Boolean).join(": ");
+    super([what, problem.hint].filter(Boolean).join("; "));
     this.status = status;
   }
 }
