@@ -37,7 +37,7 @@ async function showPopulation() {
 
 function populationInWords({ shift, histogram_before: before, partitions, partitions_told: told }) {
   const parts = [];
-  if (shift) {
+  if (shift && Date.parse(shift.hour) > 0) {
     const { points_1: fell } = shift.below;
     const { points_1: rose } = shift.above;
     parts.push(`Since ${moment(Date.parse(shift.hour))}, ${whole(rose)} rose and ${whole(fell)} fell by a point or more.`);
