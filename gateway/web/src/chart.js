@@ -77,7 +77,7 @@ export function historyChart(element, tell) {
         y: { range: (_, least, most) => scoreRange(least, most) },
       },
       axes: [
-        axis({ size: 32, space: 70, values: (u, at) => at.map((ms) => tick(ms, u.scales.x.max - u.scales.x.min)) }),
+        axis({ size: 32, space: 70, values: (_, at, __, ___, stepMs) => at.map((ms) => tick(ms, stepMs)) }),
         axis({ size: 40, space: 44 }),
       ],
       tzDate: (ms) => uPlot.tzDate(new Date(ms), "UTC"),

@@ -1,6 +1,7 @@
 // Numbers and times as the pages write them: the same for everybody, whatever the browser's language. Times are UTC.
 
 const MINUS = "−";
+const DAY_MS = 86_400_000;
 const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 const UNITS = [
   ["d", 86_400],
@@ -37,14 +38,16 @@ export function moment(ms, { seconds = false } = {}) {
   return `${day(ms)}, ${clock}${seconds ? `:${two(at.getUTCSeconds())}` : ""} UTC`;
 }
 
-/** A moment under a chart, as short as the span that is shown allows. */
-export function tick(ms, spanMs) {
+/** A moment under a chart: a day where one begins, else the time of day, as exact as the steps between them are. */
+export function tick(ms, stepMs) {
   const at = new Date(ms);
+  if (stepMs >= DAY_MS || ms % DAY_MS === 0) return `${at.getUTCDate()} ${MONTHS[at.getUTCMonth()]}`;
   const clock = `${two(at.getUTCHours())}:${two(at.getUTCMinutes())}`;
-  if (spanMs < 600_000) return `${clock}:${two(at.getUTCSeconds())}`;
-  if (spanMs < 2 * 86_400_000) return clock;
-  return `${at.getUTCDate()} ${MONTHS[at.getUTCMonth()]}`;
+  return stepMs < 60_000 ? `${clock}:${two(at.getUTCSeconds())}` : clock;
 }
+
+/** A share of a whole. */
+export const percent = (share) => (share > 0 && share < 0.01 ? "under 1 %" : `${Math.round(share * 100)} %`);
 
 /** How long something is, in its two largest units: 5 h 3 min. */
 export function duration(seconds) {

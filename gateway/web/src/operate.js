@@ -33,6 +33,7 @@ async function showPopulation() {
   write(part("users"), whole(answer.users));
   tellStale(answer.stale, 0);
   write(part("population-says"), populationInWords(answer));
+  part("key-before").hidden = !answer.histogram_before;
 }
 
 function populationInWords({ shift, histogram_before: before, partitions, partitions_told: told }) {
@@ -77,6 +78,7 @@ function feedPart(name) {
       row("People", "people"),
       row("Unread", "lag"),
       row("Read", "events"),
+      row("Dead letters", "dead"),
       row("Newest 5 min", "volume"),
     ),
     orderForm("reason", "Reason", ["freeze", "Freeze"], ["resume", "Resume"]),
@@ -95,10 +97,14 @@ function fillFeed(element, network) {
   put("frozen", frozen ? "frozen" : "");
   put("clock", network.clock ? moment(Date.parse(network.clock), { seconds: true }) : "not known yet");
   put("behind", behind === null ? "–" : behind < 1 ? "not behind" : duration(behind));
-  put("held", held.length ? held.map(({ name, why }) => (why ? `${name}: ${why}` : name)).join("; ") : "nothing");
+  const holders = held.map(({ name, why }) => (why ? `${name}: ${why}` : name));
+  const place = part("held", element);
+  if (place.dataset.told !== holders.join()) place.replaceChildren(...(holders.length ? holders : ["nothing"]).map((text) => make("p", {}, text)));
+  place.dataset.told = holders.join();
   put("people", whole(network.users));
   put("lag", `${whole(network.lag_records)} ${network.lag_records === 1 ? "record" : "records"}`);
-  put("events", Object.entries(events).map(([outcome, count]) => `${whole(count)} ${outcome.replaceAll("_", " ")}`).join(", ") || "–");
+  put("events", whole(events.read ?? 0));
+  put("dead", whole(events.dead_lettered ?? 0));
   const newest = network.volumes.at(-1);
   put("volume", newest ? `${whole(newest.events)} events of about ${whole(newest.actors)} people` : "–");
   element.querySelector("[value=freeze]").disabled = Boolean(frozen);

@@ -4,7 +4,7 @@ import { ask, repeatedly } from "./ask.js";
 import { historyChart } from "./chart.js";
 import { asked, tellStale } from "./common.js";
 import { bar, light, make, movedSign, part, personLink, write } from "./dom.js";
-import { moment, moved, score, whole } from "./format.js";
+import { moment, moved, percent, score, whole } from "./format.js";
 import { follow, stateTeller } from "./live.js";
 
 const ANSWER_MS = 3_000;
@@ -73,9 +73,9 @@ function showNetworks(networks) {
         make("th", { scope: "row" }, name),
         make("td", { class: "number" }, score(value)),
         make("td", { class: "wide" }, bar(value)),
-        make("td", { class: "number" }, more ? `${Math.round(more.share.network * 100)} %` : "–"),
+        make("td", { class: "number" }, more ? percent(more.share.network) : "–"),
         make("td", { class: "number events" }, more ? whole(more.events) : "–"),
-        make("td", {}, ...(most ? [personLink(most.actor), ` ${Math.round(most.share * 100)} %`] : ["–"])),
+        make("td", {}, ...(most ? [personLink(most.actor), " ", make("span", { class: "number" }, percent(most.share))] : ["–"])),
       );
     });
   part("networks").replaceChildren(...rows);
@@ -116,7 +116,7 @@ async function loadHistory() {
     chart.set(history.times, history.scores);
     showMarks(answer.marks);
     write(part("history-says"), inWords(answer));
-    if (!part("changes").childElementCount) showChanges(answer.points.slice(-CHANGES_SHOWN));
+    if (learn(answer.points.slice(-CHANGES_SHOWN))) showChanges();
   } catch (error) {
     if (error.status !== 404) asked("history", error);
   }
@@ -168,19 +168,44 @@ for (const button of part("spans").querySelectorAll("button")) {
 
 // Changes -----------------------------------------------------------------------------------------------------------
 
+const known = new Map(); // the last changes by their sequence; those of a history do not say why
+
+/** Remember changes; return whether any of them says more than what was known. */
+function learn(changes) {
+  let isNew = false;
+  for (const change of changes) {
+    if ("previous" in (known.get(change.sequence) ?? {})) continue;
+    if (!("previous" in change) && known.has(change.sequence)) continue;
+    known.set(change.sequence, change);
+    isNew = true;
+  }
+  for (const old of [...known.keys()].sort((one, other) => other - one).slice(CHANGES_SHOWN)) known.delete(old);
+  return isNew;
+}
+
+function showChanges() {
+  const newestFirst = [...known.values()].sort((one, other) => other.sequence - one.sequence);
+  part("changes").replaceChildren(...newestFirst.map(changeItem));
+}
+
+/** What a change was before it: it says so itself, or the change before does. */
+const before = (change) => ("previous" in change ? change.previous : known.get(change.sequence - 1)?.score);
+
 function changeItem(change) {
-  const before = change.previous === null ? "first score" : score(change.previous);
-  const by = change.score === null || change.previous === null ? null : change.score - change.previous;
+  const former = before(change);
+  const by = former === undefined || former === null || change.score === null ? null : change.score - former;
+  const parts = by === 0 ? " its parts moved:" : "";
+  const fromTo = former === null ? `first score ${score(change.score)}` : by === null || by === 0 ? score(change.score) : `${score(former)} → ${score(change.score)}`;
+  const reference = change.reference ? ` (${change.reference})` : "";
   return make(
     "li",
     { "data-sequence": change.sequence },
     make(
       "p",
       { class: "change" },
-      make("span", { class: "from-to" }, change.previous === undefined ? score(change.score) : `${before} → ${score(change.score)}`),
-      " ",
-      by === null || Number.isNaN(by) ? null : movedSign(by, moved(by)),
-      make("span", { class: "why" }, ` ${CAUSES[change.cause] ?? change.cause}${change.reference ? ` (${change.reference})` : ""}`),
+      make("span", { class: "from-to" }, fromTo),
+      by ? movedSign(by, moved(by)) : null,
+      make("span", { class: "why" }, `${parts} ${CAUSES[change.cause] ?? change.cause}${reference}`),
       make("time", { datetime: change.as_of, class: "when" }, moment(Date.parse(change.as_of), { seconds: true })),
     ),
     change.reasons?.length ? reasonsLine(change.reasons) : null,
@@ -196,18 +221,15 @@ function reasonsLine(reasons) {
   return make("p", { class: "reasons" }, ...told);
 }
 
-/** Show changes, the newest last, in place of what was shown. */
-function showChanges(changes) {
-  part("changes").replaceChildren(...changes.map(changeItem).reverse());
-}
-
 function addChange(change) {
+  if (!learn([change])) return;
   const list = part("changes");
-  if (change.sequence <= Number(list.firstElementChild?.dataset.sequence ?? 0)) return;
-  const item = changeItem(change);
-  list.prepend(item);
-  light(item);
-  while (list.childElementCount > CHANGES_SHOWN) list.lastElementChild.remove();
+  if (change.sequence > Number(list.firstElementChild?.dataset.sequence ?? 0)) {
+    const item = changeItem(change);
+    list.prepend(item);
+    light(item);
+    while (list.childElementCount > CHANGES_SHOWN) list.lastElementChild.remove();
+  } else showChanges();
   recent = [...recent.slice(-HISTORY_POINTS), change];
   draw(change);
   if (history.times.length > HISTORY_POINTS_MAX) loadHistory();
@@ -220,9 +242,7 @@ async function explain() {
     explained = answer.explanation.networks;
     showNetworks(Object.fromEntries(Object.entries(explained).map(([name, of]) => [name, of.score])));
     write(part("explained"), "");
-    const shown = Number(part("changes").firstElementChild?.dataset.sequence ?? 0);
-    const newest = answer.changes.at(-1)?.sequence ?? 0;
-    if (newest >= shown && newest) showChanges(answer.changes.slice(-CHANGES_SHOWN));
+    if (learn(answer.changes)) showChanges();
   } catch {
     write(part("explained"), "The parts of the networks cannot be told just now; the scores above hold.");
   }
