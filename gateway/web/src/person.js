@@ -30,6 +30,7 @@ const chart = historyChart(part("history"), (text) => write(part("history-at"), 
 
 let sequence = 0; // of the newest change that is shown
 let history = { times: [], scores: [] };
+let drawn = 0; // sequence of the last change in it
 let recent = []; // changes that came while the page was open: an answer may be older than the newest of them
 let spanDays = 0; // 0 for all
 
@@ -111,8 +112,8 @@ async function loadHistory() {
     const answer = await ask(`${path}/history?${query}`);
     asked("history");
     history = { times: answer.points.map((of) => Date.parse(of.as_of)), scores: answer.points.map((of) => of.score) };
-    const drawn = answer.points.at(-1)?.sequence ?? 0;
-    for (const change of recent) if (change.sequence > drawn) draw(change);
+    drawn = answer.points.at(-1)?.sequence ?? 0;
+    recent.forEach(draw);
     chart.set(history.times, history.scores);
     showMarks(answer.marks);
     write(part("history-says"), inWords(answer));
@@ -123,6 +124,8 @@ async function loadHistory() {
 }
 
 function draw(change) {
+  if (change.sequence <= drawn) return;
+  drawn = change.sequence;
   history.times.push(Date.parse(change.as_of));
   history.scores.push(change.score);
 }
