@@ -38,6 +38,6 @@ test("numbers and times are written the same for everybody", () => {
   assert.equal(moment(at, { seconds: true }), "7 Jul 2012, 23:59:53 UTC");
   assert.deepEqual([tick(at, 1_000), tick(at, 3_600_000), tick(at, 86_400_000)], ["23:59:53", "23:59", "7 Jul"]);
   assert.equal(tick(Date.parse("2012-07-08T00:00:00Z"), 3_600_000), "8 Jul");
-  assert.deepEqual([percent(0), percent(0.004), percent(0.114)], ["0 %", "under 1 %", "11 %"]);
+  assert.deepEqual([percent(0), percent(0.004), percent(0.114)], ["0 %", "< 1 %", "11 %"]);
   assert.deepEqual([duration(0), duration(59), duration(18_180), duration(86_400)], ["0 s", "59 s", "5 h 3 min", "1 d"]);
 });

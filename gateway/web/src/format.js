@@ -47,7 +47,7 @@ export function tick(ms, stepMs) {
 }
 
 /** A share of a whole. */
-export const percent = (share) => (share > 0 && share < 0.01 ? "under 1 %" : `${Math.round(share * 100)} %`);
+export const percent = (share) => (share > 0 && share < 0.01 ? "< 1 %" : `${Math.round(share * 100)} %`);
 
 /** How long something is, in its two largest units: 5 h 3 min. */
 export function duration(seconds) {

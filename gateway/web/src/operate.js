@@ -97,7 +97,9 @@ function fillFeed(element, network) {
   put("frozen", frozen ? "frozen" : "");
   put("clock", network.clock ? moment(Date.parse(network.clock), { seconds: true }) : "not known yet");
   put("behind", behind === null ? "–" : behind < 1 ? "not behind" : duration(behind));
-  const holders = held.map(({ name, why }) => (why ? `${name}: ${why}` : name));
+  const byWhy = new Map();
+  for (const { name, why } of held) byWhy.set(why, [...(byWhy.get(why) ?? []), name]);
+  const holders = [...byWhy].map(([why, names]) => `${names.join(", ")}${why ? `: ${why}` : ""}`);
   const place = part("held", element);
   if (place.dataset.told !== holders.join()) place.replaceChildren(...(holders.length ? holders : ["nothing"]).map((text) => make("p", {}, text)));
   place.dataset.told = holders.join();
