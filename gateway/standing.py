@@ -84,8 +84,10 @@ class World:
 def meaning(percentile: float | None, users: int) -> str:
     """Say in plain words what a percentile means.
 
-    >>> meaning(93.46, 12_345), meaning(0.0, 3), meaning(None, 0)
-    ('higher than 93 % of 12,345 people with a score', 'as low as scores are among 3 people with a score', \
+    >>> meaning(93.46, 12_345), meaning(100.0, 82)
+    ('higher than 93 % of 12,345 people with a score', 'higher than 99 % of 82 people with a score')
+    >>> meaning(0.0, 3), meaning(None, 0)
+    ('as low as scores are among 3 people with a score', \
 'how it compares is not known yet')
     """
     if percentile is None:
@@ -93,5 +95,6 @@ def meaning(percentile: float | None, users: int) -> str:
     people = f"{users:,} {'person' if users == 1 else 'people'} with a score"
     if percentile <= 0:
         return f"as low as scores are among {people}"
-    shown = f"{int(percentile)}" if percentile >= 1 else "less than 1"
+    # Nobody stands higher than all, themselves among them.
+    shown = f"{min(99, int(percentile))}" if percentile >= 1 else "less than 1"
     return f"higher than {shown} % of {people}"

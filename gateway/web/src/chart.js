@@ -31,7 +31,7 @@ function place(element, makeOptions, data) {
       shown = data;
       chart.setData(shown);
     },
-    redraw: () => chart.redraw(false),
+    reset: () => chart.setData(shown),
   };
 }
 
@@ -73,7 +73,7 @@ export function historyChart(element, tell) {
       legend: { show: false },
       cursor: { y: false, drag: { x: false, y: false }, points: { size: 8 } },
       scales: {
-        x: { time: true, range: (_, least, most) => (least === most ? [least - 60_000, most + 60_000] : [least, most]) },
+        x: { time: true, range: (_, least, most) => timeRange(least, most, marks) },
         y: { range: (_, least, most) => scoreRange(least, most) },
       },
       axes: [
@@ -107,9 +107,17 @@ export function historyChart(element, tell) {
     set: (times, scores) => chart.set([times, scores]),
     setMarks(given) {
       marks = given;
-      chart.redraw();
+      chart.reset();
     },
   };
+}
+
+/** All that is drawn, and what was marked soon after it: while somebody's partition stands still nothing else comes. */
+function timeRange(least, most, marks) {
+  const span = Math.max(120_000, most - least);
+  const soon = marks.map(({ atMs }) => atMs).filter((atMs) => atMs > most && atMs < most + span);
+  const last = soon.length ? Math.max(...soon) + span / 20 : most;
+  return last === least ? [least - span / 2, last + span / 2] : [least, last];
 }
 
 /** At least four points of height, so that a tenth does not look like a fall. */

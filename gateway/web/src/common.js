@@ -2,6 +2,7 @@
 
 import { key } from "./ask.js";
 import { part, write } from "./dom.js";
+import { duration } from "./format.js";
 
 /** Say above everything what is wrong; an empty text takes it away. `about` keeps several from hiding each other. */
 const troubles = new Map();
@@ -25,13 +26,9 @@ export function asked(about, error = null) {
 }
 
 /** Say when what is shown may not be up to date. */
-export function tellStale(stale, ageSeconds) {
-  trouble("stale", stale ? staleText(ageSeconds) : "");
-}
-
-function staleText(ageSeconds) {
-  const since = ageSeconds > 1 ? ` It was last up to date ${Math.round(ageSeconds)} seconds ago.` : "";
-  return `Some of what is shown here stands still: these are the last good scores.${since}`;
+export function tellStale(stale, ageSeconds, what = "Some of the scores stand still: they are the last good ones.") {
+  const since = ageSeconds > 1 ? ` It was last up to date ${duration(ageSeconds)} ago.` : "";
+  trouble("stale", stale ? `${what}${since}` : "");
 }
 
 const details = part("key");

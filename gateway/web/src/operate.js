@@ -143,6 +143,7 @@ function incidentPart(incident) {
     make("p", { "data-is": "facts", class: "when" }),
     make("p", { class: "when" }, make("code", {}, incident.id)),
     make("ul", { "data-is": "notes", class: "notes" }),
+    make("p", { "data-is": "by-itself", class: "when", hidden: true }, "It is over when its partition goes on."),
     orderForm("note", "Note", ["resolve", "Resolve"]),
   );
   const form = element.querySelector("form");
@@ -152,6 +153,9 @@ function incidentPart(incident) {
   });
   return element;
 }
+
+/** Whether a partition told of itself: it says when that is over, no order does. */
+const isOfAPartition = ({ id, kind }) => id.startsWith(`${kind}:`);
 
 function fillIncident(element, incident) {
   const open = incident.status !== "resolved";
@@ -170,7 +174,8 @@ function fillIncident(element, incident) {
   if (notes.childElementCount !== (incident.notes?.length ?? 0)) {
     notes.replaceChildren(...incident.notes.map(({ at, key, text }) => make("li", {}, `${text} (${key}, ${moment(Date.parse(at))})`)));
   }
-  element.querySelector("form").hidden = !open;
+  element.querySelector("form").hidden = !open || isOfAPartition(incident);
+  part("by-itself", element).hidden = !open || !isOfAPartition(incident);
 }
 
 // Orders ------------------------------------------------------------------------------------------------------------

@@ -88,7 +88,7 @@ async function look() {
     asked("score");
     show(answer);
     write(part("meaning"), answer.meaning);
-    tellStale(answer.stale, answer.age_seconds);
+    tellStale(answer.stale, answer.age_seconds, "This score stands still: it is the last good one.");
   } catch (error) {
     if (error.status !== 404) asked("score", error);
     else await gone(error);
@@ -192,7 +192,10 @@ function showChanges() {
 }
 
 /** What a change was before it: it says so itself, or the change before does. */
-const before = (change) => ("previous" in change ? change.previous : known.get(change.sequence - 1)?.score);
+function before(change) {
+  if ("previous" in change) return change.previous;
+  return change.sequence === 1 ? null : known.get(change.sequence - 1)?.score;
+}
 
 function changeItem(change) {
   const former = before(change);
