@@ -85,6 +85,15 @@ def site(broker: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site
         yield site
 
 
+@pytest.fixture
+def locked(site: Site) -> Iterator[str]:
+    """Where another gateway of the installation is, which answers nobody without a key."""
+    settings = site.installation.settings.model_copy(update={"gateway": GatewaySettings(port=0)})
+    gateway = site.installation._role("gateway-1", ["serve", "--slot", "1"], settings).start().wait_until_ready()
+    yield f"http://{gateway.status()['public_address']}"
+    gateway.kill()
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """A headless Chromium: Debian's."""
@@ -133,7 +142,7 @@ def look(browser: Browser, site: Site) -> Iterator[Look]:
             seen = Seen()
             page = seen.watch(context.new_page())
             page.set_default_timeout(10_000)
-            page.goto(f"{site.url}{path}")
+            page.goto(path if path.startswith("http") else f"{site.url}{path}")
             return page, seen
 
         yield open_page

@@ -1,5 +1,6 @@
 """The pages in a real browser, on a real installation."""
 
+import json
 import re
 import time
 from typing import Final
@@ -51,7 +52,7 @@ def test_a_page_is_small_and_loads_nothing_from_elsewhere_and_nothing_goes_wrong
 ) -> None:
     page, seen = look(path)
     page.wait_for_selector(LIVE)
-    page.wait_for_function("performance.now() > 1200")
+    page.wait_for_timeout(1_000)
     assert seen.errors == []
     assert {url for url in seen.requests if not url.startswith(f"{site.url}/")} == set()
     assert 0 < seen.bytes < BYTES_MAX
@@ -86,7 +87,7 @@ def test_a_dropped_connection_heals_and_no_change_is_missed(look: Look, site: Si
     site.gateway.kill()
     page.wait_for_selector(RECONNECTING)
     expect(page.locator("[data-is=trouble]")).to_contain_text("cannot be reached")
-    site.gateway.start()
+    site.gateway.start().wait_until_ready()
     for at in range(3):
         site.act((f"late-{at}", "bo"))
         page.wait_for_timeout(200)
@@ -120,6 +121,35 @@ def test_operators_freeze_and_resume_a_network(look: Look) -> None:
         feed.get_by_role("button", name=button).click()
         expect(feed.locator("[data-is=frozen]")).to_have_text(shown)
     assert seen.errors == []
+
+
+def test_an_incident_is_resolved_by_who_types_why(look: Look, site: Site) -> None:
+    site.tell(incident(id="feed_stalled/pages", status="identified", title="twitter brings nothing"))
+    page, seen = look("/operate")
+    shown = page.locator("li.incident", has_text="twitter brings nothing")
+    shown.get_by_label("Note").fill("a test of this page")
+    shown.get_by_role("button", name="Resolve").click()
+    expect(shown.locator(".told")).to_contain_text("Ordered")
+    assert seen.errors == []
+
+
+def test_where_a_key_is_needed_a_page_tells_nothing_without_one_and_keeps_it_for_its_tab(
+    look: Look, site: Site, locked: str
+) -> None:
+    made = site.installation.run("key", "create", "pages", "--scope", "read", "--scope", "stream", "--json")
+    key = json.loads(made.stdout)["key"]
+    page, _ = look(f"{locked}/people/ada")
+    expect(page.locator("[data-is=trouble]")).to_contain_text("An API key is needed")
+    assert "of 100" in page.locator(".big").inner_text()
+    assert part(page, "score") == ""
+    page.get_by_label("Key", exact=True).fill(key)
+    page.get_by_role("button", name="Use it").click()
+    page.wait_for_selector(LIVE)
+    expect(page.locator("[data-is=score]")).to_have_text(f"{site.score('ada')['score']:.1f}")
+    expect(page.locator("[data-is=trouble]")).to_be_hidden()
+    page.get_by_text("API key in use").click()
+    page.get_by_role("button", name="Forget it").click()
+    expect(page.locator("[data-is=trouble]")).to_contain_text("An API key is needed")
 
 
 def test_search_finds_people_as_one_types(look: Look) -> None:
