@@ -16,7 +16,7 @@ METHODS: Final = ("GET", "HEAD", "POST", "OPTIONS")
 _POSTED: Final = ("/v1/interactions", "/v1/operate/")
 """Begin the addresses that take what is sent to them, and nothing else."""
 _BAD_ESCAPE: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
-_CONTROL: Final = re.compile(rb"[\x00-\x1f\x7f]")
+_CONTROL: Final = re.compile(rb"[\x00-\x1f]")
 _PREFLIGHT_SECONDS: Final = 600
 _Header = tuple[bytes, bytes]
 

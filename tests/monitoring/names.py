@@ -9,6 +9,7 @@ from typing import Any, Final
 import yaml
 from prometheus_client import CollectorRegistry
 
+from gateway.metrics import GatewayMetrics
 from streams.guard.detectors import detectors
 from streams.guard.metrics import GuardMetrics
 from streams.metrics import IngestMetrics, WorkerMetrics
@@ -34,7 +35,8 @@ def exported() -> set[str]:
     names = set()
     networks = {"twitter": NetworkSettings()}
     guard = GuardMetrics(networks, [of.name for of in detectors(networks, GuardSettings())], ["partner"])
-    for registry in (IngestMetrics(["twitter"]).registry, WorkerMetrics(["twitter"], 1).registry, guard.registry):
+    roles = (IngestMetrics(["twitter"]), WorkerMetrics(["twitter"], 1), guard, GatewayMetrics())
+    for registry in (role.registry for role in roles):
         names |= set(_series(registry))
     return names
 
