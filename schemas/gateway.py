@@ -249,17 +249,24 @@ class EventError(Struct, frozen=True, kw_only=True):
     detail: str
 
 
+ORDER_REASON_LENGTH_MAX: Final = 200
+"""Characters of an order's reason: a command's has 1,000 bytes, and says through whom it came too."""
+OrderReason = Annotated[
+    str, Meta(min_length=1, max_length=ORDER_REASON_LENGTH_MAX, pattern=r"\S", description="It is published.")
+]
+
+
 class NetworkOrder(Struct, frozen=True, forbid_unknown_fields=True):
     """About which network, and why."""
 
     network: str
-    reason: Annotated[str, Meta(description="It is published.")]
+    reason: OrderReason
 
 
 class IncidentOrder(Struct, frozen=True, forbid_unknown_fields=True):
     """What to say of an incident that is over."""
 
-    note: Annotated[str, Meta(description="It is published.")]
+    note: OrderReason
 
 
 class Ordered(Struct, frozen=True, kw_only=True):
