@@ -222,7 +222,7 @@ def test_every_address_of_the_api_is_described_and_what_there_is_not_is_told_so(
             answer = httpx.request(method, served.url + address)
             assert (answer.status_code, answer.json()["type"]) == (405, "/problems#method-not-allowed"), path
     assert served.get("/v1/nothing").json()["type"] == "/problems#not-found"
-    assert served.get(f"/{'x' * 5000}").status_code == 404
+    assert served.get(f"/{'x' * 5000}").status_code == 414
 
 
 def test_lists_can_be_kept_for_a_second_and_asked_for_by_their_tag(served: Served) -> None:
