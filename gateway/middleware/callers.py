@@ -96,7 +96,7 @@ class Callers:
     def _caller(self, scope: Request, needed: Scope | None) -> Caller:
         headers = Headers(scope=scope)
         caller = self._access.caller(headers.get("authorization", "") if needed is not None else "")
-        if needed is None or (needed in caller.scopes and (caller.key or _is_at_home(scope["scheme"], headers))):
+        if needed is None or (needed in caller.scopes and (caller.key or is_at_home(scope["scheme"], headers))):
             return caller
         if caller.key:
             detail = f"it may {', '.join(sorted(caller.scopes))}; this takes {needed}"
@@ -104,7 +104,7 @@ class Callers:
         raise ProblemError("unauthorized", "", "send it as `Authorization: Bearer KEY`", CHALLENGE)
 
 
-def _is_at_home(scheme: str, headers: Headers) -> bool:
+def is_at_home(scheme: str, headers: Headers) -> bool:
     """Return whether a request without a key comes from a page of this gateway, or from no page.
 
     A gateway that asks for no key is reached at a loopback address alone. A page from elsewhere, in a browser on that

@@ -11,6 +11,7 @@ from gateway import problems
 from gateway.api.parameters import user_of
 from gateway.api.search import find
 from gateway.context import Context, caller_of
+from gateway.middleware.callers import is_at_home
 from gateway.pages.assets import Assets
 from gateway.pages.html import Markup, fill, tag
 from gateway.pages.person import person
@@ -30,7 +31,7 @@ def routes(context: Context, assets: Assets | None = None) -> list[Route]:
         """Search works without a script: a whole id leads to its page, a beginning to those who have it."""
         user = request.query_params.get("user", "").strip()
         found, count = Markup(), ""
-        if user and _may_read(request):
+        if user and _may_read(context, request):
             if is_user_id(user) and _is_known(context, request, user):
                 return RedirectResponse(f"/people/{quote(user, safe='')}", 303)
             found, count = _found(context, request, user)
@@ -40,7 +41,7 @@ def routes(context: Context, assets: Assets | None = None) -> list[Route]:
     def of_person(request: Request) -> Response:
         try:
             user = user_of(request)
-            answer = context.answer(context.newest(user, caller_of(request))) if _may_read(request) else None
+            answer = context.answer(context.newest(user, caller_of(request))) if _may_read(context, request) else None
         except ProblemError as problem:
             status, title = problems.TITLES[problem.name]
             main = fill("nobody", title=title, detail=f"{problem.detail}.", hint=problem.hint)
@@ -87,9 +88,13 @@ def _page(assets: Assets, script: str | None, title: str, main: Markup, status: 
     return Response(body, status, headers={"Cache-Control": _ASK_AGAIN}, media_type="text/html")
 
 
-def _may_read(request: Request) -> bool:
-    """Return whether whoever opens a page may be told scores; otherwise its script asks, with the key typed there."""
-    return "read" in caller_of(request).scopes
+def _may_read(context: Context, request: Request) -> bool:
+    """Return whether whoever opens a page may be told scores; otherwise its script asks, with the key typed there.
+
+    Nobody may before it is known who is private; a page that is opened from elsewhere has the rights of nobody.
+    """
+    at_home = is_at_home(request.scope["scheme"], request.headers)
+    return "read" in caller_of(request).scopes and at_home and context.access.missing() is None
 
 
 def _is_known(context: Context, request: Request, user: str) -> bool:

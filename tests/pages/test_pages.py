@@ -176,6 +176,15 @@ def test_the_front_page_shows_who_stands_highest_and_what_happens(look: Look, si
     assert seen.errors == []
 
 
+def test_a_page_that_is_opened_from_elsewhere_tells_nothing_by_itself(site: Site) -> None:
+    score = f"{site.score('ada')['score']:.1f}"
+    assert score in httpx.get(f"{site.url}/people/ada").text
+    for headers in ({"Sec-Fetch-Site": "cross-site"}, {"Host": "elsewhere.example"}):
+        answer = httpx.get(f"{site.url}/people/ada", headers=headers)
+        assert answer.status_code == 200
+        assert score not in answer.text
+
+
 @pytest.mark.parametrize("path", PATHS)
 def test_a_keyboard_reaches_everything_and_is_held_nowhere(look: Look, path: str) -> None:
     page, _ = look(path)

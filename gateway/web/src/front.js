@@ -12,6 +12,7 @@ const SEARCH_LIMIT = 12;
 const TOP_LIMIT = 10;
 const MOVERS_LIMIT = 8;
 const TICKER_MS = 700; // between two lines: one can read along
+const TOLD_MS = 10_000;
 const TICKER_LINES = 8;
 const TICKER_WAITING_MAX = 20;
 const FOLLOWED = 100; // how many stand above the score from which on the ticker follows
@@ -166,9 +167,11 @@ setInterval(() => {
 }, TICKER_MS);
 
 setInterval(() => {
+  // Who has the page read to them is told one change in ten seconds, not each.
+  if (!paused) write(part("ticker-said"), ticker.firstElementChild?.textContent ?? "");
   write(part("passed"), passed ? `${whole(passed)} more in the last 10 seconds` : "");
   passed = 0;
-}, 10_000);
+}, TOLD_MS);
 
 /** Follow those who stand highest: of a large population, all changes would be more than a page can take. */
 async function startTicker() {
