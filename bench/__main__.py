@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from bench import cases
+from bench import cases, gateway
 from bench.figures import Figure, show, write
 from bench.load import Shape, Users
 from bench.site import Site, site
@@ -31,6 +31,7 @@ class Case(StrEnum):
     RETRACT = "retract"
     TIMERS = "timers"
     IDLE = "idle"
+    GATEWAY = "gateway"
 
 
 _USERS: tuple[Users, ...] = ("zipf", "uniform")
@@ -84,6 +85,8 @@ def measure(
     by_task = tuple(case for case in wanted if case in {"actors", "targets"})
     together = tuple(case for case in wanted if case in {"e2e", "latency", "restore"})
     yield from _of_time(here, wanted, sizes)
+    if Case.GATEWAY in wanted:
+        yield from gateway.measure(here, gateway.GatewaySizes())
     for who in users:
         if by_task:
             # The lanes that the stages read are written by ingest: its figure for single events comes with them.

@@ -21,6 +21,8 @@ _WIDTH_MIN: Final = 170
 RESULTS: Final = Path(__file__).with_name("results")
 APART: Final = "three stages, measured apart"
 TOGETHER: Final = "three stages, the two processes end to end"
+_STREAMS: Final = "2,000 streams of 10 users, 2,100 changes/s"
+_ASKING: Final = "16 connections, 0 changes/s"
 _ZIPF, _UNIFORM = LABELS["zipf"], LABELS["uniform"]
 
 
@@ -66,10 +68,18 @@ TARGETS: Final = {
     ("timer fired", "500,000 users", "CPU µs/timer"): Target(2.0),
     ("idle worker", "5,000,000 users", "% of a core"): Target(5.0),
     ("idle worker", "5,000,000 users", "MB resident"): Target(1074.0),
+    ("gateway, reading in", "300,000 changes at once", "changes/s"): Target(30_000, at_most=False),
+    ("gateway, streams", _STREAMS, "deliveries/s"): Target(20_000, at_most=False),
+    ("gateway, change to subscriber, p99", _STREAMS, "s"): Target(0.25),
+    ("gateway, one score", _ASKING, "requests/s a core"): Target(3_000, at_most=False),
+    ("gateway, one score, p99", _ASKING, "s"): Target(0.02),
 }
 _DECIMALS: Final = {
     "CPU µs/event": 2,
     "CPU µs/timer": 2,
+    "CPU µs/change": 2,
+    "CPU µs/delivery": 2,
+    "CPU µs/request": 2,
     "% of a core": 1,
     "CPU µs/record": 2,
     "s": 3,

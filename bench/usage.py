@@ -3,6 +3,7 @@
 import os
 import time
 from collections import defaultdict
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -28,6 +29,8 @@ class Usage:
     """Kind and CPU seconds of each thread that lives."""
     resident_mb: float
     at_seconds: float
+    waited_seconds: float
+    """For how long its threads that live could have run, had a core been free."""
 
     @staticmethod
     def of(pid: int | None = None) -> "Usage":
@@ -35,7 +38,12 @@ class Usage:
         process = psutil.Process(pid)
         cpu = process.cpu_times()
         return Usage(
-            cpu.user + cpu.system, cpu.system, _threads(process.pid), process.memory_info().rss / 1e6, time.monotonic()
+            cpu.user + cpu.system,
+            cpu.system,
+            _threads(process.pid),
+            process.memory_info().rss / 1e6,
+            time.monotonic(),
+            _waited_seconds(process.pid),
         )
 
 
@@ -60,3 +68,11 @@ def _threads(pid: int) -> dict[int, tuple[str, float]]:
         kind = next((kind for start, kind in _KINDS.items() if name.startswith(start)), "Python")
         threads[int(directory.name)] = kind, sum(map(int, rest.split()[_STAT_AFTER_NAME])) / _TICKS_PER_SECOND
     return threads
+
+
+def _waited_seconds(pid: int) -> float:
+    waited_ns = 0
+    for file in Path(f"/proc/{pid}/task").glob("*/schedstat"):
+        with suppress(FileNotFoundError, ProcessLookupError):  # it ended
+            waited_ns += int(file.read_text().split()[1])
+    return waited_ns / 1e9
