@@ -3,15 +3,15 @@
 A user has a slot, the same in every column. Scores are as published; NaN stands for no score.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gateway.read_model import Seen, day_number
+from gateway.read_model import Seen
 from schemas.change import ScoreChange
-from schemas.times import HOUR_MS, parse_ms
+from schemas.times import DAY_MS, HOUR_MS
 
 By = Literal["score", "reach", "amplification", "network"]
 BYS: Final[tuple[By, ...]] = get_args(By)
@@ -44,33 +44,30 @@ class Columns:
         slot = self.slots.get(user)
         return -1 if slot is None else int(self._days[slot])
 
-    def put(self, changes: Iterable[Seen]) -> None:
-        """Take changes in, in their order."""
-        for seen in changes:
-            self.put_one(seen.user, seen.change)
+    def put(self, changes: Sequence[Seen], *, moved: bool = True) -> None:
+        """Take changes in, in their order; those that did not just happen have not `moved` anybody."""
+        begin = 0
+        for at, seen in enumerate(changes):
+            if seen.change.cause == "forget":
+                self._put(changes[begin:at], moved=moved)
+                self._drop(seen.user)
+                begin = at + 1
+        self._put(changes[begin:], moved=moved)
 
-    def put_one(self, user: bytes, change: ScoreChange, *, moved: bool = True) -> None:
-        """Take a change in; one that did not just happen has not `moved` anybody."""
-        if change.cause == "forget":
-            self._drop(user)
+    def _put(self, changes: Sequence[Seen], *, moved: bool) -> None:
+        """Take changes in, none of which forgets anybody, by column: of a user's several the last one stays."""
+        if not changes:
             return
-        slot = self.slots.get(user)
-        if slot is None:
-            slot = self._take(user)
-        at_ms = parse_ms(change.as_of)
+        slots = np.array([self._slot(seen.user) for seen in changes])
+        times = np.array([seen.at_ms for seen in changes])
         if moved:
-            self._anchor(slot, at_ms // HOUR_MS, change.previous)
-        self._days[slot] = day_number(at_ms)
-        subscores = change.subscores
-        values = (
-            (change.score, subscores.reach, subscores.amplification, subscores.network)
-            if subscores is not None
-            else (change.score, np.nan, np.nan, np.nan)
-        )
-        for column, value in zip(self.scores.values(), values, strict=True):
-            column[slot] = np.nan if value is None else value
+            self._anchor(slots, times // HOUR_MS, changes)
+        self._days[slots] = np.maximum(times, 0) // DAY_MS
+        values = np.array([_values(seen.change) for seen in changes], np.float32)
+        for at, column in enumerate(self.scores.values()):
+            column[slots] = values[:, at]
         for name, column in self.networks.items():
-            column[slot] = change.networks.get(name, np.nan)
+            column[slots] = [seen.change.networks.get(name, np.nan) for seen in changes]
 
     def moved(self) -> NDArray[np.float32]:
         """Return how far each score has moved since the last full hour began, NaN where it has not: float32[slots]."""
@@ -81,11 +78,18 @@ class Columns:
         moved: NDArray[np.float32] = self.scores["score"][:count] - since
         return moved
 
-    def _anchor(self, slot: int, hour: int, previous: float | None) -> None:
-        self.hour = max(self.hour, hour)
-        if hour > self._hours[0, slot]:
-            self._hours[1, slot], self._anchors[1, slot] = self._hours[0, slot], self._anchors[0, slot]
-            self._hours[0, slot], self._anchors[0, slot] = hour, np.nan if previous is None else previous
+    def _anchor(self, slots: NDArray[np.int64], hours: NDArray[np.int64], changes: Sequence[Seen]) -> None:
+        """Keep what those had for whom another hour begins."""
+        self.hour = max(self.hour, int(hours.max()))
+        for at in np.flatnonzero(hours > self._hours[0, slots]).tolist():
+            slot, hour, previous = slots[at], hours[at], changes[at].change.previous
+            if hour > self._hours[0, slot]:
+                self._hours[1, slot], self._anchors[1, slot] = self._hours[0, slot], self._anchors[0, slot]
+                self._hours[0, slot], self._anchors[0, slot] = hour, np.nan if previous is None else previous
+
+    def _slot(self, user: bytes) -> int:
+        slot = self.slots.get(user)
+        return self._take(user) if slot is None else slot
 
     def _take(self, user: bytes) -> int:
         if self._free:
@@ -117,6 +121,14 @@ class Columns:
         self._days = np.append(self._days, np.full(more, -1, np.int32))
         self._hours = np.append(self._hours, np.full((2, more), _NO_HOUR, np.int32), axis=1)
         self._anchors = np.append(self._anchors, np.full((2, more), np.nan, np.float32), axis=1)
+
+
+def _values(change: ScoreChange) -> tuple[float | None, ...]:
+    """Return a change's score and parts, in the order of `BYS`; numpy makes NaN of None."""
+    parts = change.subscores
+    if parts is None:
+        return change.score, None, None, None
+    return change.score, parts.reach, parts.amplification, parts.network
 
 
 def _empty(count: int) -> NDArray[np.float32]:

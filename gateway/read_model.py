@@ -70,6 +70,8 @@ class Seen(NamedTuple):
     value: bytes
     """The change as it was published: JSON."""
     change: ScoreChange
+    at_ms: int
+    """The moment that it speaks of."""
     written_ms: int = 0
     """When it was written, as the topic says."""
 
@@ -162,8 +164,7 @@ class ReadModel:
         newest: dict[bytes, tuple[int, bytes]] = {}
         scores, history, days, log = (self._handles[name] for name in _FAMILIES)
         for seen in changes:
-            user, change = seen.user, seen.change
-            at_ms = parse_ms(change.as_of)
+            user, change, at_ms = seen.user, seen.change, seen.at_ms
             as_of_ms = max(as_of_ms, at_ms)
             place = _PLACE.pack(seen.partition, seen.offset)
             if change.cause == "forget":

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 from threading import Event
 from typing import Final
 
@@ -13,6 +14,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from gateway.columns import Columns
 from gateway.read_model import ReadModel, Seen
 from schemas.change import decode_change
+from schemas.times import parse_ms
 from streams import clients
 from streams.errors import CloutError
 from streams.names import Names
@@ -73,8 +75,11 @@ class Reader:
 
     def load(self) -> None:
         """Fill the columns with what is stored."""
-        for user, point in self._model.everyone():
-            self._columns.put_one(user, decode_change(point.value), moved=False)
+        everyone = self._model.everyone()
+        while stored := list(islice(everyone, _BATCH_RECORDS)):
+            changes = [(user, point, decode_change(point.value)) for user, point in stored]
+            seen = [Seen(0, at, user, value, of, parse_ms(of.as_of)) for user, (at, value), of in changes]
+            self._columns.put(seen, moved=False)
 
     def run(self, stop: Event) -> None:
         """Read until told to stop."""
@@ -136,7 +141,9 @@ class Reader:
         if key is None or value is None:
             return
         try:
-            changes.append(Seen(partition, offset, key, value, decode_change(value), message.timestamp()[1]))
+            change = decode_change(value)
+            at_ms, written_ms = parse_ms(change.as_of), message.timestamp()[1]
+            changes.append(Seen(partition, offset, key, value, change, at_ms, written_ms))
         except msgspec.DecodeError as problem:
             raise CloutError(
                 "a score change cannot be read",

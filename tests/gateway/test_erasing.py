@@ -8,6 +8,7 @@ from rocksdict import Cache
 
 from gateway.read_model import ReadModel, Seen
 from schemas.change import Cause, Subscores, decode_change, encode_change
+from schemas.times import parse_ms
 
 BEGIN_MS = 1_750_000_000_000
 DAY_MS = 86_400_000
@@ -28,7 +29,8 @@ def seen(offset: int, user: str, sequence: int, mark: str, cause: Cause = "inter
         "1",
         mark,
     )
-    return Seen(0, offset, user.encode(), value, decode_change(value))
+    change = decode_change(value)
+    return Seen(0, offset, user.encode(), value, change, parse_ms(change.as_of))
 
 
 def files(path: Path) -> bytes:

@@ -28,6 +28,7 @@ from gateway.sender import Sender
 from gateway.standing import World
 from schemas.access import SCOPES
 from schemas.change import Cause, Subscores, decode_change, encode_change
+from schemas.times import parse_ms
 from streams import clients
 from streams.control_secrets import ControlSecrets
 from streams.names import Names
@@ -77,7 +78,8 @@ class Gateway:
         at_ms = BEGIN_MS + days * DAY_MS
         value = encode_change(user, sequence + 1, score, previous, parts, networks, at_ms, cause, "1")
         self._offset += 1
-        return Seen(0, self._offset - 1, user.encode(), value, decode_change(value))
+        change = decode_change(value)
+        return Seen(0, self._offset - 1, user.encode(), value, change, parse_ms(change.as_of))
 
     def write(self, changes: Sequence[Seen]) -> None:
         """Take changes into the read model alone."""

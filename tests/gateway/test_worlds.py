@@ -14,6 +14,7 @@ from gateway.feeds import Feeds, holders
 from gateway.incidents import facts
 from gateway.population import MINUTE_MS, Hours, shifts
 from gateway.ranking import LISTED_MAX, movers, top
+from gateway.read_model import Seen
 from schemas.change import ScoreChange, Subscores
 from schemas.control import CommandRecord, encode_record
 from schemas.feed_report import REGISTERS, FeedReport, Volume, encode_feed_report
@@ -133,7 +134,7 @@ def columns_of(count: int) -> Columns:
         change = ScoreChange(
             f"t:{number:05}", 1, score, None, Subscores(score, 1.0, 1.0), {}, format_ms(NOW_MS), "interaction", "1"
         )
-        columns.put_one(change.user.encode(), change)
+        columns.put([Seen(0, number, change.user.encode(), b"", change, NOW_MS)])
     return columns
 
 
