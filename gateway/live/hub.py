@@ -4,6 +4,7 @@ Everything here runs in the server's event loop; only `offer` and `end` may be c
 """
 
 import asyncio
+import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Sequence
 from typing import Final
@@ -21,9 +22,15 @@ from schemas.gateway import encode
 
 QUEUE_CHANGES_MAX: Final = 1_000
 """Changes that may wait for one reader; with one more it is told to come back."""
-QUEUE_BYTES_MAX: Final = 1 << 20
-AT_ONCE_CHANGES: Final = 250
-"""Changes handed over before streams get their turn: a batch of the reader may be more than one may have waiting."""
+QUEUE_BYTES_MAX: Final = 4 << 20
+AT_ONCE_CHANGES: Final = QUEUE_CHANGES_MAX // 2
+"""Changes handed over before streams get their turn: a batch of the reader may be more than one may have waiting.
+
+Where small batches wait, so many of them are handed over together: a stream then sends several changes in one write.
+"""
+COMING_CHANGES_MAX: Final = 20_000
+"""Changes that wait to be handed over; with more, who brings them waits too."""
+_WAIT_SECONDS: Final = 0.005
 READERS_MAX: Final = 4
 """Streams that read what they missed at the same time; threads beside those of other requests."""
 
@@ -81,7 +88,7 @@ class Hub:
         self._by_network: defaultdict[str, set[Subscription]] = defaultdict(set)
         self._others: set[Subscription] = set()
         self._moved = asyncio.Event()
-        self._coming: deque[Sequence[Seen]] = deque()
+        self._coming: deque[Seen] = deque()
         self._loop: asyncio.AbstractEventLoop | None = None
         self.callers: Counter[str] = Counter()
         """Streams that are open, by whose they are; also those that are not live yet."""
@@ -92,9 +99,15 @@ class Hub:
         self._loop = asyncio.get_running_loop()
 
     def offer(self, changes: Sequence[Seen]) -> None:
-        """Take changes that are in the read model, in their order; any thread may."""
-        if self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._take, changes)
+        """Take changes that are in the read model, in their order, from a thread beside the loop's.
+
+        It returns when few enough wait: a loop that has much to send holds up who reads, instead of filling memory.
+        """
+        loop = self._loop
+        while loop is not None and loop.is_running() and len(self._coming) > COMING_CHANGES_MAX:
+            time.sleep(_WAIT_SECONDS)
+        if loop is not None and not loop.is_closed():
+            loop.call_soon_threadsafe(self._take, changes)
 
     def cursor(self) -> str:
         """Return the place as an id of an event."""
@@ -149,15 +162,16 @@ class Hub:
         return True
 
     def _take(self, changes: Sequence[Seen]) -> None:
-        """Let changes be handed over, some at once and the streams' own turns in between."""
-        is_idle = not self._coming
-        self._coming += [changes[first : first + AT_ONCE_CHANGES] for first in range(0, len(changes), AT_ONCE_CHANGES)]
-        if is_idle and self._coming:
-            self._go_on()
+        """Let changes be handed over, some at once and the streams' own turns in between.
+
+        Not here: while the loop was busy many batches may have come, all of which are taken before any stream's turn.
+        """
+        if not self._coming and changes:
+            asyncio.get_running_loop().call_soon(self._go_on)
+        self._coming += changes
 
     def _go_on(self) -> None:
-        self.publish(self._coming[0])
-        self._coming.popleft()
+        self.publish([self._coming.popleft() for _ in range(min(AT_ONCE_CHANGES, len(self._coming)))])
         if self._coming:
             asyncio.get_running_loop().call_soon(self._go_on)
 

@@ -155,7 +155,8 @@ def test_a_reader_that_takes_nothing_is_sent_away_and_holds_up_nobody(served: Se
         served.publish([("t:0", 7.0)])
         listener = Listener()
         listener.last_id = start(Listener("/v1/scores/stream?user=t:0"), served)
-        made = some(served, 12_000, 30)
+        # More than the sockets hold: users have long names.
+        made = some(served, 12_000, 30, [f"t:{'x' * 240}{number}" for number in range(40)])
         begun = time.monotonic()
         listener.until(served.url, len(made))
         assert by_user(listener.seen) == by_user(made)
