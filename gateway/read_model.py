@@ -228,10 +228,12 @@ class ReadModel:
         That change stays in the log for as long as a stream can go on from before it: its reader must be told.
         """
         number = self._forgotten
-        for seen in forgotten:
-            begin, end = _PLACE.pack(seen.partition, 0), _PLACE.pack(seen.partition, seen.offset)
+        for partition in {seen.partition for seen in forgotten}:
+            until = {seen.user: seen.offset for seen in forgotten if seen.partition == partition}
+            begin, end = _PLACE.pack(partition, 0), _PLACE.pack(partition, max(until.values()))
+            # One pass for all of them, however many they are.
             for key, value in _rows(self._tables["log"], begin, end):
-                if _is_of(value, seen.user):
+                if _PLACE.unpack(key)[1] < until.get(_user_of(value), 0):
                     self._tables["log"].delete(key)
         self._rewrite([seen.user for seen in forgotten])
         self._end_erasing(number)
@@ -410,11 +412,11 @@ def _horizon(as_of_ms: int) -> int:
     return day_number(as_of_ms - HISTORY_DAYS * DAY_MS) * DAY_MS
 
 
-def _is_of(value: bytes, user: bytes) -> bool:
-    """Return whether a row of the log is about a user."""
+def _user_of(value: bytes) -> bytes:
+    """Return whom a row of the log is about."""
     if value[:1] == _THERE:
-        return value[1 + _PERIOD.size :].startswith(user + b"\0")
-    return decode_change(value[1:]).user.encode() == user
+        return value[1 + _PERIOD.size : -len(b"\0") - _OFFSET.size]
+    return decode_change(value[1:]).user.encode()
 
 
 def _point(row: bytes) -> Point:
