@@ -10,7 +10,6 @@ from schemas.dead_letter import Reason
 from schemas.explanation import Explanation, Standing
 from schemas.incident import IncidentFacts, IncidentStatus, Severity
 from schemas.interaction import TimeText, UserId
-from schemas.limits import REASON_BYTES_MAX
 from schemas.population import Histogram, Shift
 
 Percentile = Annotated[float, Meta(ge=0, le=100, description="Percent of users whose score is lower.")]
