@@ -25,7 +25,11 @@ def part(page: Page, name: str) -> str:
 
 
 def sequences(page: Page) -> list[int]:
-    return [int(of.get_attribute("data-sequence") or 0) for of in page.locator("[data-is=changes] li").all()]
+    """Return the numbers of the changes that a page shows, all of the same moment."""
+    shown: list[int] = page.locator("[data-is=changes] li").evaluate_all(
+        "of => of.map(li => Number(li.dataset.sequence))"
+    )
+    return shown
 
 
 def incident(**more: object) -> Incident:
