@@ -14,6 +14,7 @@ from gateway.operations import EVERYWHERE, Operation, OperationRoute
 from schemas.documents import say_what_is_needed
 from schemas.gateway import Problem
 from schemas.interaction import UserId
+from schemas.limits import INCIDENT_ID_BYTES_MAX
 from schemas.times import MOMENT_PATTERN
 
 PATH: Final = "/openapi.json"
@@ -132,7 +133,13 @@ def _parameters(operation: Operation, query: Mapping[str, Any], user: Json, netw
                 "in": "path",
                 "required": True,
                 "description": "The incident's id; a slash in it is escaped, as %2F.",
-                "schema": {"type": "string", "minLength": 1},
+                # Letters of any script, as many as fit into an id's bytes whatever they are.
+                "schema": {
+                    "type": "string",
+                    "minLength": 1,
+                    "maxLength": INCIDENT_ID_BYTES_MAX // 4,
+                    "pattern": r"^[^\u0000-\u001f]+$",
+                },
             }
         )
     for name, schema in query.get("properties", {}).items():

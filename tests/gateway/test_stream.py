@@ -150,7 +150,7 @@ def test_a_reader_that_takes_nothing_is_sent_away_and_holds_up_nobody(served: Se
     address = served.role.status()["public_address"].partition(":")
     with socket.create_connection((address[0], int(address[2]))) as lazy:
         lazy.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
-        lazy.sendall(b"GET /v1/scores/stream HTTP/1.1\r\nHost: gateway\r\n\r\n")
+        lazy.sendall(b"GET /v1/scores/stream HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
         assert lazy.recv(100)
         served.publish([("t:0", 7.0)])
         listener = Listener()
@@ -221,7 +221,7 @@ def test_no_more_streams_are_open_than_may_be(served: Served) -> None:
     try:
         for _ in range(STREAMS_MAX):
             connection = socket.create_connection((address[0], int(address[2])))
-            connection.sendall(b"GET /v1/scores/stream?user=t:0 HTTP/1.1\r\nHost: gateway\r\n\r\n")
+            connection.sendall(b"GET /v1/scores/stream?user=t:0 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
             assert connection.recv(100)
             connections.append(connection)
         eventually(lambda: served.get("/v1/scores/stream?user=t:0").status_code == 429)

@@ -245,7 +245,7 @@ def test_one_caller_has_no_more_streams_than_it_may_and_leaves_others_theirs(gat
 
     async def asked(method: str, host: str) -> httpx.Response:
         transport = httpx.ASGITransport(app, client=(host, 1_000))
-        async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
             return await client.request(method, "/v1/scores/stream")
 
     for _ in range(gateway.context.settings.streams_per_caller_max):
