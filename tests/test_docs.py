@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry
 import streams.metrics
 from clout.config import load
 from clout.layers import SHORT_NAMES
+from gateway.metrics import GatewayMetrics
 from streams.guard.metrics import GuardMetrics
 from streams.metrics import IngestMetrics, WorkerMetrics
 from streams.settings import NetworkSettings
@@ -69,7 +70,8 @@ def metrics() -> dict[str, tuple[str, tuple[str, ...]]]:
     """Name as it is scraped, type and labels of every metric of all roles."""
     found: dict[str, tuple[str, tuple[str, ...]]] = {}
     guard = GuardMetrics({"twitter": NetworkSettings()}, ["canary"], ["partner"])
-    for registry in (IngestMetrics(["twitter"]).registry, WorkerMetrics(["twitter"], 1).registry, guard.registry):
+    ingest, worker, gateway = IngestMetrics(["twitter"]), WorkerMetrics(["twitter"], 1), GatewayMetrics()
+    for registry in (ingest.registry, worker.registry, guard.registry, gateway.registry):
         for family in registry.collect():
             name = f"{family.name}_total" if family.type == "counter" else family.name
             found[name] = (family.type, _labels(registry, family.name))

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from typing import Annotated, Any, Final
 
 from msgspec import Meta, field
+from prometheus_client import Counter
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from sse_starlette.sse import SendTimeoutError
 from starlette.requests import Request
@@ -82,6 +83,7 @@ def routes(context: Context, hub: Hub) -> list[Route]:
         return _Answer(
             hub,
             whose,
+            context.metrics.slow,
             Stream(context, hub, asked, cursor, lost=lost).events(),
             headers=_HEADERS,
             ping=settings.heartbeat_seconds,
@@ -114,15 +116,16 @@ class Abortable:
 class _Answer(EventSourceResponse):
     """A stream over HTTP, counted while it is open."""
 
-    def __init__(self, hub: Hub, whose: str, events: AsyncIterator[bytes], **options: Any) -> None:
+    def __init__(self, hub: Hub, whose: str, slow: Counter, events: AsyncIterator[bytes], **options: Any) -> None:
         super().__init__(events, **options)
-        self._hub, self._whose = hub, whose
+        self._hub, self._whose, self._slow = hub, whose, slow
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._hub.enter(self._whose)
         try:
             await super().__call__(scope, receive, send)
         except SendTimeoutError:
+            self._slow.inc()
             scope[_ABORT]()
         finally:
             self._hub.leave(self._whose)

@@ -9,7 +9,6 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-import prometheus_client
 from anyio import CapacityLimiter
 from prometheus_client import Gauge
 
@@ -49,15 +48,14 @@ class Subscription:
         self._bytes = 0
         self._arrived = asyncio.Event()
 
-    def put(self, event: bytes) -> bool:
-        """Let an event wait; false when there is no room for it, with which the subscription is over."""
+    def put(self, event: bytes) -> None:
+        """Let an event wait; where there is no room for it the subscription is over."""
         self._bytes += len(event)
         if len(self._waiting) >= QUEUE_CHANGES_MAX or self._bytes > QUEUE_BYTES_MAX:
             self.close("slow")
-            return False
+            return
         self._waiting.append(event)
         self._arrived.set()
-        return True
 
     def close(self, why: str) -> None:
         """Let nothing wait any more."""
@@ -77,13 +75,11 @@ class Subscription:
 class Hub:
     """All who listen to one gateway."""
 
-    def __init__(
-        self, tag: str, place: Sequence[int], access: Access, open_streams: Gauge, slow: prometheus_client.Counter
-    ) -> None:
+    def __init__(self, tag: str, place: Sequence[int], access: Access, open_streams: Gauge) -> None:
         """Begin at a place: the next offset of each partition."""
         self.tag = tag
         self.place = list(place)
-        self._access, self._open, self._slow = access, open_streams, slow
+        self._access, self._open = access, open_streams
         self._by_user: defaultdict[str, set[Subscription]] = defaultdict(set)
         self._by_network: defaultdict[str, set[Subscription]] = defaultdict(set)
         self._others: set[Subscription] = set()
@@ -206,8 +202,8 @@ class Hub:
             if kind not in written:
                 written[kind] = rendered(self._access, seen.change, seen.value, head, asked.caller)
             event = written[kind]
-            if event is not None and not subscription.put(event):
-                self._slow.inc()
+            if event is not None:
+                subscription.put(event)
 
     def _groups(self, asked: Asked) -> list[set[Subscription]]:
         wants = asked.wants

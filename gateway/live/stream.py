@@ -81,6 +81,9 @@ class Stream:
             if subscription.closed:
                 slow = subscription.closed == "slow"
                 yield _said("resume", "you read too slowly" if slow else "this gateway ends")
+                if slow:
+                    # Whom not even that reaches is counted where the connection is cut.
+                    context.metrics.slow.inc()
                 return
             if not context.access.holds(caller):
                 yield _said("resume", "your key holds no more")

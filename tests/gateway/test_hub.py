@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 
-from prometheus_client import Counter, Gauge
+from prometheus_client import Gauge
 
 from gateway.access import Access, Caller
 from gateway.live.hub import QUEUE_CHANGES_MAX, Hub, Subscription
@@ -22,8 +22,7 @@ def seen(count: int) -> list[Seen]:
 
 
 def a_hub() -> Hub:
-    gauge, counter = Gauge("open", "Open.", registry=None), Counter("slow", "Slow.", registry=None)
-    hub = Hub("3f9a1c", [0] * PARTITIONS, Access(VisibilitySettings()), gauge, counter)
+    hub = Hub("3f9a1c", [0] * PARTITIONS, Access(VisibilitySettings()), Gauge("open", "Open.", registry=None))
     hub.begin()
     return hub
 
