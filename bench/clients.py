@@ -78,7 +78,7 @@ class _Listening(asyncio.Protocol):
         users = (user_id((self._number * job.listen_to + at) % job.users) for at in range(job.listen_to))
         query = "&".join(f"user={user}" for user in users)
         cast("asyncio.Transport", transport).write(
-            f"GET /v1/scores/stream?{query} HTTP/1.1\r\nHost: bench\r\n\r\n".encode()
+            f"GET /v1/scores/stream?{query} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
         )
 
     def data_received(self, data: bytes) -> None:
@@ -112,7 +112,7 @@ class _Asking(asyncio.Protocol):
         user = user_id(self._chance[self._asked % len(self._chance)])
         self._asked += 1
         self._at = time.perf_counter()
-        self._transport.write(f"GET /v1/scores/{user} HTTP/1.1\r\nHost: bench\r\n\r\n".encode())
+        self._transport.write(f"GET /v1/scores/{user} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
 
     def data_received(self, data: bytes) -> None:
         self._came += data
