@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import httpx
@@ -19,6 +20,7 @@ from streams import clients
 from streams.errors import CloutError
 from streams.settings import GatewaySettings, VisibilitySettings
 from tests.gateway.conftest import Serve, Served
+from tests.gateway.listening import Listener
 from tests.roles import eventually
 
 
@@ -56,6 +58,10 @@ def new_key(served: Served, *options: str) -> str:
 
 def ask(served: Served, path: str, key: str | None = None) -> httpx.Response:
     return served.get(path, headers={} if key is None else {"Authorization": f"Bearer {key}"})
+
+
+def _tells_nothing(served: Served, path: str, key: str, user: str) -> bool:
+    return user not in ask(served, path, key).text
 
 
 def problem(answer: httpx.Response) -> tuple[int, str]:
@@ -140,9 +146,28 @@ def test_a_private_user_is_unknown_but_to_keys_that_may_see_private_ones(served:
     both = ask(served, "/v1/scores?user=t:1&user=t:2", reading).json()
     assert [of["user"] for of in both["scores"]] == ["t:1"]
     assert ask(served, "/v1/scores/t:2", seeing).json()["score"] == 50.0
+    for path in ("/v1/scores/t:2/history", "/v1/scores/t:2/explain"):
+        assert problem(ask(served, path, reading)) == (404, "unknown-user"), path
+    for path in ("/v1/search?prefix=t:", "/v1/top"):
+        assert "t:2" in ask(served, path, seeing).text, path
+        eventually(partial(_tells_nothing, served, path, reading, "t:2"))
     assert served.installation.run("claim", "t:2", "--undo").returncode == 1
     run(served, "private", "t:2", "--undo")
     eventually(lambda: ask(served, "/v1/scores/t:2", reading).status_code == 200, otherwise=served.role.log)
+
+
+def test_a_stream_says_nothing_of_who_is_not_claimed(claimed: Served) -> None:
+    run(claimed, "claim", "t:2")
+    eventually(lambda: ask(claimed, "/v1/scores/t:2").status_code == 200, otherwise=claimed.role.log)
+    everybody, both = Listener(), Listener("/v1/scores/stream?user=t:1&user=t:2")
+    opening = both.listen(claimed.url)
+    assert next(opening).data["user"] == "t:2"
+    everybody.last_id = both.last_id
+    claimed.publish([("t:1", 21.0), ("t:2", 51.0)])
+    assert next(opening).data["score"] == 51.0
+    opening.close()
+    everybody.until(claimed.url, 1)
+    assert everybody.seen == [("t:2", 2)]
 
 
 def test_where_only_claimed_users_are_shown_others_are_unknown(claimed: Served) -> None:
