@@ -6,7 +6,6 @@ from collections.abc import Collection
 from typing import Final
 
 import msgspec
-from confluent_kafka import KafkaException
 
 from clout.config import Settings
 from clout.whole_topic import extents, readable, reading, records
@@ -108,21 +107,15 @@ def revoked(key: AccessKey) -> AccessKey:
 
 
 def _write(settings: Settings, key: str, value: bytes | None) -> None:
-    producer = clients.producer(settings.kafka, {"enable.idempotence": True})
-    failures: list[str] = []
-    try:
-        producer.produce(
-            settings.names.access,
-            value,
-            key.encode(),
-            partition=_PARTITION,
-            on_delivery=lambda error, _message: failures.append(error.str()) if error is not None else None,
-        )
-        if producer.flush(SEND_TIMEOUT_SECONDS):
-            failures.append("the broker did not answer")
-    except KafkaException as error:
-        failures.append(error.args[0].str())
-    if failures:
+    failure = clients.write_one(
+        settings.kafka,
+        settings.names.access,
+        value,
+        key=key.encode(),
+        partition=_PARTITION,
+        timeout_seconds=SEND_TIMEOUT_SECONDS,
+    )
+    if failure:
         raise CloutError(
-            "it could not be written", detail=failures[0], hint="see that the broker is up: clout topics check"
+            "it could not be written", detail=failure, hint="see that the broker is up: clout topics check"
         )

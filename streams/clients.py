@@ -69,6 +69,33 @@ def commit(
             return
 
 
+def write_one(
+    kafka: KafkaSettings,
+    topic: str,
+    value: bytes | None,
+    *,
+    partition: int,
+    timeout_seconds: float,
+    key: bytes | None = None,
+) -> str:
+    """Write one record and return once the broker has it; return why not, empty where it has."""
+    writer = producer(kafka, {"enable.idempotence": True})
+    failures: list[str] = []
+    try:
+        writer.produce(
+            topic,
+            value,
+            key,
+            partition=partition,
+            on_delivery=lambda error, _message: failures.append(error.str()) if error is not None else None,
+        )
+        if writer.flush(timeout_seconds):
+            failures.append("the broker did not answer")
+    except KafkaException as error:
+        failures.append(error.args[0].str())
+    return failures[0] if failures else ""
+
+
 def _open(kind: Callable[[Options], Client], options: Options) -> Client:
     try:
         return kind(options)

@@ -3,8 +3,6 @@
 import uuid
 from typing import Any, Final
 
-from confluent_kafka import KafkaException
-
 from schemas.control import Command, CommandName, encode_command
 from schemas.limits import REASON_BYTES_MAX
 from schemas.times import format_ms
@@ -38,20 +36,10 @@ def check_reason(reason: str) -> None:
 
 def send(kafka: KafkaSettings, names: Names, command: Command) -> None:
     """Send a command and return when the broker has it; raise `CloutError` when it has not."""
-    producer = clients.producer(kafka, {"enable.idempotence": True})
-    failures: list[str] = []
-    try:
-        producer.produce(
-            names.control,
-            encode_command(command),
-            partition=CONTROL_PARTITION,
-            on_delivery=lambda error, _message: failures.append(error.str()) if error is not None else None,
-        )
-        if producer.flush(SEND_TIMEOUT_SECONDS):
-            failures.append("the broker did not answer")
-    except KafkaException as error:
-        failures.append(error.args[0].str())
-    if failures:
+    failure = clients.write_one(
+        kafka, names.control, encode_command(command), partition=CONTROL_PARTITION, timeout_seconds=SEND_TIMEOUT_SECONDS
+    )
+    if failure:
         raise CloutError(
-            "the command could not be sent", detail=failures[0], hint="see that the broker is up: clout topics check"
+            "the command could not be sent", detail=failure, hint="see that the broker is up: clout topics check"
         )
