@@ -96,15 +96,20 @@ class LimitedConnection(HttpToolsProtocol):
         self._refuse("too-slow", "the request did not come in time")
 
     def _refuse(self, name: str, detail: str) -> None:
-        """Answer for the connection, unless an answer is under way, and close it."""
+        """Answer, where that can be taken for the answer to nothing else, and close the connection."""
         self._refused = True
         self._wait_for(None)
         if self.transport.is_closing():
             return
-        under_way = self.cycle is not None and self.cycle.response_started and not self.cycle.response_complete
-        if not under_way and not self.pipeline:
+        if self._may_answer():
             answer = problems.response(name, detail)
             headers = [*answer.raw_headers, *SECURITY_HEADERS, (b"connection", b"close")]
             lines = [STATUS_LINE[answer.status_code], *(b"%b: %b\r\n" % header for header in headers), b"\r\n"]
             self.transport.write(b"".join([*lines, bytes(answer.body)]))
         self.transport.close()
+
+    def _may_answer(self) -> bool:
+        """Return whether an answer is the refused request's: no other is under way, and it has none yet."""
+        if self.cycle is None or self.pipeline:
+            return not self.pipeline
+        return bool(self.cycle.response_complete if self._in_head else not self.cycle.response_started)

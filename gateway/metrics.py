@@ -4,6 +4,8 @@ from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from streams.metrics import ColumnHistogram
+
 _SECONDS_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 
 
@@ -23,6 +25,12 @@ class GatewayMetrics:
         )
         self.streams = Gauge("clout_gateway_streams", "Streams that are open.", registry=registry)
         self.deliveries = Counter("clout_gateway_deliveries", "Changes handed to streams.", registry=registry)
+        self.change_to_streams = ColumnHistogram(
+            "clout_gateway_change_to_streams_seconds",
+            "From the writing of a change to its being handed to all streams that want it.",
+            _SECONDS_BUCKETS,
+            registry,
+        )
         self.slow = Counter(
             "clout_gateway_slow_streams", "Streams closed since their reader is slow.", registry=registry
         )

@@ -110,7 +110,7 @@ class Gateway:
             Operator(kafka, names, lambda: control_secrets(control, data_dir)),
         )
         place = [read_model.state.positions.get(partition, 0) for partition in range(lanes.partitions)]
-        self.hub = Hub(tag_of(topic_id), place, access, metrics.streams)
+        self.hub = Hub(tag_of(topic_id), place, access, metrics)
         self.eraser = Eraser(read_model)
         reader.listeners += [self.hub.offer, self.eraser.on_changes, lambda changes: metrics.changes.inc(len(changes))]
         metrics.follow(lambda: max(map(self.context.age_seconds, range(lanes.partitions))), lambda: len(columns.slots))

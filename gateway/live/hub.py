@@ -9,12 +9,13 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+import numpy as np
 from anyio import CapacityLimiter
-from prometheus_client import Gauge
 
 from gateway.access import Access, Caller
 from gateway.live.cursor import encode_cursor
 from gateway.live.wants import Asked, takes_away
+from gateway.metrics import GatewayMetrics
 from gateway.read_model import Seen
 from schemas.change import ScoreChange
 from schemas.gateway import encode
@@ -75,11 +76,11 @@ class Subscription:
 class Hub:
     """All who listen to one gateway."""
 
-    def __init__(self, tag: str, place: Sequence[int], access: Access, open_streams: Gauge) -> None:
+    def __init__(self, tag: str, place: Sequence[int], access: Access, metrics: GatewayMetrics) -> None:
         """Begin at a place: the next offset of each partition."""
         self.tag = tag
         self.place = list(place)
-        self._access, self._open = access, open_streams
+        self._access, self._metrics = access, metrics
         self._by_user: defaultdict[str, set[Subscription]] = defaultdict(set)
         self._by_network: defaultdict[str, set[Subscription]] = defaultdict(set)
         self._others: set[Subscription] = set()
@@ -112,11 +113,11 @@ class Hub:
     def enter(self, caller: str) -> None:
         """Count a stream that is open from now on."""
         self.callers[caller] += 1
-        self._open.inc()
+        self._metrics.streams.inc()
 
     def leave(self, caller: str) -> None:
         """Count a stream no more."""
-        self._open.dec()
+        self._metrics.streams.dec()
         self.callers[caller] -= 1
         if not self.callers[caller]:
             del self.callers[caller]
@@ -167,7 +168,10 @@ class Hub:
         self._coming += changes
 
     def _go_on(self) -> None:
-        self.publish([self._coming.popleft() for _ in range(min(AT_ONCE_CHANGES, len(self._coming)))])
+        changes = [self._coming.popleft() for _ in range(min(AT_ONCE_CHANGES, len(self._coming)))]
+        self.publish(changes)
+        written = np.array([seen.written_ms for seen in changes]) / 1000
+        self._metrics.change_to_streams.observe(np.maximum(time.time() - written, 0.0))
         if self._coming:
             asyncio.get_running_loop().call_soon(self._go_on)
 

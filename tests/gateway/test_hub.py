@@ -3,11 +3,10 @@
 import asyncio
 from collections.abc import Sequence
 
-from prometheus_client import Gauge
-
 from gateway.access import Access, Caller
 from gateway.live.hub import QUEUE_CHANGES_MAX, Hub, Subscription
 from gateway.live.wants import Asked, Wants
+from gateway.metrics import GatewayMetrics
 from gateway.read_model import Seen
 from schemas.change import ScoreChange
 from streams.settings import VisibilitySettings
@@ -22,7 +21,7 @@ def seen(count: int) -> list[Seen]:
 
 
 def a_hub() -> Hub:
-    hub = Hub("3f9a1c", [0] * PARTITIONS, Access(VisibilitySettings()), Gauge("open", "Open.", registry=None))
+    hub = Hub("3f9a1c", [0] * PARTITIONS, Access(VisibilitySettings()), GatewayMetrics())
     hub.begin()
     return hub
 

@@ -46,7 +46,7 @@ class Gateway:
     def __init__(self, path: Path) -> None:
         self.model = ReadModel(path, "a topic", Cache(1 << 20))
         self.metrics, self.access = GatewayMetrics(), Access(VisibilitySettings(), SCOPES)
-        self.hub = Hub("00000a", [0], self.access, self.metrics.streams)
+        self.hub = Hub("00000a", [0], self.access, self.metrics)
         kafka, names, columns = KafkaSettings(broker="nowhere:9092"), Names("", "1"), Columns(["twitter"])
         self.reader = Reader(kafka, names, 1, self.model, columns)
         self.columns = columns
