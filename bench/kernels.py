@@ -15,7 +15,7 @@ from scorer.actors import fold_actors
 from scorer.compiled import Ints
 from scorer.laws import Batch, audit
 from scorer.model import Model
-from scorer.target_state import decode_targets, encode_targets, published_scores
+from scorer.target_state import decode_targets, encode_targets, found, published_scores
 from scorer.targets import fold_targets, publish, score_targets
 from scorer.timers import NO_CLOCK, advance, evaluation_times, reschedule
 from streams.population_state import PopulationState
@@ -98,7 +98,7 @@ def run(draw: Callable[[], Ints], costs: Costs, *, rounds: int) -> None:
             published_scores(rows)
         with costs.of("decode targets, a user", len(rows)):
             heads, entries, contributors = decode_targets(rows, NETWORKS)
-        heads_before, entries_before = heads.copy(), entries.copy()
+        heads_before, entries_before = heads.copy(), found(entries)
         with costs.of("fold targets, an event", EVENTS):
             clocks_after = np.maximum(clocks, times.max())
             fold_targets(

@@ -66,6 +66,7 @@ class Batch:
 
     heads_before: Records
     entries_before: Records
+    """What of the entries `scorer.target_state.FOUND` keeps; the entries themselves will do."""
     clocks_before: Ints
     heads_after: Records
     entries_after: Records

@@ -81,6 +81,12 @@ and the time they refer to (ms): that of the latest event. Then when decay alone
 clock, `scorer.timers`), all that was ever granted, undecayed, and all that was taken back, as it was worth then: so
 decay has taken granted - taken - sum. `code` matters on disk only."""
 
+_FOUND_FIELDS: Final = 7
+FOUND: Final = np.dtype(ENTRY.descr[:_FOUND_FIELDS])
+"""What is kept of how a batch found a part, to compare it with afterwards: the beginning of `ENTRY`.
+
+Less than half of it: both are written and read once for each user of a batch, which takes longer than to compute."""
+
 UPGRADED: Final = 1
 """The due time of rows of version 1, which knew none: long past."""
 
@@ -88,6 +94,7 @@ _HEAD_WORDS: Final = HEAD.itemsize // 8
 _HEAD_WORDS_BEFORE: Final = 4
 _ENTRY_WORDS: Final = ENTRY.itemsize // 8
 _ENTRY_WORDS_BEFORE: Final = 6
+_FOUND_WORDS: Final = FOUND.itemsize // 8
 _TAKEN_WORDS: Final = 3
 _SUMS_WORD: Final = 3
 _DUE_WORD: Final = 6
@@ -117,6 +124,21 @@ class Dues(NamedTuple):
     """Its code."""
     time: Ints
     """ms of the network's clock."""
+
+
+def found(entries: Records) -> Records:
+    """Return how a batch finds the parts of its users, FOUND[n, networks] of ENTRY[n, networks], as a copy.
+
+    >>> entries = np.ones((1, 1), ENTRY)
+    >>> before = found(entries)
+    >>> entries["events"] = 2
+    >>> before["events"].tolist()
+    [[1]]
+    """
+    users, networks = entries.shape
+    words = np.ascontiguousarray(entries).view(np.uint64).reshape(users, networks, _ENTRY_WORDS)
+    kept = words[:, :, :_FOUND_WORDS].copy()
+    return kept.reshape(users, networks * _FOUND_WORDS).view(FOUND).reshape(users, networks)
 
 
 def encode_targets(heads: Records, entries: Records, contributors: Contributors | None = None) -> list[bytes]:

@@ -17,7 +17,7 @@ from scorer.actors import Grants
 from scorer.compiled import Bools, Ints, Records
 from scorer.laws import Batch
 from scorer.model import Parameters
-from scorer.target_state import decode_targets, encode_targets
+from scorer.target_state import decode_targets, encode_targets, found
 from scorer.targets import Published, Scored, fold_targets, publish, score_targets
 from scorer.timers import Moved, advance, clock_column, evaluation_times, reschedule
 from streams.forgotten import Entry, Forgotten
@@ -33,7 +33,10 @@ _DECAY = CAUSES.index("decay")
 
 
 class Users(NamedTuple):
-    """The users of a batch at one moment: heads[n], entries[n, networks], and the clocks in ms, one a network."""
+    """The users of a batch at one moment: heads[n], entries[n, networks], and the clocks in ms, one a network.
+
+    Before the batch, entries are what it found (`scorer.target_state.FOUND`).
+    """
 
     heads: Records
     entries: Records
@@ -133,7 +136,7 @@ def fold(
         # A new life goes on with the old one's numbers.
         heads[place]["sequence"] = max(int(heads[place]["sequence"]), entry.sequence)
     clocks = clock_column(state.clocks, state.networks)
-    before = Users(heads.copy(), entries.copy(), clock_column(clocks_before, state.networks))
+    before = Users(heads.copy(), found(entries), clock_column(clocks_before, state.networks))
     entered = fold_targets(
         entries,
         users=user,

@@ -13,7 +13,7 @@ from scorer.compiled import Ints, Records
 from scorer.laws import Batch, audit
 from scorer.model import DAY_MS, Model
 from scorer.reference import Event
-from scorer.target_state import decode_targets, encode_targets, published_scores
+from scorer.target_state import decode_targets, encode_targets, found, published_scores
 from scorer.targets import fold_targets, publish, score_targets
 from scorer.timers import NO_CLOCK, evaluation_times
 
@@ -36,7 +36,7 @@ class Partition:
         users = sorted({event.target for event in events})
         place = {user: index for index, user in enumerate(users)}
         heads, entries, _ = decode_targets([self.targets.get(user) for user in users], len(self.networks))
-        heads_before, entries_before = heads.copy(), entries.copy()
+        heads_before, entries_before = heads.copy(), found(entries)
         index = np.array([place[event.target] for event in events])
         codes = np.array([self.networks[event.network] for event in events])
         times = np.array([event.time for event in events])
