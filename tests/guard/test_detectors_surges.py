@@ -51,13 +51,16 @@ def test_half_garbage_is_critical_within_a_minute() -> None:
     assert times[0] <= 60_000
 
 
-def test_a_surge_ends_when_it_is_over() -> None:
+def test_a_surge_ends_once_a_minute_after_it_is_over() -> None:
     detector = dead_letters()
     clean = reports(0, 3_600, bad=0.01, step=5)
     garbage = reports(3_600, 3_720, bad=0.5, before=counted(clean))
     assert all_verdicts(detector, [*clean, *garbage])
-    verdicts = all_verdicts(detector, reports(3_720, 5_000, bad=0.01, before=counted(garbage)))
-    assert not verdicts[-1].firing
+    after = reports(3_720, 3_800, bad=0.01, before=counted(garbage))
+    *falling, ended = all_verdicts(detector, after)
+    assert [verdict.firing for verdict in falling] == [True] * len(falling)
+    assert not ended.firing
+    assert all_verdicts(detector, reports(3_800, 5_000, bad=0.01, before=counted(after))) == []
 
 
 def test_a_feed_with_a_tenth_of_bad_events_each_day_learns_that() -> None:

@@ -147,6 +147,9 @@ class _Surges(Kept[Rates]):
             rate.teach(found[0], SLOTS)
             found = None
         if found is None:
+            if before is not None:
+                # It is over: the longer window, which still holds it, would find it again.
+                rate.slots = [slot for slot in rate.slots if slot.at > self._learned.now - WINDOWS[0]]
             yield from self._unsay(surge.kind, about, f"no more {surge.of}{whose} than usual {surge.what}", {})
             return
         share, hits, trials, limit, slots = found
