@@ -15,13 +15,13 @@ LIMIT_SECONDS = 0.5
 HEAD = b"POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 100\r\n\r\n"
 
 
-async def answers_at_once(scope: Scope, receive: Receive, send: Send) -> None:
+async def answers_at_once(scope: Scope, _receive: Receive, send: Send) -> None:
     if scope["type"] == "http":
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
         await send({"type": "http.response.body", "body": b"ok"})
 
 
-async def waits_for_all(scope: Scope, receive: Receive, send: Send) -> None:
+async def waits_for_all(scope: Scope, receive: Receive, _send: Send) -> None:
     if scope["type"] == "http":
         while (await receive()).get("more_body"):
             pass
