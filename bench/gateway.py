@@ -9,17 +9,18 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
 from bench.changes import Changes, hidden, produce
 from bench.clients import Came, Job
-from bench.figures import Figure
+from bench.figures import Figure, quantiles_between
 from bench.paced_changes import Pace
 from bench.site import Installation, Role, Site, until
 from bench.usage import Usage, by_kind
 
+Counted = TypeVar("Counted")
 ROOT: Final = Path(__file__).resolve().parents[1]
 _SETTLE_SECONDS: Final = 2.0
 _UP_SECONDS: Final = 120.0
@@ -60,6 +61,10 @@ class Gateway:
     def deliveries(self) -> float:
         """Return how many changes it has handed to streams."""
         return sum(self.role.metric("^clout_gateway_deliveries_total").values())
+
+    def handed(self) -> dict[str, float]:
+        """Return the histogram of how long changes took until they were handed to streams."""
+        return self.role.metric("^clout_gateway_change_to_streams_seconds_bucket")
 
 
 @contextmanager
@@ -115,10 +120,11 @@ def listening(running: Gateway, streams: int, stream_users: int) -> Iterator[Fig
     with ExitStack() as stack:
         clients = stack.enter_context(_clients(running, Job("", 0, streams, listened, stream_users)))
         stack.enter_context(_paced(running, listened, sizes.changes_per_second))
-        delivered = running.deliveries
-        before, after, counts = _stretch(running, clients, delivered)
+        handed = running.handed
+        before, after, counts = _stretch(running, clients, lambda: (running.deliveries(), handed()))
         came = _came(clients)
-    count = counts[1] - counts[0]
+    (count_before, handed_before), (count_after, handed_after) = counts
+    count = count_after - count_before
     seconds = after.at_seconds - before.at_seconds
     note = f"{came.count:,} of {count:,.0f} seen by clients, {came.closed} streams closed"
     yield Figure("gateway, streams", load, count / seconds, "deliveries/s", note)
@@ -128,6 +134,9 @@ def listening(running: Gateway, streams: int, stream_users: int) -> Iterator[Fig
     yield Figure("gateway, streams", load, share, "% of a core", f"its threads waited {waited:.0f} % for a core")
     for name, value in came.latency_ms.items():
         yield Figure(f"gateway, change to subscriber, {name}", load, value / 1000, "s")
+    for name, value in quantiles_between(handed_before, handed_after).items():
+        # The rest of the way is the sending, and the listening process that has to take its turns.
+        yield Figure(f"gateway, change to streams, {name}", load, value, "s", "by the gateway's own histogram")
 
 
 def asking(running: Gateway, changes_per_second: int) -> Iterator[Figure]:
@@ -138,7 +147,7 @@ def asking(running: Gateway, changes_per_second: int) -> Iterator[Figure]:
         clients = stack.enter_context(_clients(running, Job("", 0, sizes.connections, sizes.users, asks=True)))
         if changes_per_second:
             stack.enter_context(_paced(running, sizes.users, changes_per_second))
-        before, after, _ = _stretch(running, clients, lambda: 0.0)
+        before, after, _ = _stretch(running, clients, lambda: None)
         came = _came(clients)
     cpu = after.cpu_seconds - before.cpu_seconds
     yield Figure("gateway, one score", load, came.count / (after.at_seconds - before.at_seconds), "requests/s")
@@ -193,8 +202,8 @@ def _paced(running: Gateway, users: int, changes_per_second: int) -> Iterator[No
 
 
 def _stretch(
-    running: Gateway, clients: "subprocess.Popen[bytes]", counted: Callable[[], float]
-) -> tuple[Usage, Usage, tuple[float, float]]:
+    running: Gateway, clients: "subprocess.Popen[bytes]", counted: Callable[[], Counted]
+) -> tuple[Usage, Usage, tuple[Counted, Counted]]:
     """Return what the gateway has used before and after a stretch, and what was counted then."""
     assert clients.stdin is not None  # noqa: S101  for mypy
     time.sleep(_SETTLE_SECONDS)

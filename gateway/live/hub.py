@@ -6,7 +6,7 @@ Everything here runs in the server's event loop; only `offer` and `end` may be c
 import asyncio
 import time
 from collections import Counter, defaultdict, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 import numpy as np
@@ -31,6 +31,9 @@ Where small batches wait, so many of them are handed over together: a stream the
 COMING_CHANGES_MAX: Final = 20_000
 """Changes that wait to be handed over; with more, who brings them waits too."""
 _WAIT_SECONDS: Final = 0.005
+SEND_SECONDS: Final = 5.0
+"""A reader that takes nothing for so long is cut off."""
+_WATCH_SECONDS: Final = 0.5
 READERS_MAX: Final = 4
 """Streams that read what they missed at the same time; threads beside those of other requests."""
 
@@ -90,10 +93,14 @@ class Hub:
         self.callers: Counter[str] = Counter()
         """Streams that are open, by whose they are; also those that are not live yet."""
         self.readers = CapacityLimiter(READERS_MAX)
+        self.sending: dict[Callable[[], None], float] = {}
+        """How to cut those off that are being sent something, and since when (`time.monotonic`)."""
+        self._watch: asyncio.Task[None] | None = None
 
     def begin(self) -> None:
         """Run in this loop from now on."""
         self._loop = asyncio.get_running_loop()
+        self._watch = self._loop.create_task(self._cut_off())
 
     def offer(self, changes: Sequence[Seen]) -> None:
         """Take changes that are in the read model, in their order, from a thread beside the loop's.
@@ -146,6 +153,16 @@ class Hub:
         for group in (*self._by_user.values(), *self._by_network.values(), self._others):
             for subscription in group:
                 subscription.close("ending")
+
+    async def _cut_off(self) -> None:
+        """Cut readers off that take nothing: one look at all of them costs less than a timer for each sending."""
+        while True:
+            await asyncio.sleep(_WATCH_SECONDS)
+            too_long = time.monotonic() - SEND_SECONDS
+            for abort in [abort for abort, since in self.sending.items() if since < too_long]:
+                del self.sending[abort]
+                self._metrics.slow.inc()
+                abort()
 
     async def reached(self, place: Sequence[int], seconds: float) -> bool:
         """Return whether the hub comes to a place within a time."""
