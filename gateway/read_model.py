@@ -1,23 +1,9 @@
 """What the gateway keeps of the change topic: current scores, their history, and the order in which changes came.
 
-Column families, with their keys and values (all numbers big-endian):
-
-    scores    user id                                  offset (u8), then the newest change as it was published
-    history   period (u2), user id, NUL, sequence (u8)  offset (u8), then the change; a period is PERIOD_DAYS of time
-    days      user id, NUL, day (u4)                    offset (u8), then the last change of that day
-              user id, NUL, _REBORN                     when the first change of a later life was written, in ms (u8)
-    log       partition (u2), offset (u8)               HERE and the change, or THERE and its key in `history`
-    default   _STATE_KEY: how far each partition is read
-
-`history` holds every change of the last HISTORY_DAYS of event time and up to one period more; older periods go whole.
-`days` keeps one point a day for ever. A day's point is written when the user's next day begins, and never again.
-`log` is what a dropped stream goes on from: the newest LOG_CHANGES_MAX changes of each partition.
-
-Rows and positions are one write batch, so a gateway that died goes on where it was.
+Rows and positions are one write batch, so a gateway that died goes on where it was. How rows lie: `gateway/tables.py`.
 """
 
 import shutil
-import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -26,39 +12,42 @@ from typing import Final, NamedTuple
 import msgspec
 import structlog
 from msgspec import Struct
-from rocksdict import BlockBasedOptions, Cache, DBCompressionType, Options, Rdict, WriteBatch
+from rocksdict import Cache, Rdict, WriteBatch
 
+from gateway import tables
+from gateway.tables import (
+    DAY,
+    ERASED_KEY,
+    FAMILIES,
+    FORGOTTEN_KEY,
+    HERE,
+    OFFSET,
+    PERIOD,
+    PLACE,
+    REBORN,
+    STATE_KEY,
+    THERE,
+    Point,
+    day_number,
+    period_number,
+    point_of,
+    user_of,
+)
 from schemas.change import ScoreChange, decode_change
 from schemas.times import parse_ms
 from streams.damage import check_lists_of_tables
-from streams.store import MANIFEST_BYTES_MAX, rewriting
+from streams.store import rewriting
 from streams.topics import DAY_MS
 
 _log = structlog.get_logger(__name__)
 
-HISTORY_DAYS: Final = 90
-"""Days of event time for which every change is kept."""
-PERIOD_DAYS: Final = 30
 LOG_CHANGES_MAX: Final = 1_000_000
 """Changes of a partition from which a dropped stream can go on."""
-
 _VERSION: Final = 1
-_STATE_KEY: Final = b"\0state"
-_FORGOTTEN_KEY: Final = b"\0forgotten"
-"""Has how many users were forgotten: a number of its own for each time."""
-_ERASED_KEY: Final = b"\0erased"
-"""Has the number up to which they are gone from the files."""
-_FAMILIES: Final = ("scores", "history", "days", "log")
-_OFFSET: Final = struct.Struct(">Q")
-_PLACE: Final = struct.Struct(">HQ")
-_DAY: Final = struct.Struct(">I")
-_PERIOD: Final = struct.Struct(">H")
-_REBORN: Final = b"\xff" * 4
-"""Stands in the place of a day that never comes."""
-_HERE: Final = b"\0"
-_THERE: Final = b"\1"
-_WRITE_BUFFER_BYTES: Final = 64 << 20
-_BLOOM_BITS_PER_KEY: Final = 10
+_RANGES_MAX: Final = 64
+"""Ranges of keys that are rewritten one by one; of more, the whole table is."""
+_LOG_STEP: Final = 10_000
+"""Offsets after which old ones are let go of."""
 
 
 class Seen(NamedTuple):
@@ -78,13 +67,6 @@ class Seen(NamedTuple):
 
 class LostError(Exception):
     """Changes that somebody asks for are not kept any more."""
-
-
-class Point(NamedTuple):
-    """A change as it is stored."""
-
-    offset: int
-    value: bytes
 
 
 class ModelState(Struct):
@@ -119,18 +101,18 @@ class ReadModel:
     def _open(self, topic_id: str) -> ModelState | None:
         """Open, and return the state; None when what lies there cannot be gone on from."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        families = {name: _options(self._cache) for name in _FAMILIES}
+        families = {name: tables.options(self._cache) for name in FAMILIES}
         try:
             check_lists_of_tables(self.path)
-            self._db = Rdict(str(self.path), _options(self._cache), column_families=families)
+            self._db = Rdict(str(self.path), tables.options(self._cache), column_families=families)
         except Exception as error:  # noqa: BLE001  rocksdict raises a plain Exception
             _log.warning("the read model cannot be opened and is made anew", path=str(self.path), reason=str(error))
             shutil.rmtree(self.path, ignore_errors=True)
-            self._db = Rdict(str(self.path), _options(self._cache), column_families=families)
-        self._tables: dict[str, Rdict] = {name: self._db.get_column_family(name) for name in _FAMILIES}
-        self._handles = {name: self._db.get_column_family_handle(name) for name in _FAMILIES}
-        self._forgotten = self._number(_FORGOTTEN_KEY)
-        value = self._db.get(_STATE_KEY)
+            self._db = Rdict(str(self.path), tables.options(self._cache), column_families=families)
+        self._tables: dict[str, Rdict] = {name: self._db.get_column_family(name) for name in FAMILIES}
+        self._handles = {name: self._db.get_column_family_handle(name) for name in FAMILIES}
+        self._forgotten = self._number(FORGOTTEN_KEY)
+        value = self._db.get(STATE_KEY)
         if value is None:
             return ModelState(topic_id, {})
         try:
@@ -162,33 +144,35 @@ class ReadModel:
         state = self.state
         as_of_ms = state.as_of_ms
         newest: dict[bytes, tuple[int, bytes]] = {}
-        scores, history, days, log = (self._handles[name] for name in _FAMILIES)
+        scores, history, days, log = (self._handles[name] for name in FAMILIES)
         for seen in changes:
             user, change, at_ms = seen.user, seen.change, seen.at_ms
             as_of_ms = max(as_of_ms, at_ms)
-            place = _PLACE.pack(seen.partition, seen.offset)
+            place = PLACE.pack(seen.partition, seen.offset)
             if change.cause == "forget":
                 newest[user] = (-1, b"")
                 self._forget(batch, user, as_of_ms)
                 self._forgotten += 1
-                batch.put(_FORGOTTEN_KEY, _OFFSET.pack(self._forgotten))
-                batch.put(place, _HERE + seen.value, log)
+                batch.put(FORGOTTEN_KEY, OFFSET.pack(self._forgotten))
+                batch.put(place, HERE + seen.value, log)
                 continue
-            row, day = _OFFSET.pack(seen.offset) + seen.value, day_number(at_ms)
+            row, day = OFFSET.pack(seen.offset) + seen.value, day_number(at_ms)
             former, before = newest.get(user) or (day_of(user), None)
             if 0 <= former < day and (last := before or self._tables["scores"].get(user)) is not None:
-                batch.put(user + b"\0" + _DAY.pack(former), last, days)
+                batch.put(user + b"\0" + DAY.pack(former), last, days)
             elif former < 0 and change.sequence > 1:
-                batch.put(user + b"\0" + _REBORN, _OFFSET.pack(seen.written_ms), days)
+                batch.put(user + b"\0" + REBORN, OFFSET.pack(seen.written_ms), days)
             newest[user] = (day, row)
-            key = _PERIOD.pack(_period(at_ms)) + user + b"\0" + _OFFSET.pack(change.sequence)
+            key = PERIOD.pack(period_number(at_ms)) + user + b"\0" + OFFSET.pack(change.sequence)
             batch.put(user, row, scores)
             batch.put(key, row, history)
-            batch.put(place, _THERE + key, log)
+            batch.put(place, THERE + key, log)
         positions = {**state.positions, **positions}
-        new = ModelState(state.topic_id, positions, as_of_ms, _period(_horizon(as_of_ms)), state.whole_from)
+        new = ModelState(
+            state.topic_id, positions, as_of_ms, period_number(tables.horizon_ms(as_of_ms)), state.whole_from
+        )
         self._expire(batch, state, new)
-        batch.put(_STATE_KEY, msgspec.msgpack.encode(new))
+        batch.put(STATE_KEY, msgspec.msgpack.encode(new))
         self._db.write(batch)
         self.state = new
 
@@ -200,27 +184,27 @@ class ReadModel:
         batch.delete(user, self._handles["scores"])
         begin, end = user + b"\0", user + b"\1"
         batch.delete_range(begin, end, self._handles["days"])
-        for period in range(_period(_horizon(self.state.as_of_ms)), _period(as_of_ms) + 1):
-            prefix = _PERIOD.pack(period)
+        for period in range(period_number(tables.horizon_ms(self.state.as_of_ms)), period_number(as_of_ms) + 1):
+            prefix = PERIOD.pack(period)
             batch.delete_range(prefix + begin, prefix + end, self._handles["history"])
 
     def _expire(self, batch: WriteBatch, old: ModelState, new: ModelState) -> None:
         """Let go of periods that are over, and of what is too old to go on from."""
         if new.period_first > old.period_first:
-            first, end = _PERIOD.pack(old.period_first), _PERIOD.pack(new.period_first)
+            first, end = PERIOD.pack(old.period_first), PERIOD.pack(new.period_first)
             batch.delete_range(first, end, self._handles["history"])
         for partition, position in new.positions.items():
             former = old.positions.get(partition, 0)
             # In steps, so that no batch deletes a handful.
             if position // _LOG_STEP > former // _LOG_STEP and position > LOG_CHANGES_MAX:
-                begin, end = _PLACE.pack(partition, 0), _PLACE.pack(partition, position - LOG_CHANGES_MAX)
+                begin, end = PLACE.pack(partition, 0), PLACE.pack(partition, position - LOG_CHANGES_MAX)
                 batch.delete_range(begin, end, self._handles["log"])
 
     # Erasing -------------------------------------------------------------------------------------------------------
 
     def is_to_be_erased(self) -> bool:
         """Return whether somebody who was forgotten may still be in the files."""
-        return self._number(_ERASED_KEY) != self._forgotten
+        return self._number(ERASED_KEY) != self._forgotten
 
     def erase(self, forgotten: Sequence[Seen]) -> None:
         """Take users who were forgotten out of the log and out of all files, but for the change that says so.
@@ -230,10 +214,10 @@ class ReadModel:
         number = self._forgotten
         for partition in {seen.partition for seen in forgotten}:
             until = {seen.user: seen.offset for seen in forgotten if seen.partition == partition}
-            begin, end = _PLACE.pack(partition, 0), _PLACE.pack(partition, max(until.values()))
+            begin, end = PLACE.pack(partition, 0), PLACE.pack(partition, max(until.values()))
             # One pass for all of them, however many they are.
-            for key, value in _rows(self._tables["log"], begin, end):
-                if _PLACE.unpack(key)[1] < until.get(_user_of(value), 0):
+            for key, value in tables.rows(self._tables["log"], begin, end):
+                if PLACE.unpack(key)[1] < until.get(user_of(value), 0):
                     self._tables["log"].delete(key)
         self._rewrite([seen.user for seen in forgotten])
         self._end_erasing(number)
@@ -241,74 +225,74 @@ class ReadModel:
     def erase_all(self) -> None:
         """Do the same for all who were ever forgotten, as far as the log still names them."""
         number = self._forgotten
-        for key, value in _rows(self._tables["log"], b"", None):
-            if value[:1] == _THERE and self._tables["history"].get(value[1:]) is None:
+        for key, value in tables.rows(self._tables["log"], b"", None):
+            if value[:1] == THERE and self._tables["history"].get(value[1:]) is None:
                 self._tables["log"].delete(key)
         self._rewrite(None)
         self._end_erasing(number)
 
     def _rewrite(self, users: Sequence[bytes] | None) -> None:
         """Have all files that former rows of these users lie in written anew, of all users where None is given."""
-        for name in _FAMILIES:
+        for name in FAMILIES:
             ranges: list[tuple[bytes | None, bytes | None]] = [(None, None)]
             if users is not None and name in {"scores", "days"}:
                 ranges = [(user, user + b"\1") for user in users]
             elif users is not None and name == "history":
-                first, last = self.state.period_first, _period(self.state.as_of_ms)
-                periods = [_PERIOD.pack(period) for period in range(first, last + 1)]
+                first, last = self.state.period_first, period_number(self.state.as_of_ms)
+                periods = [PERIOD.pack(period) for period in range(first, last + 1)]
                 ranges = [(period + user, period + user + b"\1") for period in periods for user in users]
             for begin, end in ranges if len(ranges) <= _RANGES_MAX else [(None, None)]:
                 self._tables[name].compact_range(begin, end, rewriting())
 
     def _end_erasing(self, number: int) -> None:
         # The list of files still names those that were rewritten by their first and last keys; the next one does not.
-        self._db.put(_ERASED_KEY, _OFFSET.pack(number))
+        self._db.put(ERASED_KEY, OFFSET.pack(number))
         for table in (*self._tables.values(), self._db):
             table.flush()
 
     def _number(self, key: bytes) -> int:
         value = self._db.get(key)
-        return 0 if value is None else int(_OFFSET.unpack(value)[0])
+        return 0 if value is None else int(OFFSET.unpack(value)[0])
 
     # Reading -------------------------------------------------------------------------------------------------------
 
     def newest(self, user: bytes) -> Point | None:
         """Return the newest change of a user; None for one who is unknown or forgotten."""
         row = self._tables["scores"].get(user)
-        return None if row is None else _point(row)
+        return None if row is None else point_of(row)
 
     def reborn_ms(self, user: bytes) -> int | None:
         """Return when the first change here of a user was written; None where it is the first that there ever was.
 
         What speaks of the user and is older may be of a life that was forgotten.
         """
-        value = self._tables["days"].get(user + b"\0" + _REBORN)
-        return None if value is None else _OFFSET.unpack(value)[0]
+        value = self._tables["days"].get(user + b"\0" + REBORN)
+        return None if value is None else OFFSET.unpack(value)[0]
 
     @property
     def full_since_ms(self) -> int:
         """From when on every change is kept: the beginning of a day."""
-        return _horizon(self.state.as_of_ms)
+        return tables.horizon_ms(self.state.as_of_ms)
 
     def latest(self, user: bytes, count: int) -> list[Point]:
         """Return the last changes of a user, up to so many of those that are kept in full, the newest last."""
         points: list[Point] = []
-        for period in range(_period(self.state.as_of_ms), self.state.period_first - 1, -1):
-            begin = _PERIOD.pack(period) + user + b"\0"
-            points += map(_point, islice(_rows_back(self._tables["history"], begin), count - len(points)))
+        for period in range(period_number(self.state.as_of_ms), self.state.period_first - 1, -1):
+            begin = PERIOD.pack(period) + user + b"\0"
+            points += map(point_of, islice(tables.rows_back(self._tables["history"], begin), count - len(points)))
         return points[::-1]
 
     def beginning_with(self, prefix: bytes) -> Iterator[tuple[bytes, Point]]:
         """Yield the newest change of users whose ids begin so, in their order."""
-        for user, row in _rows(self._tables["scores"], prefix, None):
+        for user, row in tables.rows(self._tables["scores"], prefix, None):
             if not user.startswith(prefix):
                 return
-            yield user, _point(row)
+            yield user, point_of(row)
 
     def everyone(self) -> Iterator[tuple[bytes, Point]]:
         """Yield the newest change of every user, in the order of their ids."""
-        for user, row in _rows(self._tables["scores"], b"", None):
-            yield user, _point(row)
+        for user, row in tables.rows(self._tables["scores"], b"", None):
+            yield user, point_of(row)
 
     def history(self, user: bytes, from_ms: int, to_ms: int) -> Iterator[Point]:
         """Yield the changes of a user whose days or periods touch these times, the oldest first.
@@ -316,35 +300,37 @@ class ReadModel:
         It is every change of the last HISTORY_DAYS, and before that the last one of each day. The first and the last
         ones may lie outside: who asks compares `as_of`.
         """
-        horizon_ms = _horizon(self.state.as_of_ms)
+        horizon_ms = tables.horizon_ms(self.state.as_of_ms)
         begin = user + b"\0"
-        days = _DAY.pack(day_number(from_ms)), _DAY.pack(day_number(min(to_ms + DAY_MS, horizon_ms)))
-        for _, row in _rows(self._tables["days"], begin + days[0], begin + days[1]):
-            yield _point(row)
+        days = DAY.pack(day_number(from_ms)), DAY.pack(day_number(min(to_ms + DAY_MS, horizon_ms)))
+        for _, row in tables.rows(self._tables["days"], begin + days[0], begin + days[1]):
+            yield point_of(row)
         newest = self.newest(user)
         if newest is not None and parse_ms(decode_change(newest.value).as_of) < horizon_ms:
             # Its day has no end yet, and its period may be gone.
             yield newest
             return
-        for period in range(_period(max(from_ms, horizon_ms)), _period(min(to_ms, self.state.as_of_ms)) + 1):
-            prefix = _PERIOD.pack(period) + user
-            for _, row in _rows(self._tables["history"], prefix + b"\0", prefix + b"\1"):
-                yield _point(row)
+        for period in range(
+            period_number(max(from_ms, horizon_ms)), period_number(min(to_ms, self.state.as_of_ms)) + 1
+        ):
+            prefix = PERIOD.pack(period) + user
+            for _, row in tables.rows(self._tables["history"], prefix + b"\0", prefix + b"\1"):
+                yield point_of(row)
 
     def after(self, partition: int, offset: int, changes_max: int) -> list[Point]:
         """Return up to so many changes of a partition from an offset on, in the topic's order.
 
         Those of who was forgotten are left out. Raise `LostError` where others are not kept any more.
         """
-        begin, end = _PLACE.pack(partition, offset), _PLACE.pack(partition + 1, 0)
+        begin, end = PLACE.pack(partition, offset), PLACE.pack(partition + 1, 0)
         points: list[Point] = []
-        for key, value in _rows(self._tables["log"], begin, end):
-            at = _PLACE.unpack(key)[1]
-            if value[:1] == _HERE:
+        for key, value in tables.rows(self._tables["log"], begin, end):
+            at = PLACE.unpack(key)[1]
+            if value[:1] == HERE:
                 points.append(Point(at, value[1:]))
             elif (row := self._tables["history"].get(value[1:])) is not None:
-                points.append(Point(at, row[_OFFSET.size :]))
-            elif _PERIOD.unpack_from(value, 1)[0] < self.state.period_first:
+                points.append(Point(at, row[OFFSET.size :]))
+            elif PERIOD.unpack_from(value, 1)[0] < self.state.period_first:
                 raise LostError
             if len(points) == changes_max:
                 break
@@ -358,10 +344,10 @@ class ReadModel:
         newest = self.newest(user)
         if newest is None or newest.offset < offset:
             return newest
-        last = _period(parse_ms(decode_change(newest.value).as_of))
+        last = period_number(parse_ms(decode_change(newest.value).as_of))
         for period in range(last, self.state.period_first - 1, -1):
-            for row in _rows_back(self._tables["history"], _PERIOD.pack(period) + user + b"\0"):
-                point = _point(row)
+            for row in tables.rows_back(self._tables["history"], PERIOD.pack(period) + user + b"\0"):
+                point = point_of(row)
                 if point.offset < offset:
                     return point
         return None
@@ -373,14 +359,16 @@ class ReadModel:
         """
         newest = self.newest(user)
         if newest is None:
-            log = self._tables["log"], _PLACE.pack(partition, offset), _PLACE.pack(partition + 1, 0)
-            return [] if next(_rows(*log), None) is None else None
+            log = self._tables["log"], PLACE.pack(partition, offset), PLACE.pack(partition + 1, 0)
+            return [] if next(tables.rows(*log), None) is None else None
         if newest.offset < offset:
             return []
         points: list[Point] = []
-        for period in range(_period(self.state.as_of_ms), _period(_horizon(self.state.as_of_ms)) - 1, -1):
-            for row in _rows_back(self._tables["history"], _PERIOD.pack(period) + user + b"\0"):
-                point = _point(row)
+        for period in range(
+            period_number(self.state.as_of_ms), period_number(tables.horizon_ms(self.state.as_of_ms)) - 1, -1
+        ):
+            for row in tables.rows_back(self._tables["history"], PERIOD.pack(period) + user + b"\0"):
+                point = point_of(row)
                 if point.offset < offset:
                     return points[::-1]
                 points.append(point)
@@ -390,71 +378,3 @@ class ReadModel:
         """Return the first offset of a partition from which a stream can go on."""
         kept_from = self.state.positions.get(partition, 0) - LOG_CHANGES_MAX
         return max(kept_from, self.state.whole_from.get(partition, 0), 0)
-
-
-_RANGES_MAX: Final = 64
-"""Ranges of keys that are rewritten one by one; of more, the whole table is."""
-_LOG_STEP: Final = 10_000
-"""Offsets after which old ones are let go of."""
-
-
-def _period(at_ms: int) -> int:
-    return at_ms // (PERIOD_DAYS * DAY_MS)
-
-
-def day_number(at_ms: int) -> int:
-    """Return the day of a time, 0 for the first of 1970 and all before."""
-    return max(0, at_ms) // DAY_MS
-
-
-def _horizon(as_of_ms: int) -> int:
-    """Return from when on every change is kept: the beginning of a day."""
-    return day_number(as_of_ms - HISTORY_DAYS * DAY_MS) * DAY_MS
-
-
-def _user_of(value: bytes) -> bytes:
-    """Return whom a row of the log is about."""
-    if value[:1] == _THERE:
-        return value[1 + _PERIOD.size : -len(b"\0") - _OFFSET.size]
-    return decode_change(value[1:]).user.encode()
-
-
-def _point(row: bytes) -> Point:
-    return Point(_OFFSET.unpack_from(row)[0], row[_OFFSET.size :])
-
-
-def _rows(table: Rdict, begin: bytes, end: bytes | None) -> Iterator[tuple[bytes, bytes]]:
-    cursor = table.iter()
-    cursor.seek(begin)
-    while cursor.valid():
-        key = cursor.key()
-        if end is not None and key >= end:
-            break
-        yield key, cursor.value()
-        cursor.next()
-    cursor.status()
-
-
-def _rows_back(table: Rdict, prefix: bytes) -> Iterator[bytes]:
-    """Yield the values of the keys that begin so, the last first; keys have more behind it."""
-    cursor = table.iter()
-    cursor.seek_for_prev(prefix + b"\xff" * 9)
-    while cursor.valid() and cursor.key().startswith(prefix):
-        yield cursor.value()
-        cursor.prev()
-    cursor.status()
-
-
-def _options(cache: Cache) -> Options:
-    table = BlockBasedOptions()
-    table.set_block_cache(cache)
-    table.set_bloom_filter(_BLOOM_BITS_PER_KEY, block_based=False)
-    options = Options(raw_mode=True)
-    options.create_if_missing(True)
-    options.create_missing_column_families(True)
-    options.set_block_based_table_factory(table)
-    options.set_db_write_buffer_size(_WRITE_BUFFER_BYTES)
-    options.set_compression_type(DBCompressionType.lz4())
-    options.set_max_manifest_file_size(MANIFEST_BYTES_MAX)
-    options.set_keep_log_file_num(2)
-    return options

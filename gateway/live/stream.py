@@ -15,7 +15,8 @@ from gateway.context import Context
 from gateway.live.cursor import encode_cursor
 from gateway.live.hub import Hub, Subscription, rendered
 from gateway.live.wants import Asked
-from gateway.read_model import LostError, Point
+from gateway.read_model import LostError
+from gateway.tables import Point
 from schemas.change import decode_change
 from schemas.gateway import encode
 from schemas.users import partition_of

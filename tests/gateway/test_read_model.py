@@ -8,7 +8,8 @@ import pytest
 from rocksdict import Cache
 
 from gateway import read_model
-from gateway.read_model import HISTORY_DAYS, PERIOD_DAYS, LostError, ReadModel, Seen
+from gateway.read_model import LostError, ReadModel, Seen
+from gateway.tables import HISTORY_DAYS, PERIOD_DAYS
 from schemas.change import Cause, decode_change
 from tests.gateway.test_erasing import BEGIN_MS, DAY_MS, files, seen
 
