@@ -23,12 +23,15 @@ class Listener:
 
     path: str = "/v1/scores/stream"
     last_id: str = ""
+    key: str = ""
     changes: list[dict[str, Any]] = field(default_factory=list)
     comments: int = 0
 
     def listen(self, url: str, seconds: float = 20.0) -> Generator[Event, None, None]:
         """Yield the events of one connection; it ends when the server or the caller ends it."""
         headers = {"Last-Event-ID": self.last_id} if self.last_id else {}
+        if self.key:
+            headers["Authorization"] = f"Bearer {self.key}"
         with httpx.stream("GET", f"{url}{self.path}", headers=headers, timeout=seconds) as response:
             assert response.status_code == 200, response.read()
             fields: dict[str, str] = {}

@@ -123,12 +123,18 @@ def test_a_key_that_asks_too_often_is_told_when_to_come_back(served: Served) -> 
     assert refused[0].headers["retry-after"] == "1"
 
 
-def test_a_revoked_key_holds_no_more_and_the_list_says_so(served: Served) -> None:
-    key = new_key(served, "--scope", "read")
+def test_a_revoked_key_holds_no_more_for_open_streams_too_and_the_list_says_so(served: Served) -> None:
+    key = new_key(served, "--scope", "read", "--scope", "stream")
     parts = read_key(key)
     assert parts is not None
+    stream = Listener("/v1/scores/stream?user=t:1", key=key).listen(served.url)
+    assert next(stream).name == "score"
     run(served, "key", "revoke", parts[0])
     eventually(lambda: ask(served, "/v1/scores/t:1", key).status_code == 401, otherwise=served.role.log)
+    served.publish([("t:1", 20.5)])
+    ended = next(stream)
+    assert (ended.name, ended.data) == ("resume", {"why": "your key holds no more"})
+    assert list(stream) == []
     listed = run(served, "key", "list", "--json")
     assert next(of for of in json.loads(listed)["keys"] if of["id"] == parts[0])["revoked"]
     assert parts[1] not in listed
