@@ -5,17 +5,19 @@ SHELL := bash
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
 BIN := .venv/bin
-.PHONY: help setup demo test lint bench sim chaos fuzz lock
+.PHONY: help setup demo test lint bench sim chaos drill fuzz lock
+RUNS := .venv/.ready .kafka/.ready .venv/.kernels .venv/.monitoring gateway/pages/static/manifest.json
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
 
-setup: .venv/.ready .kafka/.ready .venv/.kernels .venv/.monitoring gateway/pages/static/manifest.json ## install what is missing: Python environment, Kafka's jars, web pages (and Java, Maven, Prometheus, Node where it may)
+setup: $(RUNS) .venv/.browser ## install what is missing: Python environment, Kafka's jars, web pages (and Java, Maven, Prometheus, Node, Chromium where it may)
+	@echo "All is there. Next: make demo, make test, or .venv/bin/clout up"
 
-demo: setup ## run everything on a synthetic population, for a minute (SECONDS=30: for half of one; FAULT=floor)
+demo: $(RUNS) ## run everything on a synthetic population, for a minute (SECONDS=30: for half of one; FAULT=floor)
 	@$(BIN)/clout demo $(if $(SECONDS),--seconds $(SECONDS)) $(if $(FAULT),--fault $(FAULT))
 
-test: setup .venv/.browser lint ## lint, then all tests (ARGS='-k lanes' passes on to pytest)
+test: $(RUNS) .venv/.browser lint ## lint, then all tests (ARGS='-k lanes' passes on to pytest)
 	@$(BIN)/pytest -n 2 --dist loadfile $(ARGS)
 
 lint: .venv/.ready ## check style (ruff, every rule) and types (mypy strict)
@@ -23,19 +25,19 @@ lint: .venv/.ready ## check style (ruff, every rule) and types (mypy strict)
 	@$(BIN)/ruff format --check --quiet || { $(BIN)/ruff format --diff --quiet; exit 1; }
 	@$(BIN)/mypy
 
-bench: setup ## measure the stages on the local broker, print a table and JSON
+bench: $(RUNS) ## measure the stages on the local broker, print a table and JSON
 	@$(BIN)/python -m bench $(ARGS)
 
 sim: .venv/.ready ## simulate crashes, zombies, lost answers … with fresh seeds (SECONDS=60; SEED=… for one run)
 	@$(BIN)/python -m tests.simulator $(if $(SEED),--seed $(SEED)) $(if $(SECONDS),--seconds $(SECONDS)) $(ARGS)
 
-chaos: setup ## break everything under load for minutes, then check every user (EVENTS=5000000 SEED=7)
+chaos: $(RUNS) ## break everything under load for minutes, then check every user (EVENTS=5000000 SEED=7)
 	@$(BIN)/python -m tests.drills.chaos $(if $(EVENTS),--events $(EVENTS)) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
-drill: setup ## long exercises: roles killed, stopped and joined; one event at a time; every fault that can be injected
+drill: $(RUNS) ## long exercises: roles killed, stopped and joined; one event at a time; every fault that can be injected
 	@$(BIN)/pytest -m drill tests/drills $(ARGS)
 
-fuzz: setup ## damaged bytes into every reader: decoders, packed records, state (INPUTS=1000000 SEED=…)
+fuzz: $(RUNS) ## damaged bytes into every reader: decoders, packed records, state (INPUTS=1000000 SEED=…)
 	@NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=.pytest_cache/d/fuzz-kernels $(BIN)/python -m tests.fuzz \
 		$(if $(INPUTS),--inputs $(INPUTS)) $(if $(SEED),--seed $(SEED)) $(ARGS)
 

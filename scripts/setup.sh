@@ -128,7 +128,7 @@ setup_kafka() {
   need_maven
   echo "Fetching Apache Kafka's jars with Maven"
   rm -rf .kafka/lib
-  mvn --quiet --batch-mode --strict-checksums --file deploy/kafka/pom.xml dependency:copy-dependencies \
+  mvn --quiet --batch-mode -Dstyle.color=never --strict-checksums --file deploy/kafka/pom.xml dependency:copy-dependencies \
     -DincludeScope=runtime -DoutputDirectory="$PWD/.kafka/lib" ||
     fail "Maven could not fetch Apache Kafka's jars" "see Maven's message above; when the network is back, run make setup"
 }

@@ -28,6 +28,12 @@ AT_ONCE_CHANGES: Final = QUEUE_CHANGES_MAX // 2
 
 Where small batches wait, so many of them are handed over together: a stream then sends several changes in one write.
 """
+PACE_SECONDS_A_STREAM: Final = 50e-6
+"""Between two times that changes are handed over, for each stream that is open: about what it takes to send to it.
+
+With thousands of streams those that get several changes meanwhile get them in one sending.
+"""
+PACE_SECONDS_MAX: Final = 0.1
 COMING_CHANGES_MAX: Final = 20_000
 """Changes that wait to be handed over; with more, who brings them waits too."""
 _WAIT_SECONDS: Final = 0.005
@@ -96,6 +102,7 @@ class Hub:
         self.sending: dict[Callable[[], None], float] = {}
         """How to cut those off that are being sent something, and since when (`time.monotonic`)."""
         self._watch: asyncio.Task[None] | None = None
+        self._published_at = 0.0
 
     def begin(self) -> None:
         """Run in this loop from now on."""
@@ -181,10 +188,13 @@ class Hub:
         Not here: while the loop was busy many batches may have come, all of which are taken before any stream's turn.
         """
         if not self._coming and changes:
-            asyncio.get_running_loop().call_soon(self._go_on)
+            loop = asyncio.get_running_loop()
+            pace = min(PACE_SECONDS_MAX, self.callers.total() * PACE_SECONDS_A_STREAM)
+            loop.call_at(max(loop.time(), self._published_at + pace), self._go_on)
         self._coming += changes
 
     def _go_on(self) -> None:
+        self._published_at = asyncio.get_running_loop().time()
         changes = [self._coming.popleft() for _ in range(min(AT_ONCE_CHANGES, len(self._coming)))]
         self.publish(changes)
         written = np.array([seen.written_ms for seen in changes]) / 1000

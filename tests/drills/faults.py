@@ -90,7 +90,7 @@ START_SECONDS_MAX: Final = 90.0
 """Of a role, on a machine that others are busy on."""
 CLEARED_SECONDS_MAX: Final = 180.0
 """An alert goes on for up to two minutes after what it is about."""
-JOBS: Final = 4
+JOBS: Final = 5
 """Installations at a time: most of a run is waiting for alerts to clear."""
 LOOK_SECONDS: Final = 0.2
 PUT_ASIDE: Final = ("future", "half-garbage")
