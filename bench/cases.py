@@ -20,13 +20,16 @@ from bench.paced import Pace
 from bench.population import write_users
 from bench.site import Installation, Role, Site, until
 from bench.usage import Usage, by_kind
+from schemas.incident import Incident, Slice, encode_incident
 from schemas.times import format_ms
+from streams import clients
 from streams.task_state import ACTORS, TARGETS
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 _SECONDS_MAX: Final = 900.0
 _LEDGER_PAIRS: Final = 3
 SEED: Final = 17
+_INCIDENT: Final = "declared/twitter/2026-01-01T00:00:00Z"
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +145,8 @@ def retract(site: Site, users: Users, sizes: Sizes) -> Iterator[Figure]:
         installation.write(load)
         _processed(worker, load.events)
         applied = worker.counted("applied")
-        span = ["--network", NETWORK, "--from", since, "--to", _moment(), "--reason", "bench"]
+        span = ["--network", NETWORK, "--from", since, "--to", _moment(), "--reason", _INCIDENT]
+        _open_incident(installation)
         before = worker.usage()
         command = [sys.executable, "-m", "clout", "--config", str(installation.config), "retract", *span]
         subprocess.run(command, check=True, cwd=ROOT, stdout=subprocess.PIPE)  # noqa: S603  our own command line
@@ -150,6 +154,25 @@ def retract(site: Site, users: Users, sizes: Sizes) -> Iterator[Figure]:
         until(lambda: worker.counted("adjusted") >= applied, _SECONDS_MAX, "the worker takes everything back")
         yield Figure("taking back", label, rate, "events/s", "clout retract, from its start to its end")
         yield _cpu("taking back, worker process", label, before, worker.usage(), load.events)
+
+
+def _open_incident(installation: Installation) -> None:
+    """Write an incident, as a guard does: events are taken back because of one alone."""
+    now = format_ms(int(time.time() * 1000))
+    incident = Incident(
+        id=_INCIDENT, kind="declared", slice=Slice(network=NETWORK), severity="major", status="investigating",
+        title="All of it is wrong", opened=now, updated=now, evidence=[], affected_users=0,
+    )  # fmt: skip
+    failed = clients.write_one(
+        installation.kafka,
+        installation.names.incidents,
+        encode_incident(incident),
+        key=_INCIDENT.encode(),
+        partition=0,
+        timeout_seconds=10,
+    )
+    if failed:
+        raise RuntimeError(f"the incident was not written: {failed}")
 
 
 def _moment() -> str:
