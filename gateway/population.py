@@ -6,39 +6,43 @@ from typing import Final
 
 from schemas.change import Cause
 from schemas.population import Population, Shift, Steps
+from schemas.times import HOUR_MS
 
 MINUTE_MS: Final = 60_000
-KEPT_MINUTES: Final = 70
-AGO_MINUTES: Final = 60
 
 
 class Hours:
-    """Histograms of the last hour and a little more, one a minute of the time at which they were told."""
+    """Histograms of the last hour of event time, one a minute, and the newest one from before it."""
 
     def __init__(self) -> None:
         """Begin with none."""
-        self._by_minute: dict[int, list[int]] = {}
+        self._at_ms: dict[int, list[int]] = {}
 
-    def note(self, written_ms: int, histogram: list[int]) -> None:
-        """Take note of the histogram of all users."""
-        minute = written_ms // MINUTE_MS
-        kept = {at: of for at, of in self._by_minute.items() if at > minute - KEPT_MINUTES}
-        self._by_minute = {**kept, minute: histogram}
+    def note(self, as_of_ms: int, histogram: list[int]) -> None:
+        """Take note of the histogram of all users as of a moment of event time; one that goes back is passed over."""
+        minute_ms = as_of_ms // MINUTE_MS * MINUTE_MS
+        if minute_ms < max(self._at_ms, default=0):
+            return
+        self._at_ms[minute_ms] = histogram
+        then = self._hour_before()
+        self._at_ms = {at: of for at, of in self._at_ms.items() if then is None or at >= then}
 
-    def before(self) -> list[int] | None:
-        """Return what was an hour before the newest; None where it is not known.
+    def before(self) -> tuple[int, list[int]] | None:
+        """Return what was an hour or more before the newest, and when (ms); None where it is not known.
 
         >>> hours = Hours()
         >>> hours.note(0, [1, 0])
         >>> hours.before()
         >>> hours.note(61 * MINUTE_MS, [0, 1])
         >>> hours.before()
-        [1, 0]
+        (0, [1, 0])
         """
-        by_minute = self._by_minute
-        ago = max(by_minute, default=0) - AGO_MINUTES
-        then = max((minute for minute in by_minute if minute <= ago), default=None)
-        return None if then is None else by_minute[then]
+        then = self._hour_before()
+        return None if then is None else (then, self._at_ms[then])
+
+    def _hour_before(self) -> int | None:
+        ago_ms = max(self._at_ms, default=0) - HOUR_MS
+        return max((at for at in self._at_ms if at <= ago_ms), default=None)
 
 
 def shifts(populations: Iterable[Population]) -> tuple[Shift | None, Shift | None]:
@@ -88,3 +92,12 @@ def network_clock(populations: Sequence[Population], network: str) -> str | None
     clocks = [of.networks[network].clock for of in populations if network in of.networks]
     told = [clock for clock in clocks if clock is not None]
     return min(told) if told and len(told) == len(populations) else None
+
+
+def furthest_clock(populations: Sequence[Population]) -> str | None:
+    """Return the moment of the network that has come furthest; None before any has.
+
+    >>> furthest_clock([])
+    """
+    names = {name for of in populations for name in of.networks}
+    return max((clock for name in names if (clock := network_clock(populations, name))), default=None)

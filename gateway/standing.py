@@ -7,7 +7,7 @@ from confluent_kafka import Message
 
 from gateway.feeds import Feeds
 from gateway.incidents import Listed
-from gateway.population import Hours
+from gateway.population import Hours, furthest_clock
 from schemas.incident import Incident, decode_incident
 from schemas.population import BINS, Population, decode_population
 from schemas.times import parse_ms
@@ -45,8 +45,9 @@ class World:
             self.populations = {**self.populations, population.partition: population}
             lower, below = [], 0
             histogram = histogram_of(self.populations.values())
-            if len(self.populations) == population.partitions:
-                self.hours.note(parse_ms(population.written), histogram)
+            as_of = furthest_clock(list(self.populations.values()))
+            if len(self.populations) == population.partitions and as_of is not None:
+                self.hours.note(parse_ms(as_of), histogram)
             for users in histogram:
                 lower.append(below)
                 below += users

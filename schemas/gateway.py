@@ -165,8 +165,10 @@ class PopulationAnswer(Struct, frozen=True, kw_only=True):
     users: Annotated[int, Meta(ge=0)]
     histogram: Histogram
     histogram_before: Annotated[
-        Histogram | None, Meta(description="An hour before `written`; null where it is not known any more, or not yet.")
+        Histogram | None,
+        Meta(description="An hour of event time before `as_of`, or more; null where not known yet."),
     ]
+    before_as_of: Annotated[TimeText | None, Meta(description="When that was; null where it is not known yet.")]
     networks: dict[str, PopulationPart]
     shift: Annotated[Shift | None, Meta(description="How scores moved in the hour of event time that is going on.")]
     shift_before: Annotated[Shift | None, Meta(description="How they moved in the last hour before it.")]

@@ -9,8 +9,9 @@ from starlette.routing import Route
 from gateway.api.scores import respond
 from gateway.context import Context
 from gateway.operations import Operation
-from gateway.population import changes_by_cause, network_clock, shifts
+from gateway.population import changes_by_cause, furthest_clock, network_clock, shifts
 from schemas.gateway import PopulationAnswer, PopulationPart
+from schemas.times import format_ms
 from scorer.standing import histogram_of
 
 POPULATION: Final = Operation(
@@ -33,7 +34,7 @@ def routes(context: Context) -> list[Route]:
 def _answer(context: Context) -> PopulationAnswer:
     world = context.world
     told = list(world.populations.values())
-    histogram = histogram_of(told)
+    histogram, before = histogram_of(told), world.hours.before()
     networks = {}
     for name in dict.fromkeys([*context.networks, *(name for of in told for name in of.networks)]):
         there = histogram_of(told, name)
@@ -42,7 +43,8 @@ def _answer(context: Context) -> PopulationAnswer:
     return PopulationAnswer(
         users=sum(histogram),
         histogram=histogram,
-        histogram_before=world.hours.before(),
+        histogram_before=None if before is None else before[1],
+        before_as_of=None if before is None else format_ms(before[0]),
         networks=networks,
         shift=shift,
         shift_before=shift_before,
@@ -50,6 +52,6 @@ def _answer(context: Context) -> PopulationAnswer:
         partitions=context.partitions,
         partitions_told=len(told),
         written=max((of.written for of in told), default=None),
-        as_of=max((part.clock for part in networks.values() if part.clock), default=None),
+        as_of=furthest_clock(told),
         stale=context.is_any_stale(),
     )

@@ -118,13 +118,15 @@ def test_shifts_are_added_over_partitions_of_the_same_hour() -> None:
     assert (both.gone, none) == (7, None)
 
 
-def test_an_hour_ago_is_known_after_an_hour_and_for_no_longer_than_it_is_true() -> None:
+def test_an_hour_ago_is_known_after_an_hour_and_says_when_it_was() -> None:
     hours = Hours()
     for minute in range(65):
         hours.note(minute * MINUTE_MS, [minute])
-    assert hours.before() == [4]
+    assert hours.before() == (4 * MINUTE_MS, [4])
+    hours.note(3 * MINUTE_MS, [3])
+    assert hours.before() == (4 * MINUTE_MS, [4]), "a partition that is behind changes nothing"
     hours.note(200 * MINUTE_MS, [200])
-    assert hours.before() is None
+    assert hours.before() == (64 * MINUTE_MS, [64])
 
 
 def columns_of(count: int) -> Columns:

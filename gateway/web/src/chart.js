@@ -130,6 +130,7 @@ function scoreRange(least, most) {
 /** How many people have which score: bars for now, a line for an hour ago. */
 export function populationChart(element, tell) {
   const places = Array.from({ length: 100 }, (_, at) => at + 1);
+  let when = "";
   const chart = place(
     element,
     () => ({
@@ -151,13 +152,17 @@ export function populationChart(element, tell) {
             const at = u.cursor.idx;
             if (at === null || at === undefined) return tell("");
             const before = u.data[2][at];
-            const hourAgo = before === null ? "" : `, an hour ago ${whole(before)}`;
-            tell(`Scores from ${at + 1}.0${at < 99 ? ` to ${at + 1}.9` : ""}: ${whole(u.data[1][at])} people now${hourAgo}`);
+            const then = before === null ? "" : `, ${when} ${whole(before)}`;
+            tell(`Scores from ${at + 1}.0${at < 99 ? ` to ${at + 1}.9` : ""}: ${whole(u.data[1][at])} people now${then}`);
           },
         ],
       },
     }),
     [places, places.map(() => 0), places.map(() => null)],
   );
-  return { set: (now, before) => chart.set([places, now, before ?? places.map(() => null)]) };
+  const set = (now, before, beforeWhen) => {
+    when = beforeWhen;
+    chart.set([places, now, before ?? places.map(() => null)]);
+  };
+  return { set };
 }

@@ -29,11 +29,19 @@ async function section(name, work) {
 
 async function showPopulation() {
   const answer = await ask("/v1/population");
-  chart.set(answer.histogram, answer.histogram_before);
+  const before = agoInWords(answer);
+  chart.set(answer.histogram, answer.histogram_before, before);
   write(part("users"), whole(answer.users));
   tellStale(answer.stale, 0);
   write(part("population-says"), populationInWords(answer));
   part("key-before").hidden = !answer.histogram_before;
+  write(part("before-when"), before);
+}
+
+/** How long before now the population was as the line says; clocks may leap. */
+function agoInWords({ as_of: now, before_as_of: before }) {
+  const seconds = before ? (Date.parse(now) - Date.parse(before)) / 1000 : 0;
+  return seconds < 4200 ? "an hour ago" : `${duration(seconds)} ago`;
 }
 
 function populationInWords({ shift, histogram_before: before, partitions, partitions_told: told }) {
