@@ -128,8 +128,9 @@ setup_kafka() {
   need_maven
   echo "Fetching Apache Kafka's jars with Maven"
   rm -rf .kafka/lib
-  mvn --quiet --batch-mode -Dstyle.color=never --strict-checksums --file deploy/kafka/pom.xml dependency:copy-dependencies \
-    -DincludeScope=runtime -DoutputDirectory="$PWD/.kafka/lib" ||
+  # Maven switches colours off at its end even where it has none.
+  mvn --quiet --batch-mode --strict-checksums --file deploy/kafka/pom.xml dependency:copy-dependencies \
+    -DincludeScope=runtime -DoutputDirectory="$PWD/.kafka/lib" 2>&1 | sed $'s/\x1b\\[[0-9;]*m//g' ||
     fail "Maven could not fetch Apache Kafka's jars" "see Maven's message above; when the network is back, run make setup"
 }
 
