@@ -19,6 +19,8 @@ async def json_body(request: Request, of: type[T], bytes_max: int) -> T:
     """Return a body as what it must be; raise `ProblemError` for one that is not, is too large or too slow."""
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != _JSON:
         raise ProblemError("not-json", "its content type is another", f"send Content-Type: {_JSON}")
+    if request.headers.get("content-encoding", "identity").lower() != "identity":
+        raise ProblemError("not-json", "its content is encoded", "send it as it is, without Content-Encoding")
     try:
         async with asyncio.timeout(BODY_SECONDS_MAX):
             body = bytearray()

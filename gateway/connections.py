@@ -48,7 +48,12 @@ class LimitedConnection(HttpToolsProtocol):
         if self._refused:
             return
         if self._in_head:
-            self._head_bytes += len(data)
+            # What follows the head may be a body.
+            end = data.find(b"\r\n\r\n")
+            self._head_bytes += len(data) if end < 0 else end
+            if self._head_bytes > HEAD_BYTES_MAX:
+                self._judge()
+                return
         super().data_received(data)
         self._judge()
 

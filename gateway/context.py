@@ -62,7 +62,8 @@ class Context:
 
     def is_stale(self, partition: int) -> bool:
         """Return whether a partition's scores cannot be relied on to be up to date."""
-        return partition in self.world.still or self.age_seconds(partition) > self.settings.stale_seconds
+        told_of = partition in self.world.still or self.world.is_silent(partition)
+        return told_of or self.age_seconds(partition) > self.settings.stale_seconds
 
     def newest(self, user: str, caller: Caller, min_sequence: int = 0) -> ScoreChange:
         """Return a user's newest change; raise `ProblemError` for who is unknown, to this caller.

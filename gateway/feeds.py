@@ -43,6 +43,8 @@ class Feeds:
         self.released: dict[tuple[str, str], str] = {}
         """When a network's clock was last told not to wait for a source."""
         self._volumes: dict[str, dict[int, _Volume]] = {}
+        self.told_ms = 0
+        """When the newest report was written."""
 
     def on_report(self, message: Message) -> None:
         """Take a record of `feeds.v1`."""
@@ -51,6 +53,7 @@ class Feeds:
             return
         report = decode_feed_report(value)
         self.reports = {**self.reports, (report.network, report.raw_partition): report}
+        self.told_ms = max(self.told_ms, parse_ms(report.written))
         volumes = dict(self._volumes.get(report.network, {}))
         for told in report.volumes:
             at = parse_ms(told.bucket)

@@ -15,6 +15,8 @@ from scorer.standing import histogram_of
 
 STANDING_STILL: Final = frozenset({"law_violation", "lane_gap", "partition_stopped", "partition_silent"})
 """Kinds of incidents during which a partition's scores are not brought up to date."""
+SILENT_MS: Final = 90_000
+"""A partition that tells nothing for so long, while feeds go on, is silent."""
 
 
 class World:
@@ -67,6 +69,14 @@ class World:
                 if of.kind in STANDING_STILL and of.status != "resolved" and of.slice.partition is not None
             )
 
+    def is_silent(self, partition: int) -> bool:
+        """Return whether a partition tells nothing any more although feeds go on: its worker hangs, or is away.
+
+        While time goes on each partition tells its users once a minute.
+        """
+        told = self.populations.get(partition)
+        return told is not None and self.feeds.told_ms - parse_ms(told.written) > SILENT_MS
+
     @property
     def users(self) -> int:
         """How many users have a score."""
@@ -86,7 +96,7 @@ def meaning(percentile: float | None, users: int) -> str:
     """Say in plain words what a percentile means.
 
     >>> meaning(93.46, 12_345), meaning(100.0, 82)
-    ('higher than 93 % of 12,345 people with a score', 'higher than 99 % of 82 people with a score')
+    ('higher than 93 % of 12,345 people with a score', 'higher than 99.9 % of 82 people with a score')
     >>> meaning(0.0, 3), meaning(None, 0)
     ('as low as scores are among 3 people with a score', \
 'how it compares is not known yet')
@@ -97,5 +107,11 @@ def meaning(percentile: float | None, users: int) -> str:
     if percentile <= 0:
         return f"as low as scores are among {people}"
     # Nobody stands higher than all, themselves among them.
-    shown = f"{min(99, int(percentile))}" if percentile >= 1 else "less than 1"
+    shown = _cut_off(percentile) if percentile >= 1 else "less than 1"
     return f"higher than {shown} % of {people}"
+
+
+def _cut_off(percentile: float) -> str:
+    """Return a percentile, never rounded up; from 99 on with a tenth, since that is where people at the top differ."""
+    tenths = min(999, int(percentile * 10))
+    return f"{tenths / 10:.1f}" if tenths >= 990 else f"{tenths // 10}"

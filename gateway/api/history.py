@@ -18,7 +18,7 @@ from gateway.problems import ProblemError
 from schemas.gateway import HistoryAnswer, Mark, decode_point
 from schemas.incident import Incident
 from schemas.limits import TIME_MS_MAX
-from schemas.times import MOMENT_PATTERN, format_ms, parse_ms
+from schemas.times import DAY_MS, MOMENT_PATTERN, format_ms, parse_ms
 from schemas.users import partition_of
 from streams.touched import touching
 
@@ -108,8 +108,10 @@ def _marks(context: Context, user: str, found: list[Timed], first_ms: int, last_
     ]
     for incident in incidents_of(context, user):
         known = facts(incident)
-        until = known.updated if known.status == "resolved" else None
         at = known.since or known.opened
+        # Where event time is not the time of day, as in a replay, it is not known when in event time it ended.
+        is_live = abs(parse_ms(known.opened) - parse_ms(at)) < DAY_MS
+        until = known.updated if known.status == "resolved" and is_live else None
         if parse_ms(at) <= last_ms and (until is None or parse_ms(until) >= first_ms):
             marks.append(
                 Mark(

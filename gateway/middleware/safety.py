@@ -57,7 +57,7 @@ class Safety:
 
         try:
             check_target(scope["raw_path"], scope["query_string"])
-            check_method(scope["method"])
+            check_method(scope["method"], scope["path"])
         except ProblemError as error:
             await problems.response(error.name, error.detail, error.hint, error.headers)(scope, receive, guarded)
             return
@@ -103,15 +103,15 @@ def methods_at(path: str) -> tuple[str, ...]:
     return ("POST", "OPTIONS") if path.startswith(_POSTED) else ("GET", "HEAD", "OPTIONS")
 
 
-def check_method(method: str) -> None:
+def check_method(method: str, path: str) -> None:
     """Raise `ProblemError` for a method that nothing here takes.
 
-    >>> check_method("TRACE")
+    >>> check_method("TRACE", "/v1/top")
     Traceback (most recent call last):
-    gateway.problems.ProblemError: TRACE
+    gateway.problems.ProblemError: TRACE /v1/top
     """
     if method not in METHODS:
-        raise ProblemError("method-not-allowed", method, "", {"Allow": ", ".join(METHODS)})
+        raise ProblemError("method-not-allowed", f"{method} {path}", "", {"Allow": ", ".join(methods_at(path))})
 
 
 def check_target(path: bytes, query: bytes) -> None:

@@ -107,6 +107,11 @@ def test_a_head_without_end_is_refused_before_it_is_kept(served: Served) -> None
     assert status == 431
 
 
+def test_nor_is_a_large_head_taken_because_it_came_whole(served: Served) -> None:
+    raw = f"GET /v1/top HTTP/1.1\r\n{HEADERS}A: {'a' * HEAD_BYTES_MAX}\r\n\r\n".encode()
+    assert sent(served, raw)[0] == 431
+
+
 def test_one_header_may_not_be_put_together_from_pieces_without_end(served: Served) -> None:
     with connected(served) as connection:
         connection.sendall(b"GET / HTTP/1.1\r\n")

@@ -15,11 +15,12 @@ from gateway.incidents import facts
 from gateway.population import MINUTE_MS, Hours, shifts
 from gateway.ranking import LISTED_MAX, movers, top
 from gateway.read_model import Seen
+from gateway.standing import SILENT_MS, World
 from schemas.change import ScoreChange, Subscores
 from schemas.control import CommandRecord, encode_record
 from schemas.feed_report import REGISTERS, FeedReport, Volume, encode_feed_report
 from schemas.incident import Incident, Note, Slice
-from schemas.population import NetworkPopulation, Population, Shift, Steps
+from schemas.population import NetworkPopulation, Population, Shift, Steps, encode_population
 from schemas.times import format_ms
 from streams.names import Names
 from streams.settings import KafkaSettings, NetworkSettings
@@ -116,6 +117,17 @@ def test_shifts_are_added_over_partitions_of_the_same_hour() -> None:
     both, none = shifts([a_population(0, 0, moved=3), a_population(1, 0, moved=4)])
     assert both is not None
     assert (both.gone, none) == (7, None)
+
+
+def test_a_partition_is_silent_when_it_tells_nothing_while_feeds_go_on() -> None:
+    world = World()
+    world.on_population(message(encode_population(a_population(0, 5))))
+    assert not world.is_silent(0)
+    for ms, silent in ((0, False), (SILENT_MS, False), (SILENT_MS + 1, True)):
+        report = a_report(0, 5, written=format_ms(NOW_MS + ms))
+        world.feeds.on_report(message(encode_feed_report(report)))
+        assert world.is_silent(0) is silent
+    assert not world.is_silent(1), "one that never told anything has no users"
 
 
 def test_an_hour_ago_is_known_after_an_hour_and_says_when_it_was() -> None:

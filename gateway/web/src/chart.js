@@ -115,7 +115,7 @@ export function historyChart(element, tell) {
 /** All that is drawn, and what was marked soon after it: while somebody's partition stands still nothing else comes. */
 function timeRange(least, most, marks) {
   const span = Math.max(120_000, most - least);
-  const soon = marks.map(({ atMs }) => atMs).filter((atMs) => atMs > most && atMs < most + span);
+  const soon = marks.map(({ atMs }) => atMs).filter((atMs) => atMs > most && atMs < most + span / 4);
   const last = soon.length ? Math.max(...soon) + span / 20 : most;
   return last === least ? [least - span / 2, last + span / 2] : [least, last];
 }

@@ -10,7 +10,7 @@ export function trouble(about, text) {
   if (text) troubles.set(about, text);
   else troubles.delete(about);
   const banner = part("trouble");
-  write(banner, [...troubles.values()].join(" "));
+  write(banner, [...new Set(troubles.values())].join(" "));
   banner.hidden = troubles.size === 0;
 }
 
@@ -19,7 +19,10 @@ export function asked(about, error = null) {
   if (!error) return trouble(about, "");
   if (error.status === 401 || error.status === 403) {
     part("key").open = true;
-    return trouble(about, `An API key is needed here, or another one: ${error.message}.`);
+    // Nothing can be shown: empty numbers and charts would only mislead.
+    if (error.status === 401) document.body.dataset.locked = "true";
+    const which = error.status === 401 ? "An API key is needed here, or another one" : "This API key may not see this";
+    return trouble(about, `${which}. Type one at the foot of this page.`);
   }
   const unreachable = error.status === undefined;
   return trouble(about, unreachable ? "The gateway cannot be reached. This page waits for it." : `${error.message}.`);

@@ -10,6 +10,7 @@ import { stateTeller } from "./live.js";
 const INCIDENTS_MS = 1_000;
 const OTHERS_MS = 2_000;
 const INCIDENTS_SHOWN = 20;
+const REASON_LENGTH_MAX = 200;
 
 const tellState = stateTeller(part("live"));
 const chart = populationChart(part("population"), (text) => write(part("population-at"), text));
@@ -196,7 +197,7 @@ function orderForm(name, label, ...buttons) {
     "form",
     { class: "order" },
     make("label", { for: id }, label),
-    make("input", { id, name, required: true, maxlength: 300, autocomplete: "off" }),
+    make("input", { id, name, required: true, maxlength: REASON_LENGTH_MAX, autocomplete: "off" }),
     ...buttons.map(([value, text]) => make("button", { value }, text)),
     make("p", { role: "status", class: "told" }),
   );

@@ -33,6 +33,7 @@ let history = { times: [], scores: [] };
 let drawn = 0; // sequence of the last change in it
 let recent = []; // changes that came while the page was open: an answer may be older than the newest of them
 let spanDays = 0; // 0 for all
+let told = null; // the answer that the history is of, with what came since
 
 // The score now ---------------------------------------------------------------------------------------------------
 
@@ -113,21 +114,25 @@ async function loadHistory() {
     asked("history");
     history = { times: answer.points.map((of) => Date.parse(of.as_of)), scores: answer.points.map((of) => of.score) };
     drawn = answer.points.at(-1)?.sequence ?? 0;
+    told = answer;
+    const last = answer.points.slice(-CHANGES_SHOWN);
     recent.forEach(draw);
     chart.set(history.times, history.scores);
     showMarks(answer.marks);
-    write(part("history-says"), inWords(answer));
-    if (learn(answer.points.slice(-CHANGES_SHOWN))) showChanges();
+    write(part("history-says"), inWords(told));
+    if (learn(last)) showChanges();
   } catch (error) {
     if (error.status !== 404) asked("history", error);
   }
 }
 
 function draw(change) {
-  if (change.sequence <= drawn) return;
+  if (!told || change.sequence <= drawn) return;
   drawn = change.sequence;
   history.times.push(Date.parse(change.as_of));
   history.scores.push(change.score);
+  told.points.push(change);
+  told.changes += 1;
 }
 
 function inWords({ points, changes, thinned, full_since: fullSince }) {
@@ -140,14 +145,14 @@ function inWords({ points, changes, thinned, full_since: fullSince }) {
 }
 
 function showMarks(marks) {
-  const places = marks.map(({ kind, at, until }) => ({
+  const places = marks.map(({ kind, at, until, status }) => ({
     kind,
     atMs: Date.parse(at),
-    untilMs: until ? Date.parse(until) : kind === "model" ? Date.parse(at) : null,
+    untilMs: until ? Date.parse(until) : kind === "model" || status === "resolved" ? Date.parse(at) : null,
   }));
   chart.setMarks(places);
   const items = marks.map((mark) => {
-    const until = mark.until ? ` until ${moment(Date.parse(mark.until))}` : mark.kind === "incident" ? ", still open" : "";
+    const until = mark.until ? ` until ${moment(Date.parse(mark.until))}` : mark.kind === "model" ? "" : mark.status === "resolved" ? ", over" : ", still open";
     return make(
       "li",
       { class: `${mark.kind}-mark` },
@@ -238,8 +243,9 @@ function addChange(change) {
   } else showChanges();
   recent = [...recent.slice(-HISTORY_POINTS), change];
   draw(change);
-  if (history.times.length > HISTORY_POINTS_MAX) loadHistory();
-  else chart.set(history.times, history.scores);
+  if (history.times.length > HISTORY_POINTS_MAX) return loadHistory();
+  chart.set(history.times, history.scores);
+  if (told) write(part("history-says"), inWords(told));
 }
 
 async function explain() {
@@ -271,10 +277,11 @@ const endStream = follow(new URLSearchParams({ user }), {
     if (change.cause === "forget") return look();
     show(change);
     addChange(change);
+    lookAgain();
   },
   reset: afresh,
   refused: (error) => error.status !== 404 && asked("stream", error),
 });
 await afresh();
-repeatedly(ANSWER_MS, look);
+const lookAgain = repeatedly(ANSWER_MS, look);
 setInterval(() => document.hidden || explain(), EXPLANATION_MS);
