@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -23,6 +24,9 @@ _OPERATE: Final = "/v1/operate"
 _READING: Final = frozenset({"GET", "HEAD"})
 _WAIT_SECONDS: Final = 10.0
 """A stream waits so long for a gateway that has just started: a browser gives up for good at any other answer."""
+SCOPES_HEADER: Final = "Clout-Scopes"
+"""What the caller may do, so that pages offer nothing else."""
+_NOTHING_TOLD: Final[Mapping[str, str]] = MappingProxyType({})
 _LOOK_SECONDS: Final = 0.05
 
 
@@ -62,15 +66,18 @@ class Callers:
             await problems.response(error.name, error.detail, error.hint, error.headers)(scope, receive, send)
             return
         scope[CALLER] = caller
-        if not caller.key or needed is None:
+        if needed is None or (not caller.key and needed == "stream"):
             await self._app(scope, receive, send)
             return
-        allowed, told = self._rates.take(caller.key, caller.rate_per_second)
+        allowed, told = True, _NOTHING_TOLD
+        if caller.key:
+            allowed, told = self._rates.take(caller.key, caller.rate_per_second)
         if not allowed:
             detail = f"this key may make {caller.rate_per_second:,} requests a second"
             headers = {**told, "Retry-After": "1"}
             await problems.response("too-many-requests", detail, "try again in a second", headers)(scope, receive, send)
             return
+        told = {**told, SCOPES_HEADER: ", ".join(sorted(caller.scopes))}
         more = [(name.lower().encode(), value.encode()) for name, value in told.items()]
 
         async def counted(message: Message) -> None:

@@ -100,7 +100,8 @@ def test_a_key_in_the_address_is_none(served: Served, reading: str) -> None:
 
 
 def test_a_key_may_what_its_scopes_say(served: Served, reading: str, operating: str) -> None:
-    assert ask(served, "/v1/scores/t:1", reading).json()["score"] == 20.0
+    answer = ask(served, "/v1/scores/t:1", reading)
+    assert (answer.json()["score"], answer.headers["clout-scopes"]) == (20.0, "read")
     assert problem(ask(served, "/v1/scores/stream?user=t:1", reading)) == (403, "forbidden")
     assert problem(ask(served, "/v1/scores/t:1", operating)) == (403, "forbidden")
     post = httpx.post(f"{served.url}/v1/interactions", headers={"Authorization": f"Bearer {reading}"}, json=[])

@@ -144,13 +144,17 @@ def test_where_a_key_is_needed_a_page_tells_nothing_without_one_and_keeps_it_for
     assert made.returncode == 0, made.stderr
     page, _ = look(f"{locked}/people/ada")
     expect(page.locator("[data-is=trouble]")).to_contain_text("An API key is needed")
-    assert "of 100" in page.locator(".big").inner_text()
+    expect(page.locator("[data-is=trouble]")).to_have_text(re.compile(r"^[^.]*\. Type one at the foot of this page\.$"))
+    expect(page.locator("main")).to_be_hidden()
     assert part(page, "score") == ""
     page.get_by_label("Key", exact=True).fill(key)
     page.get_by_role("button", name="Use it").click()
     page.wait_for_selector(LIVE)
     expect(page.locator("[data-is=score]")).to_have_text(f"{site.score('ada')['score']:.1f}")
     expect(page.locator("[data-is=trouble]")).to_be_hidden()
+    page.goto(f"{locked}/operate")
+    expect(page.locator(".feed").first).to_contain_text("Clock")
+    expect(page.get_by_role("button", name="Freeze")).to_be_hidden()
     page.get_by_text("API key in use").click()
     page.get_by_role("button", name="Forget it").click()
     expect(page.locator("[data-is=trouble]")).to_contain_text("An API key is needed")

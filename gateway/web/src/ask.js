@@ -21,6 +21,11 @@ export const key = {
 /** The headers of a request. */
 export const headers = (more = {}) => (key.get() ? { ...more, Authorization: `Bearer ${key.get()}` } : more);
 
+let scopes = null; // what the gateway says that this page's key may do
+
+/** Whether something may be asked for; before the first answer nobody knows. */
+export const may = (scope) => scopes === null || scopes.includes(scope);
+
 /** Return the JSON at an address; raise a ProblemError for what the gateway refuses. */
 export async function ask(path, { body, method } = {}) {
   const answer = await fetch(path, {
@@ -29,6 +34,7 @@ export async function ask(path, { body, method } = {}) {
     body: body === undefined ? undefined : JSON.stringify(body),
     signal: AbortSignal.timeout(TIMEOUT_MS),
   });
+  scopes = answer.headers.get("Clout-Scopes")?.split(", ") ?? scopes;
   if (!answer.ok) throw await refusal(answer);
   return answer.status === 204 ? {} : answer.json();
 }

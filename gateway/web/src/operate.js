@@ -1,6 +1,6 @@
 // The operators' page: the population, the feeds and their clocks, and incidents with what can be done about them.
 
-import { ask, repeatedly } from "./ask.js";
+import { ask, may, repeatedly } from "./ask.js";
 import { populationChart } from "./chart.js";
 import { asked, tellStale } from "./common.js";
 import { make, part, write } from "./dom.js";
@@ -118,6 +118,7 @@ function fillFeed(element, network) {
   put("dead", whole(events.dead_lettered ?? 0));
   const newest = network.volumes.at(-1);
   put("volume", newest ? `${whole(newest.events)} events of about ${whole(newest.actors)} people` : "–");
+  element.querySelector("form").hidden = !may("operate");
   element.querySelector("[value=freeze]").disabled = Boolean(frozen);
   element.querySelector("[value=resume]").disabled = !frozen;
 }
@@ -183,7 +184,7 @@ function fillIncident(element, incident) {
   if (notes.childElementCount !== (incident.notes?.length ?? 0)) {
     notes.replaceChildren(...incident.notes.map(({ at, key, text }) => make("li", {}, `${text} (${key}, ${moment(Date.parse(at))})`)));
   }
-  element.querySelector("form").hidden = !open || isOfAPartition(incident);
+  element.querySelector("form").hidden = !open || isOfAPartition(incident) || !may("operate");
   part("by-itself", element).hidden = !open || !isOfAPartition(incident);
 }
 
