@@ -52,7 +52,7 @@ class LimitedConnection(HttpToolsProtocol):
             end = data.find(b"\r\n\r\n")
             self._head_bytes += len(data) if end < 0 else end
             if self._head_bytes > HEAD_BYTES_MAX:
-                self._judge()
+                self._refuse("head-too-large", f"its line and headers have more than {HEAD_BYTES_MAX:,} bytes")
                 return
         super().data_received(data)
         self._judge()
@@ -60,9 +60,7 @@ class LimitedConnection(HttpToolsProtocol):
     def _judge(self) -> None:
         if self._refused:
             return
-        if self._in_head and self._head_bytes > HEAD_BYTES_MAX:
-            self._refuse("head-too-large", f"its line and headers have more than {HEAD_BYTES_MAX:,} bytes")
-        elif self._in_head:
+        if self._in_head:
             self._wait_for(("head", self._requests) if self._head_bytes else None)
         else:
             self._wait_for(("body", self._requests))

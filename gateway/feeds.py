@@ -14,6 +14,7 @@ from schemas.gateway import ClockHolder, NetworkVolume
 from schemas.population import Population
 from schemas.times import format_ms, parse_ms
 from streams.freezes import Orders
+from streams.population import UNCHANGED_SECONDS
 from streams.settings import NetworkSettings
 from streams.sketches import estimate, merged
 
@@ -22,7 +23,7 @@ READ_BACK_SECONDS: Final = 3 * 3600.0
 VOLUMES_SHOWN: Final = 24
 """Stretches of event time whose volumes are shown: two hours."""
 HOLDERS_SHOWN: Final = 8
-TOLD_WITHIN_MS: Final = 60_000
+TOLD_WITHIN_MS: Final = int(UNCHANGED_SECONDS * 1000)
 """A partition tells its clock at least so often while time goes on: within it, nobody is behind."""
 
 

@@ -5,7 +5,7 @@ from typing import Final
 
 from confluent_kafka import Message
 
-from gateway.feeds import Feeds
+from gateway.feeds import TOLD_WITHIN_MS, Feeds
 from gateway.incidents import Listed
 from gateway.population import Hours, furthest_clock
 from schemas.incident import Incident, decode_incident
@@ -15,7 +15,7 @@ from scorer.standing import histogram_of
 
 STANDING_STILL: Final = frozenset({"law_violation", "lane_gap", "partition_stopped", "partition_silent"})
 """Kinds of incidents during which a partition's scores are not brought up to date."""
-SILENT_MS: Final = 90_000
+SILENT_MS: Final = TOLD_WITHIN_MS * 3 // 2
 """A partition that tells nothing for so long, while feeds go on, is silent."""
 
 

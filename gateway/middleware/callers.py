@@ -2,8 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
+from collections.abc import Callable
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -26,7 +25,6 @@ _WAIT_SECONDS: Final = 10.0
 """A stream waits so long for a gateway that has just started: a browser gives up for good at any other answer."""
 SCOPES_HEADER: Final = "Clout-Scopes"
 """What the caller may do, so that pages offer nothing else."""
-_NOTHING_TOLD: Final[Mapping[str, str]] = MappingProxyType({})
 _LOOK_SECONDS: Final = 0.05
 
 
@@ -69,15 +67,16 @@ class Callers:
         if needed is None or (not caller.key and needed == "stream"):
             await self._app(scope, receive, send)
             return
-        allowed, told = True, _NOTHING_TOLD
+        told = {SCOPES_HEADER: ", ".join(sorted(caller.scopes))}
         if caller.key:
-            allowed, told = self._rates.take(caller.key, caller.rate_per_second)
-        if not allowed:
-            detail = f"this key may make {caller.rate_per_second:,} requests a second"
-            headers = {**told, "Retry-After": "1"}
-            await problems.response("too-many-requests", detail, "try again in a second", headers)(scope, receive, send)
-            return
-        told = {**told, SCOPES_HEADER: ", ".join(sorted(caller.scopes))}
+            allowed, rates = self._rates.take(caller.key, caller.rate_per_second)
+            if not allowed:
+                detail = f"this key may make {caller.rate_per_second:,} requests a second"
+                headers = {**rates, "Retry-After": "1"}
+                refusal = problems.response("too-many-requests", detail, "try again in a second", headers)
+                await refusal(scope, receive, send)
+                return
+            told.update(rates)
         more = [(name.lower().encode(), value.encode()) for name, value in told.items()]
 
         async def counted(message: Message) -> None:
