@@ -29,11 +29,10 @@ const state = stateTeller(part("live"));
 const chart = historyChart(part("history"), (text) => write(part("history-at"), text));
 
 let sequence = 0; // of the newest change that is shown
-let history = { times: [], scores: [] };
-let drawn = 0; // sequence of the last change in it
 let recent = []; // changes that came while the page was open: an answer may be older than the newest of them
 let spanDays = 0; // 0 for all
 let told = null; // the answer that the history is of, with what came since
+let lookAgain = look; // later the next of the regular looks, at once
 
 // The score now ---------------------------------------------------------------------------------------------------
 
@@ -112,27 +111,26 @@ async function loadHistory() {
   try {
     const answer = await ask(`${path}/history?${query}`);
     asked("history");
-    history = { times: answer.points.map((of) => Date.parse(of.as_of)), scores: answer.points.map((of) => of.score) };
-    drawn = answer.points.at(-1)?.sequence ?? 0;
     told = answer;
     const last = answer.points.slice(-CHANGES_SHOWN);
-    recent.forEach(draw);
-    chart.set(history.times, history.scores);
+    recent.forEach(append);
+    draw();
     showMarks(answer.marks);
-    write(part("history-says"), inWords(told));
     if (learn(last)) showChanges();
   } catch (error) {
     if (error.status !== 404) asked("history", error);
   }
 }
 
-function draw(change) {
-  if (!told || change.sequence <= drawn) return;
-  drawn = change.sequence;
-  history.times.push(Date.parse(change.as_of));
-  history.scores.push(change.score);
+function append(change) {
+  if (change.sequence <= (told.points.at(-1)?.sequence ?? 0)) return;
   told.points.push(change);
   told.changes += 1;
+}
+
+function draw() {
+  chart.set(told.points.map((of) => Date.parse(of.as_of)), told.points.map((of) => of.score));
+  write(part("history-says"), inWords(told));
 }
 
 function inWords({ points, changes, thinned, full_since: fullSince }) {
@@ -242,10 +240,10 @@ function addChange(change) {
     while (list.childElementCount > CHANGES_SHOWN) list.lastElementChild.remove();
   } else showChanges();
   recent = [...recent.slice(-HISTORY_POINTS), change];
-  draw(change);
-  if (history.times.length > HISTORY_POINTS_MAX) return loadHistory();
-  chart.set(history.times, history.scores);
-  if (told) write(part("history-says"), inWords(told));
+  if (!told) return;
+  append(change);
+  if (told.points.length > HISTORY_POINTS_MAX) loadHistory();
+  else draw();
 }
 
 async function explain() {
@@ -283,5 +281,5 @@ const endStream = follow(new URLSearchParams({ user }), {
   refused: (error) => error.status !== 404 && asked("stream", error),
 });
 await afresh();
-const lookAgain = repeatedly(ANSWER_MS, look);
+lookAgain = repeatedly(ANSWER_MS, look);
 setInterval(() => document.hidden || explain(), EXPLANATION_MS);
