@@ -12,7 +12,7 @@ import numpy as np
 from schemas.users import user_hash
 from scorer.actor_state import decode_actors, encode_actors
 from scorer.actors import fold_actors
-from scorer.compiled import Ints
+from scorer.arrays import Ints
 from scorer.laws import Batch, audit
 from scorer.model import Model
 from scorer.target_state import decode_targets, encode_targets, found, published_scores

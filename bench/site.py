@@ -5,7 +5,6 @@ import os
 import re
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -22,9 +21,10 @@ from confluent_kafka import Producer
 
 from bench.load import NETWORK, RAW_PARTITIONS, Load
 from bench.usage import Usage
-from clout.broker import LocalBroker
+from clout.broker import HOST, LocalBroker
 from clout.config import Settings, load
 from clout.machine import broker_at_hand
+from clout.ports import free_port
 from clout.sender import RAW_PRODUCER_OPTIONS
 from streams import clients, topics
 from streams.names import Names
@@ -152,7 +152,7 @@ class Installation:
         """Run a role and stop it at the end; with `profile`, write cProfile's figures of its main thread there."""
         code = _RUN if profile is None else _RUN_PROFILED.format(file=profile)
         command = [sys.executable, "-c", code, "--config", str(self.config), role, "--slot", str(slot)]
-        running = Role(f"{role}-{slot}", command, self.directory / f"{role}-{slot}.log", _free_port())
+        running = Role(f"{role}-{slot}", command, self.directory / f"{role}-{slot}.log", free_port(HOST))
         try:
             yield running
         finally:
@@ -252,8 +252,3 @@ def site() -> Iterator[Site]:
             running = broker.running()
             assert running is not None  # noqa: S101  it was just started
             yield Site(Path(directory), kafka, running.pid)
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])

@@ -15,7 +15,7 @@ import socket
 import subprocess
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from string import Template
@@ -24,6 +24,7 @@ from typing import Final
 import psutil
 from confluent_kafka import KafkaException
 
+from clout.ports import free_port, is_taken
 from streams.clients import admin
 from streams.errors import CloutError
 from streams.settings import KafkaSettings
@@ -35,6 +36,8 @@ HOST: Final = "127.0.0.1"
 DEFAULT_PORT: Final = 29092
 START_SECONDS_MAX: Final = 90.0
 STOP_SECONDS_MAX: Final = 30.0
+STARTS_MAX: Final = 3
+"""Tries to start, each on other ports, when somebody takes one that was free a moment ago."""
 JVM_OPTIONS: Final = (
     "-XX:+UseG1GC",
     "-XX:MaxGCPauseMillis=20",
@@ -43,6 +46,13 @@ JVM_OPTIONS: Final = (
     "-Dorg.slf4j.simpleLogger.showDateTime=true",
     "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd'T'HH:mm:ss.SSSXXX",
 )
+
+
+_PORT_TAKEN: Final = "java.net.BindException"
+
+
+class _PortTakenError(CloutError):
+    """Somebody else listens at a port of the broker's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +91,10 @@ class LocalBroker:
             if running is not None:
                 return running
             classpath, java = _classpath(), _java()
-            record = self._configure()
-            self._format(java, classpath, record.cluster)
-            record = replace(record, pid=self._start(java, classpath))
-            self._write(record)
-            self._wait_until_ready(record)
-            return record
+            for _ in range(STARTS_MAX - 1):
+                with contextlib.suppress(_PortTakenError):
+                    return self._up(java, classpath)
+            return self._up(java, classpath)
 
     def down(self) -> bool:
         """Stop the broker and return when it is gone; False when none ran."""
@@ -103,6 +111,14 @@ class LocalBroker:
             process.wait()
         self._reap()
         return True
+
+    def _up(self, java: str, classpath: str) -> Running:
+        record = self._configure()
+        self._format(java, classpath, record.cluster)
+        record = replace(record, pid=self._start(java, classpath))
+        self._write(record)
+        self._wait_until_ready(record)
+        return record
 
     @property
     def log_file(self) -> Path:
@@ -140,8 +156,8 @@ class LocalBroker:
         """Choose ports, write the properties and return a record without a process."""
         former = self._record()
         preferred = int(former.address.rpartition(":")[2]) if former else self.port
-        port = _free_port(preferred, [])
-        controller_port = _free_port(former.controller_port if former else port + 1, [port])
+        port = _preferably(preferred)
+        controller_port = _preferably(former.controller_port if former else port + 1, [port])
         text = Template(PROPERTIES.read_text(encoding="utf-8")).substitute(
             port=port, controller_port=controller_port, log_dir=self.directory / "log"
         )
@@ -181,7 +197,8 @@ class LocalBroker:
             # Its own word: a process that was only just started has no command line yet.
             if self._child is not None and self._child.poll() is not None:
                 self._reap()
-                raise CloutError(
+                error = _PortTakenError if _PORT_TAKEN in self._log_tail() else CloutError
+                raise error(
                     "the local broker ended while it started",
                     detail=self._log_tail(),
                     hint=f"its whole output is in {self.log_file}",
@@ -265,15 +282,8 @@ def _cluster_id() -> str:
             return name
 
 
-def _free_port(preferred: int | None, taken: list[int]) -> int:
-    for candidate in (preferred or 0, 0):
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((HOST, candidate))
-            port = int(probe.getsockname()[1])
-            if port not in taken:
-                return port
-    raise CloutError("no free port was found", detail=f"on {HOST}", hint="close some listening programs")
+def _preferably(port: int | None, taken: Collection[int] = ()) -> int:
+    return port if port and port not in taken and not is_taken(HOST, port) else free_port(HOST, taken)
 
 
 @contextlib.contextmanager

@@ -9,8 +9,8 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from clout.commands.dlq import printable
 from clout.commands.durations import in_words
+from clout.terminal import printable
 from schemas.change import Cause, ScoreChange
 from schemas.explanation import ChangeExplained, Explained, Explanation, ModelUsed, NetworkPart
 from schemas.incident import Incident

@@ -14,7 +14,8 @@ from schemas.explanation import ChangeExplained, Explained, Standing, decode_exp
 from schemas.times import parse_ms
 from scorer.decay import decay
 from scorer.model import Model
-from scorer.scale import SCORE_MAX, SCORE_MIN, scaled
+from scorer.published import SCORE_MAX, SCORE_MIN
+from scorer.scale import scaled
 from scorer.standing import histogram_of, percentile
 from streams.errors import CloutError
 from streams.masking import without_forgotten

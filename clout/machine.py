@@ -2,7 +2,6 @@
 
 import contextlib
 import signal
-import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -11,6 +10,7 @@ from typing import Final, Self
 
 from clout.broker import LocalBroker
 from clout.leash import leash
+from clout.ports import free_port, is_taken
 from clout.supervisor import RoleSpec
 from streams.settings import GatewaySettings, KafkaSettings
 
@@ -111,20 +111,6 @@ def gateway_ports(settings: GatewaySettings, count: int, *, or_free: bool = Fals
     """
     configured = [settings.port + slot if settings.port else 0 for slot in range(count)]
     return [
-        port if port and not (or_free and _is_taken(settings.host, port)) else _free(settings.host)
+        port if port and not (or_free and is_taken(settings.host, port)) else free_port(settings.host)
         for port in configured
     ]
-
-
-def _is_taken(host: str, port: int) -> bool:
-    try:
-        socket.create_server((host, port)).close()
-    except OSError:
-        return True
-    return False
-
-
-def _free(host: str) -> int:
-    with socket.create_server((host, 0)) as found:
-        port: int = found.getsockname()[1]
-        return port

@@ -5,59 +5,66 @@ only what nobody foresaw comes with a traceback.
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
+from typer.core import TyperGroup
 
 from clout import VERSION
-from clout.commands import (
-    audit,
-    broker,
-    claim,
-    clock,
-    config,
-    control,
-    demo,
-    dlq,
-    explain,
-    export,
-    forget,
-    freeze,
-    guard,
-    incident,
-    ingest,
-    inject,
-    key,
-    quarantine,
-    replay,
-    retract,
-    score,
-    serve,
-    show,
-    status,
-    tail,
-    topics,
-    up,
-    wait,
-)
 from clout.commands.common import GlobalOptions
 from streams.errors import CloutError
 
 GLOBAL_FLAGS: Final = ("--broker", "--config", "--data-dir", "--prefix")
 
+NAMES: Final = (
+    *("demo", "up", "broker", "topics", "ingest", "score", "guard", "serve", "replay", "wait", "status", "clock"),
+    *("tail", "show", "explain", "export", "incident", "audit", "dlq", "freeze", "resume", "forget", "quarantine"),
+    *("retract", "control", "key", "claim", "private", "inject", "config"),
+)
+"""Every subcommand, as help lists them."""
+ELSEWHERE: Final[Mapping[str, str]] = {"resume": "freeze", "private": "claim"}
+"""Subcommands that are in another's module; every other has one of its name in `clout.commands`."""
+
+
+class Commands(Mapping[str, Any]):
+    """Subcommands by name; each is imported when it is asked for, since all together take a second."""
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in NAMES:
+            raise KeyError(name)
+        alone = typer.Typer()
+        alone.callback()(lambda: None)
+        import_module(f"clout.commands.{ELSEWHERE.get(name, name)}").register(alone)
+        return typer.main.get_group(alone).commands[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(NAMES)
+
+    def __len__(self) -> int:
+        return len(NAMES)
+
+
+class _Lazy(TyperGroup):
+    """A group whose subcommands are imported when they are asked for."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self.commands = Commands()  # type: ignore[assignment]  # nobody adds any
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - Typer's own
+        return list(NAMES)
+
+
 app = typer.Typer(
+    cls=_Lazy,
     help="Scores how influential people are, as it happens.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (
-    *(demo, up, broker, topics, ingest, score, guard, serve, replay, wait, status, clock, tail, show, explain, export),
-    *(incident, audit, dlq, freeze, forget, quarantine, retract, control, key, claim, inject, config),
-):
-    module.register(app)
 
 
 def _print_version(wanted: bool) -> None:

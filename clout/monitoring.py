@@ -9,7 +9,6 @@ import contextlib
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -22,6 +21,7 @@ from typing import Final
 import httpx
 
 from clout.broker import HOST, ROOT
+from clout.ports import free_port
 from clout.supervisor import TIED, RoleState
 from streams.errors import CloutError
 from streams.guard.alert_hook import PATH as ALERTS_PATH
@@ -67,7 +67,9 @@ class Monitoring:
     def start(self) -> None:
         """Start both and return when they answer. Raises `CloutError` where they are not installed."""
         found = {name: _found(name) for name in PROGRAMS}
-        ports = _free_ports(len(PROGRAMS))
+        ports: list[int] = []
+        for _ in PROGRAMS:
+            ports.append(free_port(HOST, ports))
         addresses = {name: f"{HOST}:{port}" for name, port in zip(PROGRAMS, ports, strict=True)}
         self._log_dir.mkdir(parents=True, exist_ok=True)
         for name in PROGRAMS:
@@ -211,12 +213,6 @@ def _found(name: str) -> str:
             hint=f"run `make setup`, or: apt-get install --no-install-recommends {packages}",
         )
     return program
-
-
-def _free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as stack:
-        probes = [stack.enter_context(socket.create_server((HOST, 0))) for _ in range(count)]
-        return [int(probe.getsockname()[1]) for probe in probes]
 
 
 def _spawn(program: _Program) -> None:

@@ -16,7 +16,8 @@ from typing import Final
 import numpy as np
 
 from scorer import rows as state_rows
-from scorer.compiled import Ints, Records, Words, kernel, shared
+from scorer.arrays import Ints, Records, Words
+from scorer.compiled import kernel, shared
 from scorer.model import FILTER_BITS, PAIRS
 
 FORMAT_VERSION: Final = 1

@@ -22,10 +22,11 @@ import numpy as np
 import numpy.typing as npt
 
 from scorer.actor_state import FILTER_WORDS
-from scorer.compiled import Bytes, Floats, Ints, Records, Words, column, kernel, shared
+from scorer.arrays import Bytes, Floats, Ints, Records, Words, column
+from scorer.compiled import kernel, shared
 from scorer.decay import decay
 from scorer.model import PAIRS, Parameters
-from scorer.scale import SCORE_MAX, SCORE_MIN
+from scorer.published import SCORE_MAX, SCORE_MIN
 
 FORGOTTEN_ACTS: Final = 1e-6
 """A pair whose x falls below this when events are taken back is as never met: one act not taken back leaves more."""

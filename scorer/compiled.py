@@ -8,20 +8,11 @@ from collections.abc import Callable
 from typing import Any, ParamSpec, Protocol, TypeVar, cast
 
 import numba
-import numpy as np
-import numpy.typing as npt
 from numba.extending import register_jitable
 
 P = ParamSpec("P")
 R = TypeVar("R")
 F = TypeVar("F", bound=Callable[..., Any])
-
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
-Words = npt.NDArray[np.uint64]
-Bytes = npt.NDArray[np.uint8]
-Bools = npt.NDArray[np.bool_]
-Records = npt.NDArray[np.void]
 
 
 class Kernel(Protocol[P, R]):
@@ -47,11 +38,3 @@ def shared(function: F) -> F:
     """Leave a function plain Python and let kernels call it compiled."""
     compiled: F = register_jitable(function)
     return compiled
-
-
-def column(values: npt.ArrayLike, dtype: type[np.generic]) -> npt.NDArray[Any]:
-    """An array as kernels take it: of one type, contiguous and writable, so that each is compiled once.
-
-    Copies only where the array is not like that already (one from `np.frombuffer` is read-only).
-    """
-    return np.require(values, dtype, ["C", "W", "A"])

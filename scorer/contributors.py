@@ -12,7 +12,8 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from scorer.compiled import Words, shared
+from scorer.arrays import Words
+from scorer.compiled import shared
 
 CONTRIBUTORS_MAX: Final = 8
 

@@ -15,9 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from scorer.actors import Grants
-from scorer.compiled import Bools, Floats, Ints, Records, column, kernel, shared
+from scorer.arrays import Bools, Floats, Ints, Records, column
+from scorer.compiled import kernel, shared
 from scorer.model import Parameters
-from scorer.scale import SCORE_MAX, SCORE_MIN
+from scorer.published import SCORE_MAX, SCORE_MIN
 from scorer.targets import Published, Scored
 
 TOLERANCE: Final = 1e-9

@@ -8,8 +8,8 @@ import xxhash
 from annotated_types import Ge, Gt, Le, Len
 
 from schemas.kinds import KINDS
-from scorer.compiled import Floats
-from scorer.scale import strengths
+from scorer.arrays import Floats
+from scorer.published import strengths
 
 PAIRS: Final = 16
 """Targets that an actor's pair memory holds."""
@@ -36,7 +36,7 @@ class Parameters(NamedTuple):
     weights: Floats
     """By kind code."""
     strengths: Floats
-    """By published tenths, see `scorer.scale.strengths`."""
+    """By published tenths, see `scorer.published.strengths`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -11,7 +11,8 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from schemas.population import BINS, STEPS_POINTS
-from scorer.compiled import Ints, Records, kernel, shared
+from scorer.arrays import Ints, Records
+from scorer.compiled import kernel, shared
 
 STEPS: Final = len(STEPS_POINTS)
 GONE: Final = 2 * STEPS

@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from scorer.compiled import Ints, Words
+from scorer.arrays import Ints, Words
 from scorer.errors import StateFormatError
 
 WORD_BYTES: Final = 8

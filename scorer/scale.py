@@ -1,16 +1,11 @@
 """From decayed sums to scores, as plain Python and inside kernels."""
 
 import math
-from typing import Final
 
 import numpy as np
 
-from scorer.compiled import Floats, shared
-
-SCORE_MIN: Final = 1.0
-SCORE_MAX: Final = 100.0
-TENTHS_MIN: Final = 10
-TENTHS_MAX: Final = 1000
+from scorer.compiled import shared
+from scorer.published import SCORE_MAX, SCORE_MIN
 
 
 @shared
@@ -61,17 +56,3 @@ def lowest_of_whole(score_tenths: int | np.int64) -> int | np.int64:
     (655, 655)
     """
     return 10 * whole(score_tenths) - 5
-
-
-def strengths(score_scale: float) -> Floats:
-    """By tenths from 0 to 1001: the least strength that is published as these tenths; the inverse of `tenths(scaled)`.
-
-    >>> table = strengths(1e6)
-    >>> tenths(scaled(table[505] * 1.000001, 1e6)), tenths(scaled(table[505] * 0.999999, 1e6)), len(table)
-    (505, 504, 1002)
-    """
-    score = np.arange(TENTHS_MAX + 2) / 10.0 - 0.05
-    table = np.expm1((score - SCORE_MIN) / (SCORE_MAX - SCORE_MIN) * math.log1p(score_scale))
-    table[: TENTHS_MIN + 1] = 0.0
-    table[TENTHS_MAX + 1] = np.inf
-    return table

@@ -28,10 +28,11 @@ import numpy as np
 import numpy.typing as npt
 
 from scorer import rows as state_rows
-from scorer.compiled import Floats, Ints, Records, Words, kernel, shared
+from scorer.arrays import Floats, Ints, Records, Words
+from scorer.compiled import kernel, shared
 from scorer.contributors import CONTRIBUTORS_MAX, Contributors, no_contributors
 from scorer.errors import StateFormatError
-from scorer.scale import SCORE_MIN
+from scorer.published import SCORE_MIN
 
 FORMAT_VERSION: Final = 2
 _FIRST_VERSION: Final = 1

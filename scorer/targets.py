@@ -13,7 +13,8 @@ import numpy.typing as npt
 
 from schemas.times import HOUR_MS
 from scorer.actors import Grants
-from scorer.compiled import Bools, Floats, Ints, Records, Words, column, kernel, shared
+from scorer.arrays import Bools, Floats, Ints, Records, Words, column
+from scorer.compiled import kernel, shared
 from scorer.contributors import TAKEN, Contributors, clear, credit, fade, no_contributors
 from scorer.decay import decay
 from scorer.model import Parameters

@@ -2,8 +2,8 @@
 
 All parts of a user fade with one half-life, so when every part is taken a time d later, each of R, A, N, S and a
 network's own S is 2^(-d/h) of what it was. The published score falls when S passes the least strength that is published
-as it is (`scorer.scale.strengths`), a sub-score or network score when it passes the least of its integer: the first of
-these is h·log2(S/that) away, and nothing shows before some part is taken so much later. That is the due time of each
+as it is (`scorer.published.strengths`), a sub-score or network score when it passes the least of its integer: the first
+of these is h·log2(S/that) away, and nothing shows before some part is taken so much later. That is the due time of each
 part, by its own network's clock.
 
 A user who is looked at is taken along one way, in whatever steps the clocks went: all parts at one moment, which moves
@@ -17,7 +17,8 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from scorer.compiled import Bools, Floats, Ints, Records, column, kernel, shared
+from scorer.arrays import Bools, Floats, Ints, Records, column
+from scorer.compiled import kernel, shared
 from scorer.decay import decay
 from scorer.model import Parameters
 from scorer.scale import combined, lowest_of_whole

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from schemas.change import Score
 from schemas.incident import USERS_SHOWN_MAX, UserValues
 from schemas.packed import ADJUSTMENTS, Record
-from scorer.compiled import Bools, Ints
+from scorer.arrays import Bools, Ints
 from scorer.laws import LAWS, Violation, audit
 from scorer.model import Parameters
 from scorer.timers import clock_column

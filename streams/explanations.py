@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from schemas.change import Subscores
 from schemas.explanation import Anchor, Contributor, Explanation, ModelUsed, NetworkPart, NextDecay, Sums
 from schemas.times import HOUR_MS, format_ms
-from scorer.compiled import Ints, Records
+from scorer.arrays import Ints, Records
 from scorer.contributors import SPILLED, TAKEN
 from scorer.decay import decay
 from scorer.model import Model, Parameters

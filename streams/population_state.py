@@ -10,7 +10,7 @@ from schemas.change import Cause
 from schemas.population import BINS
 from schemas.times import HOUR_MS
 from schemas.users import people_among
-from scorer.compiled import Ints, Records
+from scorer.arrays import Ints, Records
 from scorer.population import SHIFT_COUNTS, Counts, add, no_counts, subtract
 from scorer.target_state import decode_targets
 

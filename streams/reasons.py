@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from schemas.change import GRANTED_STEPS, Reason
 from schemas.users import user_hashes
-from scorer.compiled import Bools, Floats, Ints, kernel
+from scorer.arrays import Bools, Floats, Ints
+from scorer.compiled import kernel
 from scorer.timers import NEVER
 from streams.stages.targets import TargetsOutcome
 

@@ -58,7 +58,7 @@ class NetworkSettings:
     """One social network."""
 
     format: str = "native"
-    """Name of the decoder: a module of `streams.decoders`."""
+    """Name of the decoder: a module of `streams.decoders.formats`."""
     raw_partitions: Annotated[int, Ge(1), Le(RAW_PARTITIONS_MAX)] = 4
     """Partitions of its interactions topic when `clout topics create` makes it."""
     sources: Annotated[tuple[SourceName, ...], Len(0, REGISTERED_SOURCES_MAX)] = ()

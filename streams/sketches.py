@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.feed_report import REGISTERS
-from scorer.compiled import column, kernel
+from scorer.arrays import column
+from scorer.compiled import kernel
 
 Registers = NDArray[np.uint8]
 

@@ -31,7 +31,8 @@ from clout.audit.formulas import (
 )
 from clout.audit.look import Look
 from schemas.change import CAUSES
-from scorer.compiled import Bools, Floats, Ints, Records, kernel, shared
+from scorer.arrays import Bools, Floats, Ints, Records
+from scorer.compiled import kernel, shared
 from scorer.model import Model
 
 KEPT_MS: Final = 7 * 86_400_000

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from schemas.change import CAUSES
 from schemas.times import parse_many_ms
-from scorer.compiled import Ints, Records
+from scorer.arrays import Ints, Records
 
 NO_SCORE: Final = 0
 ODD: Final = -1

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from scorer.compiled import Bools
+from scorer.arrays import Bools
 from scorer.laws import LAWS
 
 OFFENDERS_MAX: Final = 5

@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from scorer.compiled import Floats, Ints
+from scorer.arrays import Floats, Ints
 from scorer.model import Model
 
 TOLERANCE: Final = 1e-9

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from clout.audit.formulas import left_after
 from schemas.look import LookHead, LookPiece, decode_look
 from schemas.users import canaries_among
-from scorer.compiled import Floats, Ints, Records
+from scorer.arrays import Floats, Ints, Records
 from scorer.model import Model
 from scorer.target_state import ENTRY, HEAD, decode_targets
 from scorer.timers import NO_CLOCK, clock_column

@@ -18,7 +18,7 @@ from clout.audit.formulas import (
 from clout.audit.look import SUMS, Look
 from schemas.kinds import KINDS
 from schemas.population import BINS, STEPS_POINTS
-from scorer.compiled import Bools, Floats, Ints
+from scorer.arrays import Bools, Floats, Ints
 from scorer.model import Model
 
 SUBSCORES = SUMS

@@ -15,7 +15,7 @@ from clout.audit.findings import Findings
 from clout.audit.formulas import NOTHING, TOLERANCE, left_after, strength
 from clout.audit.look import SUMS, Look
 from clout.audit.one_look import most_granted
-from scorer.compiled import Bools, Ints
+from scorer.arrays import Bools, Ints
 from scorer.model import Model
 from scorer.timers import NO_CLOCK
 

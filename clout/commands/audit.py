@@ -14,12 +14,11 @@ from clout.audit.counts import judge_conservation
 from clout.audit.findings import BROKEN, HOLDS, Findings, Verdict
 from clout.audit.partition import PartitionAudit
 from clout.commands.common import connected_to_lanes
-from clout.commands.dlq import printable
 from clout.commands.durations import seconds_of
-from clout.commands.tables import output
 from clout.commands.wait import reader_of
 from clout.config import Settings
 from clout.owners import Owners
+from clout.terminal import output, printable
 from clout.whole_topic import reading
 from streams.errors import CloutError
 

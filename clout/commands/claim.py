@@ -7,7 +7,7 @@ import typer
 
 from clout.access import now, put, take_away, user_as_it_stands
 from clout.commands.common import connected
-from clout.commands.dlq import printable
+from clout.terminal import printable
 from schemas.access import AccessUser
 from streams.errors import CloutError
 

@@ -10,10 +10,10 @@ import typer
 from clout.clock_holds import Holder, NetworkClock, network_clocks
 from clout.clock_release import outcome, wait_until_released
 from clout.commands.common import connected_to_lanes, reason_given
-from clout.commands.dlq import printable
 from clout.commands.durations import in_words, seconds_of
 from clout.commands.wait import reader_of
 from clout.orders import issue, signed
+from clout.terminal import printable
 from streams.errors import CloutError
 from streams.feed_position import CONTROL
 from streams.progress_reader import ProgressReader, tasks_by_partition

@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.text import Text
 
 from clout.commands.common import connected
-from clout.commands.dlq import printable
 from clout.orders import public_record
+from clout.terminal import printable
 from schemas.control import CommandRecord, encode_record
 from schemas.users import keyed_hash
 from streams.control_secrets import control_secrets

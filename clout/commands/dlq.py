@@ -15,6 +15,7 @@ from clout.commands.durations import moment_ms
 from clout.config import Settings
 from clout.dead_letters import Letter, Place, Selection, letters
 from clout.dlq_replay import replay as send_again
+from clout.terminal import printable
 from schemas.dead_letter import REASONS
 from schemas.times import format_ms
 from streams.errors import CloutError
@@ -228,14 +229,3 @@ def _laid_out(value: bytes) -> str:
         return _text(msgspec.json.format(value))
     except (ValueError, RecursionError):
         return _text(value)
-
-
-def printable(text: str, kept: str = "\n\t") -> str:
-    r"""Write what would make a terminal do something as an escape; by default lines and tabs stay.
-
-    >>> printable("a\x1b[2Jb"), printable("a\nb", kept="")
-    ('a\\x1b[2Jb', 'a\\nb')
-    """
-    return "".join(
-        sign if sign.isprintable() or sign in kept else sign.encode("unicode_escape").decode() for sign in text
-    )

@@ -7,11 +7,11 @@ from typing import Annotated, Any
 import typer
 
 from clout.commands.common import check_network, connected_to_lanes, reason_given
-from clout.commands.dlq import printable
 from clout.commands.durations import seconds_of
 from clout.commands.wait import reader_of
 from clout.freezing import wait_until_frozen_or_resumed
 from clout.orders import issue, signed
+from clout.terminal import printable
 from schemas.control import CommandName
 from streams.freezes import FREEZE, RESUME
 from streams.progress_reader import NO_REBALANCE_SECONDS, ProgressReader

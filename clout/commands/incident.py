@@ -9,12 +9,11 @@ import typer
 from rich.table import Table
 
 from clout.commands.common import check_network, connected, reason_given
-from clout.commands.dlq import printable
 from clout.commands.durations import seconds_of
-from clout.commands.tables import output
 from clout.config import Settings
 from clout.incidents import chosen, following, incidents_as_they_stand
 from clout.orders import issue, signed
+from clout.terminal import output, printable
 from schemas.control import CommandName
 from schemas.incident import Incident, encode_incident
 from schemas.limits import INCIDENT_ID_BYTES_MAX

@@ -58,8 +58,8 @@ def _harm_workers(fault: "WorkerFault", name: str, seconds: float) -> None:
     from clout.injection import WORKER_FAULTS
 
     workers = ", ".join(fault.begin())
-    typer.echo(f"{name}: {WORKER_FAULTS[name]}; in {workers}, for {seconds:g} s")
     try:
+        typer.echo(f"{name}: {WORKER_FAULTS[name]}; in {workers}, for {seconds:g} s")
         time.sleep(seconds)
     finally:
         fault.end()
@@ -71,8 +71,8 @@ def _harm_feed(fault: "FeedOrder", seconds: float) -> None:
 
     name, network = fault.order.fault, fault.order.network
     fault.begin()
-    typer.echo(f"{name} on {network}: {FEED_FAULTS[name].what}; for {seconds:g} s")
     try:
+        typer.echo(f"{name} on {network}: {FEED_FAULTS[name].what}; for {seconds:g} s")
         time.sleep(seconds)
     finally:
         report = fault.end()

@@ -8,8 +8,7 @@ from rich.table import Table
 
 from clout.access import keys_as_they_stand, new_key, put, revoked
 from clout.commands.common import connected
-from clout.commands.dlq import printable
-from clout.commands.tables import output
+from clout.terminal import output, printable
 from schemas.access import RATE_DEFAULT, RATE_MAX, SCOPES, Scope
 from streams.errors import CloutError
 

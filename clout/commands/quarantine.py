@@ -6,7 +6,6 @@ from typing import Annotated, Literal
 import typer
 
 from clout.commands.common import connected_to_lanes, reason_given
-from clout.commands.dlq import printable
 from clout.commands.durations import seconds_of
 from clout.commands.wait import reader_of
 from clout.orders import issue, signed
@@ -19,6 +18,7 @@ from clout.quarantine import (
     letter_of,
     wait_until_passed,
 )
+from clout.terminal import printable
 from streams.errors import CloutError, first_line
 from streams.progress_reader import tasks_by_partition
 

@@ -8,13 +8,13 @@ import typer
 from rich.console import Console
 
 from clout.commands.common import check_network, connected_to_lanes, reason_given
-from clout.commands.dlq import printable
 from clout.commands.durations import moment_ms, seconds_of
 from clout.commands.wait import Plain, reader_of
 from clout.config import Settings
 from clout.incidents import chosen, incidents_as_they_stand
 from clout.orders import issue, signed
 from clout.retracting import Outcome, Retracting, check_reach
+from clout.terminal import printable
 from schemas.times import format_ms
 from streams.retract_position import Span
 

@@ -11,9 +11,9 @@ import typer
 from rich.table import Table
 
 from clout.commands.common import connected_to_lanes
-from clout.commands.dlq import printable
-from clout.commands.tables import ConservationTable, output, retraction_lines
+from clout.commands.tables import ConservationTable, retraction_lines
 from clout.commands.wait import reader_of
+from clout.terminal import output, printable
 from streams.errors import CloutError, first_line
 from streams.progress import Conservation, Reading, conservation, frozen_in_words
 from streams.progress_reader import frozen_networks, tasks_by_partition

@@ -28,14 +28,6 @@ _ALWAYS: Final = frozenset({"read", "applied"})
 _UNLIMITED_COLUMNS: Final = 10_000
 
 
-def output() -> Console:
-    """Return standard output, which is as wide as what is printed needs unless it is a terminal."""
-    console = Console(soft_wrap=True, highlight=False)
-    if not console.is_terminal:
-        console.width = _UNLIMITED_COLUMNS
-    return console
-
-
 @dataclass(frozen=True, slots=True)
 class ConservationTable:
     """What became of each network's events: a table, or a line a network where there is no room for one."""

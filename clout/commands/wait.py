@@ -10,8 +10,9 @@ from rich.console import Console
 
 from clout.commands.common import connected_to_lanes
 from clout.commands.durations import seconds_of
-from clout.commands.tables import ConservationTable, output, retraction_lines
+from clout.commands.tables import ConservationTable, retraction_lines
 from clout.config import Settings
+from clout.terminal import output
 from streams.errors import CloutError
 from streams.progress import Behind, Conservation, Reading, behind, conservation
 from streams.progress_reader import ProgressReader

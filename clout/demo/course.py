@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.live import Live
 
 from clout.broker import LocalBroker
-from clout.commands.tables import ConservationTable, output
+from clout.commands.tables import ConservationTable
 from clout.commands.tail import changes_consumer
 from clout.commands.topics import specification
 from clout.commands.wait import check_sums, reader_of, wait_until_processed
@@ -34,6 +34,7 @@ from clout.machine import StopSignals, broker_at_hand, gateway_ports, role_specs
 from clout.monitoring import Monitoring, monitored
 from clout.sender import RAW_PRODUCER_OPTIONS
 from clout.supervisor import Supervisor, only_one, wait_until_ready
+from clout.terminal import output
 from schemas.access import SCOPES
 from schemas.change import decode_change
 from scorer.model import Model

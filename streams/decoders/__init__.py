@@ -1,4 +1,4 @@
-"""Formats of raw interactions: each is a module here with `NEEDS_HEADERS` and one function, `decode`.
+"""Formats of raw interactions: each is a module of `formats` with `NEEDS_HEADERS` and one function, `decode`.
 
 `decode(values, headers)` takes a batch of records and returns a `Batch`. It never raises for what is in a record.
 A network names its format in the configuration; a new format is one more file.
@@ -6,19 +6,23 @@ A network names its format in the configuration; a new format is one more file.
 
 from importlib import import_module
 from pkgutil import iter_modules
-from typing import NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
-from streams.decoders.batch import Decode
-from streams.decoders.reader import ReadPlain
+from streams.decoders import formats
+
+if TYPE_CHECKING:
+    # They bring the compiler of kernels along, which nobody needs who only asks for names.
+    from streams.decoders.batch import Decode
+    from streams.decoders.reader import ReadPlain
 
 
 class Decoder(NamedTuple):
     """A format that can be read."""
 
     name: str
-    decode: Decode
+    decode: "Decode"
     needs_headers: bool
-    read_plain: ReadPlain | None
+    read_plain: "ReadPlain | None"
     """A fast way for records that are written plainly, where the format has one."""
 
 
@@ -28,8 +32,7 @@ def decoder_names() -> list[str]:
     >>> decoder_names()
     ['activitystreams', 'native']
     """
-    names = [module.name for module in iter_modules(__path__)]
-    return [name for name in names if hasattr(import_module(f"{__name__}.{name}"), "decode")]
+    return [module.name for module in iter_modules(formats.__path__)]
 
 
 def decoder(name: str) -> Decoder:
@@ -41,5 +44,5 @@ def decoder(name: str) -> Decoder:
     if name not in decoder_names():
         message = f"no decoder for the format {name!r}; there are: {', '.join(decoder_names())}"
         raise LookupError(message)
-    module = import_module(f"{__name__}.{name}")
+    module = import_module(f"{formats.__name__}.{name}")
     return Decoder(name, cast("Decode", module.decode), module.NEEDS_HEADERS, getattr(module, "read_plain", None))

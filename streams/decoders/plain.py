@@ -2,8 +2,8 @@
 
 Plain is what collectors usually write: a flat JSON object, or an array of them, with the known fields once each, texts
 without escapes, times as integers or as RFC 3339 in UTC; and everything is as it must be. Whatever is not plain is left
-to `streams.decoders.native`, which also knows what to say about it. So this module accepts less, and nothing that the
-other would refuse or read differently; `tests/decoders/test_plain.py` holds that.
+to `streams.decoders.formats.native`, which also knows what to say about it. So this module accepts less, and nothing
+that the other would refuse or read differently; `tests/decoders/test_plain.py` holds that.
 
 One kernel walks over the joined texts of a batch. Names are numbered on the way, by their hashes, so that Python sees
 each distinct one once.

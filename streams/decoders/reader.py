@@ -29,7 +29,7 @@ def read(
     `arrival_ms` is int64[records]; `read_plain` is the fast way of a format that has one. Nothing is lost: every event
     is in a column or in `rejected`, and so is every record without events.
 
-    >>> from streams.decoders.native import decode
+    >>> from streams.decoders.formats.native import decode
     >>> values = [b'{"id":"7","kind":"share","actor":"a","target":"b","time":"1970-01-01T00:00:05Z"}', b"{}", None]
     >>> columns = read(decode, values, None, np.full(3, 6_000))
     >>> columns.actors.rows(), columns.kind.tolist(), columns.time_ms.tolist()

@@ -14,7 +14,7 @@ from schemas.change import CAUSES
 from schemas.packed import ADJUSTMENTS, CREDITS, Record
 from schemas.users import canaries_among, people_among, user_hashes
 from scorer.actors import Grants
-from scorer.compiled import Bools, Ints, Records
+from scorer.arrays import Bools, Ints, Records
 from scorer.laws import Batch
 from scorer.model import Parameters
 from scorer.target_state import decode_targets, encode_targets, found

@@ -7,6 +7,7 @@ import pytest
 
 from clout import broker as broker_module
 from clout.broker import LocalBroker, connect, local
+from clout.ports import free_port
 from streams.clients import admin
 from streams.errors import CloutError
 from streams.settings import KafkaSettings
@@ -50,6 +51,30 @@ def test_topics_outlive_a_restart_and_a_port_that_was_taken_meanwhile(stopped: t
             assert topic_id(admin(KafkaSettings(broker=running.address)), "kept") == identity
         finally:
             broker.down()
+
+
+def test_ports_that_somebody_takes_while_the_broker_starts_are_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: set[int] = set()
+
+    def seems_taken(_host: str, port: int) -> bool:
+        """Nobody listens anywhere yet when it is asked for first."""
+        known = port in asked
+        asked.add(port)
+        return known
+
+    monkeypatch.setattr(broker_module, "is_taken", seems_taken)
+    port = free_port("127.0.0.1")
+    broker = LocalBroker(tmp_path, port=port, heap_mb=256)
+    with socket.create_server(("127.0.0.1", port)), socket.create_server(("127.0.0.1", port + 1)):
+        try:
+            running = broker.up()
+            create(KafkaSettings(broker=running.address), [TopicSpec("kept", 1)])
+        finally:
+            broker.down()
+    assert asked == {port, port + 1}
+    assert not asked & {int(running.address.rpartition(":")[2]), running.controller_port}
 
 
 def test_another_process_under_the_recorded_pid_is_left_alone(tmp_path: Path) -> None:

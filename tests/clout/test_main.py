@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from clout import VERSION
-from clout.main import main
+from clout.main import ELSEWHERE, NAMES, Commands, main
 from streams.settings import KafkaSettings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -159,3 +159,9 @@ def test_every_group_has_an_example(group: str, capsys: pytest.CaptureFixture[st
 def test_every_command_has_help_and_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert exit_code(*command.split(), "--help") == 0
     assert f"Example: clout {command}" in capsys.readouterr().out
+
+
+def test_every_command_that_there_is_is_offered() -> None:
+    written = {path.stem for path in (ROOT / "clout" / "commands").glob("*.py") if "def register(" in path.read_text()}
+    assert written == {ELSEWHERE.get(name, name) for name in NAMES}
+    assert list(Commands()) == [command.name for command in Commands().values()]

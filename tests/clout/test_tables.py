@@ -6,7 +6,8 @@ import re
 import pytest
 from rich.console import Console
 
-from clout.commands.tables import ConservationTable, output
+from clout.commands.tables import ConservationTable
+from clout.terminal import output
 from streams.progress import Conservation
 
 TWITTER = Conservation(

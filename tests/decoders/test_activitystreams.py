@@ -6,8 +6,8 @@ import pytest
 
 from schemas.interaction import Interaction
 from schemas.limits import RECIPIENTS_MAX
-from streams.decoders.activitystreams import decode
 from streams.decoders.batch import WHOLE, Batch
+from streams.decoders.formats.activitystreams import decode
 from streams.decoders.reader import read
 
 PUBLIC = "https://www.w3.org/ns/activitystreams#Public"

@@ -19,7 +19,7 @@ from schemas.limits import (
 from schemas.users import user_hash
 from streams.decoders.batch import WHOLE, Batch, originals
 from streams.decoders.columns import Columns
-from streams.decoders.native import decode
+from streams.decoders.formats.native import decode
 from streams.decoders.reader import read
 from streams.decoders.texts import Texts
 

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from streams.decoders.batch import WHOLE
-from streams.decoders.native import decode
+from streams.decoders.formats.native import decode
 
 FULL = {"id": "1", "kind": "share", "actor": "a", "target": "b", "time": 5}
 

@@ -16,7 +16,7 @@ from schemas.limits import ARRAY_EVENTS_MAX, OBJECT_BYTES_MAX, TIME_AHEAD_MS_MAX
 from schemas.times import format_ms
 from streams.decoders import plain
 from streams.decoders.columns import Columns
-from streams.decoders.native import decode
+from streams.decoders.formats.native import decode
 from streams.decoders.plain import read_plain
 from streams.decoders.reader import read
 from streams.decoders.xxh3 import BYTES_MAX, PADDING, words_of, xxh3

@@ -19,7 +19,7 @@ from schemas.limits import LANE_RECORD_ROWS_MAX, TIME_MS_MAX
 from schemas.packed import ADJUSTMENTS, COLUMNS, CREDITS, INTERACTIONS, RETRACTIONS, PackedError, Record, Stamp
 from scorer.actor_state import decode_actors, encode_actors
 from scorer.actors import fold_actors
-from scorer.compiled import Records
+from scorer.arrays import Records
 from scorer.errors import StateFormatError
 from scorer.model import Model
 from scorer.reference import Event

@@ -2,7 +2,6 @@
 
 import itertools
 import secrets
-import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -14,6 +13,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, sync_playwright
 
 from clout.config import Settings
+from clout.ports import free_port
 from schemas.access import SCOPES
 from schemas.incident import Incident, encode_incident
 from schemas.times import format_ms
@@ -64,8 +64,7 @@ class Site:
 @pytest.fixture(scope="module")
 def site(broker: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """The installation, with a few people who have scores."""
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        port = found.getsockname()[1]
+    port = free_port("127.0.0.1")
     settings = Settings(
         data_dir=tmp_path_factory.mktemp("pages"),
         kafka=KafkaSettings(broker=broker, prefix=f"t{secrets.token_hex(4)}-"),

@@ -9,7 +9,7 @@ from schemas.kinds import KIND_CODES, KINDS
 from schemas.users import user_hash
 from scorer.actor_state import decode_actors, encode_actors
 from scorer.actors import Grants, fold_actors, influences
-from scorer.compiled import Ints, Records
+from scorer.arrays import Ints, Records
 from scorer.laws import Batch, audit
 from scorer.model import DAY_MS, Model
 from scorer.reference import Event

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from scorer.actors import Grants
-from scorer.compiled import Floats
+from scorer.arrays import Floats
 from scorer.model import DAY_MS, Model
 from scorer.scale import combined
 from scorer.target_state import ENTRY

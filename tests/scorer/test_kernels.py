@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from schemas.users import user_hash
 from scorer import actors, targets
 from scorer.actor_state import ACTOR, decode_actors
-from scorer.compiled import Floats, Records
+from scorer.arrays import Floats, Records
 from scorer.contributors import no_contributors
 from scorer.model import DAY_MS, Model
 from scorer.reference import Event, Reference, sums_of

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scorer.compiled import Ints, Records
+from scorer.arrays import Ints, Records
 from scorer.decay import decay
 from scorer.model import DAY_MS, Model
 from scorer.reference import Reference

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scorer.actor_state import ACTOR, decode_actors, encode_actors
-from scorer.compiled import Records
+from scorer.arrays import Records
 from scorer.errors import StateFormatError
 from scorer.model import PAIRS
 from scorer.target_state import ENTRY, HEAD, decode_targets, encode_targets, published_scores

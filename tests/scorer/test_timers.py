@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scorer.compiled import Ints, Records
+from scorer.arrays import Ints, Records
 from scorer.model import DAY_MS, Model
 from scorer.scale import scaled, tenths
 from scorer.target_state import ENTRY, HEAD, decode_targets, encode_targets, stored_dues

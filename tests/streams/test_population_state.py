@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.times import HOUR_MS
-from scorer.compiled import Records
+from scorer.arrays import Records
 from scorer.target_state import ENTRY, HEAD, decode_targets, encode_targets
 from streams.population_state import HourShift, PopulationState
 from tests.scans import counted_one_by_one, counters_of

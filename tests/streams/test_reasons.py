@@ -11,8 +11,8 @@ from msgspec import UNSET
 
 from schemas.change import Reason
 from scorer.model import DAY_MS, Model
+from scorer.published import TENTHS_MAX, TENTHS_MIN, strengths
 from scorer.reference import Event
-from scorer.scale import TENTHS_MAX, TENTHS_MIN, strengths
 from streams.forgotten import Forgotten
 from streams.reasons import REASONS_MAX, Reasons, drawn, no_reasons, reasons_of
 from streams.stages.targets import TargetsOutcome

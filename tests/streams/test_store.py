@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rocksdict import Cache
 
-from scorer.compiled import Records
+from scorer.arrays import Records
 from scorer.target_state import ENTRY, HEAD, encode_targets
 from scorer.timers import NEVER
 from streams.damage import DamagedError

@@ -1,0 +1,1 @@
+"""The formats, a module each; its name is what configuration calls it."""
