@@ -18,7 +18,7 @@ demo: $(RUNS) ## run everything on a synthetic population, for a minute (SECONDS
 	@$(BIN)/clout demo $(if $(SECONDS),--seconds $(SECONDS)) $(if $(FAULT),--fault $(FAULT))
 
 test: $(RUNS) .venv/.browser lint ## lint, then all tests (ARGS='-k lanes' passes on to pytest)
-	@$(BIN)/pytest -n 2 --dist loadfile $(ARGS)
+	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: .venv/.ready ## check style (ruff, every rule) and types (mypy strict)
 	@$(BIN)/ruff check

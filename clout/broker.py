@@ -46,6 +46,7 @@ JVM_OPTIONS: Final = (
     "-Dorg.slf4j.simpleLogger.showDateTime=true",
     "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd'T'HH:mm:ss.SSSXXX",
 )
+COMPILE_LESS: Final = ("-XX:TieredStopAtLevel=1",)
 
 
 _PORT_TAKEN: Final = "java.net.BindException"
@@ -76,6 +77,8 @@ class LocalBroker:
     directory: Path
     port: int | None = DEFAULT_PORT
     heap_mb: int = 1024
+    short_lived: bool = False
+    """For a minute or two: Java compiles less, which costs more than it brings in so short a time."""
     _child: subprocess.Popen[bytes] | None = field(default=None, init=False)
 
     def running(self) -> Running | None:
@@ -172,7 +175,7 @@ class LocalBroker:
     def _format(self, java: str, classpath: str, cluster: str) -> None:
         if (self.directory / "log" / "meta.properties").exists():
             return
-        command = [java, "-XX:TieredStopAtLevel=1", "-cp", classpath, "kafka.tools.StorageTool"]
+        command = [java, *COMPILE_LESS, "-cp", classpath, "kafka.tools.StorageTool"]
         command += ["format", "--standalone", "-t", cluster, "-c", str(self._properties_file)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - made of our own parts
         if done.returncode:
@@ -183,7 +186,7 @@ class LocalBroker:
             )
 
     def _start(self, java: str, classpath: str) -> int:
-        command = [java, f"-Xmx{self.heap_mb}m", *JVM_OPTIONS]
+        command = [java, f"-Xmx{self.heap_mb}m", *JVM_OPTIONS, *(COMPILE_LESS if self.short_lived else ())]
         command += ["-cp", classpath, "kafka.Kafka", str(self._properties_file)]
         with self.log_file.open("wb") as log:
             self._child = subprocess.Popen(  # noqa: S603 - made of our own parts

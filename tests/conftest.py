@@ -20,6 +20,8 @@ settings.register_profile("clout", deadline=None)
 settings.load_profile("clout")
 
 _SAID = "said"
+_LONG = ("tests/clout/test_demo_story.py", "tests/engine/", "tests/gateway/", "tests/pages/", "tests/examples/")
+"""Files whose tests run whole installations."""
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -27,7 +29,7 @@ ROOT = Path(__file__).resolve().parents[1]
 def broker() -> Iterator[str]:
     """HOST:PORT of a Kafka of this test run's own."""
     with tempfile.TemporaryDirectory(prefix="clout-test-") as directory:
-        local = LocalBroker(Path(directory), port=None, heap_mb=512)
+        local = LocalBroker(Path(directory), port=None, heap_mb=512, short_lived=True)
         address = local.up().address
         # A run that is killed cannot stop it: then its leash does.
         tied = leash(local)
@@ -63,6 +65,11 @@ def higgs_path() -> Path:
     if not path.exists():
         pytest.skip(f"the real interactions are not here: {path} (CLOUT_TEST_DATA_DIR names another directory)")
     return path
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest, so that none is left alone at the end."""
+    items.sort(key=lambda item: not item.nodeid.startswith(_LONG))
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

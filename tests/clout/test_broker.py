@@ -18,7 +18,7 @@ from streams.topics import TopicSpec, create, topic_id
 def stopped(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, str]:
     """A broker's directory after one start and stop; its former address, and the id of the topic made in it."""
     directory = tmp_path_factory.mktemp("broker")
-    broker = LocalBroker(directory, port=None, heap_mb=256)
+    broker = LocalBroker(directory, port=None, heap_mb=256, short_lived=True)
     running = broker.up()
     kafka = KafkaSettings(broker=running.address)
     create(kafka, [TopicSpec("kept", 1)])
@@ -43,7 +43,7 @@ def test_stopping_what_does_not_run_does_nothing(stopped: tuple[Path, str, str])
 def test_topics_outlive_a_restart_and_a_port_that_was_taken_meanwhile(stopped: tuple[Path, str, str]) -> None:
     directory, address, identity = stopped
     host, _, port = address.rpartition(":")
-    broker = LocalBroker(directory, heap_mb=256)
+    broker = LocalBroker(directory, heap_mb=256, short_lived=True)
     with socket.create_server((host, int(port))):
         try:
             running = broker.up()
@@ -66,7 +66,7 @@ def test_ports_that_somebody_takes_while_the_broker_starts_are_replaced(
 
     monkeypatch.setattr(broker_module, "is_taken", seems_taken)
     port = free_port("127.0.0.1")
-    broker = LocalBroker(tmp_path, port=port, heap_mb=256)
+    broker = LocalBroker(tmp_path, port=port, heap_mb=256, short_lived=True)
     with socket.create_server(("127.0.0.1", port)), socket.create_server(("127.0.0.1", port + 1)):
         try:
             running = broker.up()

@@ -65,7 +65,7 @@ def test_a_broker_started_for_the_time_being_ends_with_its_starter_even_when_tha
         "import time; from pathlib import Path\n"
         "from clout.broker import LocalBroker; from clout.machine import broker_at_hand\n"
         "from streams.settings import KafkaSettings\n"
-        f"with broker_at_hand(KafkaSettings(), LocalBroker(Path({str(tmp_path)!r}), port=None, heap_mb=256)):\n"
+        f"with broker_at_hand(KafkaSettings(), LocalBroker(Path({str(tmp_path)!r}), port=None, short_lived=True)):\n"
         "    print('up', flush=True); time.sleep(60)\n"
     )
     broker = LocalBroker(tmp_path)
