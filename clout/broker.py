@@ -78,7 +78,7 @@ class LocalBroker:
     port: int | None = DEFAULT_PORT
     heap_mb: int = 1024
     short_lived: bool = False
-    """For a minute or two: Java compiles less, which costs more than it brings in so short a time."""
+    """For minutes, not for days: Java compiles less, which costs more than it brings in so short a time."""
     _child: subprocess.Popen[bytes] | None = field(default=None, init=False)
 
     def running(self) -> Running | None:

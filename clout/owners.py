@@ -1,7 +1,7 @@
 """Asks the workers about users: each worker answers for the partitions that it owns."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 from typing import Final, Self
 from urllib.parse import quote
@@ -57,16 +57,18 @@ class Owners:
 
     def forgotten(self, user: str) -> bool:
         """Return whether a user was forgotten, and must not be named."""
-        answer = self._about(user, "forgotten")
+        answer = self._about(user, "forgotten", {"user": user})
         # A worker of an earlier release does not know the question: then nobody is named.
-        return answer is None or bool(msgspec.json.decode(answer)["forgotten"])
+        return answer is None or user in msgspec.json.decode(answer)["forgotten"]
 
-    def _about(self, user: str, what: str) -> bytes | None:
+    def _about(self, user: str, what: str, query: Mapping[str, str] | None = None) -> bytes | None:
         raw = user.encode()
         if not 1 <= len(raw) <= USER_BYTES_MAX:
             raise CloutError(f"a user id has 1 to {USER_BYTES_MAX} bytes", detail=f"this one has {len(raw)}")
 
         def ask(address: str) -> httpx.Response:
+            if query is not None:
+                return self._http.get(f"http://{address}/v1/{what}", params=query)
             return self._http.get(f"http://{address}/v1/{what}/{quote(user, safe='')}")
 
         answer = self._ask(partition_of(raw, self.partitions), ask)

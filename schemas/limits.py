@@ -112,3 +112,6 @@ TIME_AHEAD_MS_MAX: Final = 300_000
 
 DETAIL_LENGTH_MAX: Final = 500
 """Characters of the explanation that a dead letter carries."""
+
+FORGOTTEN_USERS_MAX: Final = 20
+"""Users about whom a worker is asked at once whether they were forgotten."""

@@ -12,6 +12,7 @@ from starlette.routing import Route
 from schemas.change import Subscores
 from schemas.explanation import encode_explanation
 from schemas.export import NetworkState, UserState, encode_user
+from schemas.limits import FORGOTTEN_USERS_MAX
 from schemas.times import format_ms
 from schemas.users import is_canary, partition_of, user_hashes
 from scorer.model import Parameters
@@ -89,8 +90,7 @@ def routes(tasks: Mapping[int, Task], partitions: int) -> list[Route]:
         return about(request, _explanation)
 
     def forgotten(request: Request) -> Response:
-        user = request.path_params["user"].encode()
-        return _forgotten(tasks, partition_of(user, partitions), user)
+        return _forgotten(tasks, partitions, [user.encode() for user in request.query_params.getlist("user")])
 
     def everyone(request: Request) -> Response:
         text = request.query_params.get("partition", "")
@@ -104,7 +104,7 @@ def routes(tasks: Mapping[int, Task], partitions: int) -> list[Route]:
         Route("/v1/users/{user:path}", one),
         Route("/v1/users", everyone),
         Route("/v1/explanations/{user:path}", explanation),
-        Route("/v1/forgotten/{user:path}", forgotten),
+        Route("/v1/forgotten", forgotten),
     ]
 
 
@@ -113,12 +113,19 @@ def _owned(tasks: Mapping[int, Task], partition: int) -> tuple[Task, Store] | No
     return None if task is None or task.store is None else (task, task.store)
 
 
-def _forgotten(tasks: Mapping[int, Task], partition: int, user: bytes) -> Response:
-    """Say whether a user must not be named; somebody of whom nothing is stored may be forgotten too."""
-    if (found := _owned(tasks, partition)) is None:
-        return _elsewhere(partition)
-    task, _ = found
-    return JSONResponse({"forgotten": bool(masked([user], user_hashes([user]), task.forgotten)[0])})
+def _forgotten(tasks: Mapping[int, Task], partitions: int, users: list[bytes]) -> Response:
+    """Say who of them must not be named; somebody of whom nothing is stored may be forgotten too."""
+    if not 1 <= len(users) <= FORGOTTEN_USERS_MAX:
+        return JSONResponse({"error": f"ask for 1 to {FORGOTTEN_USERS_MAX} users, not {len(users)}"}, 400)
+    hidden: list[str] = []
+    for partition in {partition_of(user, partitions) for user in users}:
+        if (found := _owned(tasks, partition)) is None:
+            return _elsewhere(partition)
+        task, _ = found
+        theirs = [user for user in users if partition_of(user, partitions) == partition]
+        is_hidden = masked(theirs, user_hashes(theirs), task.forgotten)
+        hidden += [user.decode() for user, hide in zip(theirs, is_hidden.tolist(), strict=True) if hide]
+    return JSONResponse({"forgotten": hidden})
 
 
 def _state(task: Task, _: Store, user: bytes, row: bytes) -> bytes:

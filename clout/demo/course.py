@@ -81,7 +81,7 @@ def demonstrate(
     if that did not go as told.
     """
     directory = own.data_dir / "demo"
-    broker = LocalBroker(directory / "broker", port=None, heap_mb=HEAP_MB)
+    broker = LocalBroker(directory / "broker", port=None, heap_mb=HEAP_MB, short_lived=True)
     as_told = True
     with StopSignals() as stop, only_one(directory):
         _clear(directory, broker)

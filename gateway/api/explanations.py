@@ -1,7 +1,6 @@
 """Why a score is what it is: asked of the worker that keeps the user."""
 
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Final
 
 from msgspec.structs import replace
@@ -24,7 +23,7 @@ from schemas.gateway import ExplanationAnswer
 from scorer.standing import histogram_of, percentile
 from streams.masking import without_forgotten
 
-CHANGES_SHOWN: Final = 5
+CHANGES_SHOWN: Final = 20
 
 EXPLANATION: Final = Operation(
     path="/v1/scores/{user}/explain",
@@ -46,17 +45,16 @@ def routes(context: Context) -> list[Route]:
         if explanation is None:
             raise ProblemError("unknown-user", f"nobody has engaged with {user!r} yet, or they were forgotten")
 
-        @lru_cache
-        def is_hidden(actor: str) -> bool:
-            return not context.visible(actor, caller) or owners.is_forgotten(actor)
-
         points = context.model.latest(user.encode(), CHANGES_SHOWN)
         changes = [decode_change(point.value) for point in points] or [newest]
+        named = {reason.actor for change in changes for reason in change.reasons or () if reason.actor is not None}
+        hidden = {actor for actor in named if not context.visible(actor, caller)}
+        hidden |= owners.forgotten(named - hidden)
         answer = ExplanationAnswer(
             explanation=_seen(explanation, lambda actor: context.visible(actor, caller)),
             standing=_standing(context, explanation),
             meaning=_meaning(context, explanation),
-            changes=[without_forgotten(change, is_hidden) for change in changes],
+            changes=[without_forgotten(change, hidden.__contains__) for change in changes],
             incidents=[facts(incident) for incident in incidents_of(context, user)],
         )
         return respond(request, answer)

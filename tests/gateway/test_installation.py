@@ -11,6 +11,7 @@ from typing import Any, Final
 import httpx
 import pytest
 
+from gateway.api.explanations import CHANGES_SHOWN
 from schemas.times import format_ms
 from streams.settings import LaneSettings, NetworkSettings, WorkerSettings
 from tests.gateway.conftest import Serve, Served
@@ -130,7 +131,9 @@ def test_a_score_is_explained_by_the_worker_that_keeps_it(served: Served) -> Non
     assert (explanation["user"], explanation["score"]) == (HER, score)
     actors = {of["actor"] for of in explanation["networks"]["twitter"]["contributors"]}
     assert {"t:fan0", "t:fan1", GONE} <= actors
-    assert told["changes"][-1]["reasons"]
+    history = served.get(f"/v1/scores/{HER}/history").json()["points"]
+    assert [of["sequence"] for of in told["changes"]] == [of["sequence"] for of in history][-CHANGES_SHOWN:]
+    assert all(of["reasons"] for of in told["changes"] if of["cause"] == "interaction")
     assert told["incidents"] == []
     assert served.get("/v1/scores/t:a%2Fb/explain").json()["explanation"]["user"] == SLASHED
     assert served.get("/v1/scores/t:nobody/explain").status_code == 404

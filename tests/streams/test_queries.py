@@ -14,6 +14,7 @@ from rocksdict import Cache
 
 from schemas.explanation import decode_explanation
 from schemas.export import decode_user, encode_user
+from schemas.limits import FORGOTTEN_USERS_MAX
 from schemas.users import partition_of
 from scorer.contributors import no_contributors
 from scorer.model import DAY_MS, Model
@@ -199,11 +200,14 @@ def test_whether_somebody_was_forgotten_is_told_of_whom_nothing_else_is_known_to
         entry.dropping = dropping
         forgotten.apply([forgotten.row(user.encode(), entry)])
     monkeypatch.setattr(task, "forgotten", forgotten)
-    asked = {user: client.get(f"/v1/forgotten/{quote(user, safe='')}") for user in (gone, back, never)}
-    assert [answer.json() for answer in asked.values()] == [
-        {"forgotten": True},
-        {"forgotten": False},
-        {"forgotten": False},
-    ]
+    asked = client.get("/v1/forgotten", params={"user": [gone, back, never]})
+    assert asked.json() == {"forgotten": [gone]}
     elsewhere = next(f"t:{n}" for n in range(99) if partition_of(f"t:{n}".encode(), PARTITIONS) != HERE)
-    assert client.get(f"/v1/forgotten/{elsewhere}").status_code == 421
+    assert client.get("/v1/forgotten", params={"user": [gone, elsewhere]}).status_code == 421
+
+
+@pytest.mark.parametrize("count", [0, FORGOTTEN_USERS_MAX + 1])
+def test_who_was_forgotten_is_asked_of_a_few_at_a_time(client: httpx.Client, count: int) -> None:
+    answer = client.get("/v1/forgotten", params={"user": [user_here(number) for number in range(count)]})
+    assert answer.status_code == 400
+    assert f"1 to {FORGOTTEN_USERS_MAX} users, not {count}" in answer.json()["error"]

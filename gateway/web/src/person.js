@@ -217,13 +217,15 @@ function changeItem(change) {
       make("span", { class: "why" }, `${parts} ${CAUSES[change.cause] ?? change.cause}${reference}`),
       make("time", { datetime: change.as_of, class: "when" }, moment(Date.parse(change.as_of), { seconds: true })),
     ),
-    change.reasons?.length ? reasonsLine(change.reasons) : null,
+    change.reasons?.length ? reasonsLine(change) : null,
   );
 }
 
-function reasonsLine(reasons) {
+function reasonsLine({ cause, reasons }) {
+  // Where decay took more than somebody gave, who gave is no reason for the fall.
+  const beginning = cause === "decay" ? "Meanwhile most from " : "Most from ";
   const told = reasons.flatMap((reason, at) => [
-    at ? "; " : "Most from ",
+    at ? "; " : beginning,
     reason.actor === null ? "somebody who is not named" : personLink(reason.actor),
     ` on ${reason.network}${reason.events > 1 ? ` (${whole(reason.events)} times)` : ""}`,
   ]);
