@@ -82,7 +82,9 @@ def test_ctrl_c_ends_a_fault_of_a_feed_early(tmp_path: Path) -> None:
         feeder = threading.Thread(target=feed)
         feeder.start()
         try:
-            command = [*CLOUT, "inject", "stall", "--seconds", "60", "--data-dir", str(tmp_path)]
+            # Whatever runs in the background of a script ignores Ctrl-C, and so would the command.
+            command = ["env", "--default-signal=INT", *CLOUT, "inject", "stall", "--seconds", "60"]
+            command += ["--data-dir", str(tmp_path)]
             with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
                 eventually(lambda: interference.is_mute(0, 0))
                 assert process.stdout is not None
