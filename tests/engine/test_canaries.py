@@ -127,15 +127,19 @@ def test_nothing_of_them_is_public(guard: Guard) -> None:
     run = installation.run("export")
     users = [json.loads(line)["user"] for line in run.stdout.splitlines()]
     assert sorted(users) == sorted(people)
-    records = committed(installation.settings.kafka, installation.names.population)
-    told = [decode_population(value or b"") for _, value in records]
-    latest = {population.partition: population for population in told}
-    assert sum(population.users for population in latest.values()) == len(people)
-    assert sum(sum(of.changes.values()) for of in latest.values()) == sum(map(len, people.values()))
+
+    def told() -> tuple[int, int]:
+        """Users and changes, as partitions told last: every few seconds."""
+        records = committed(installation.settings.kafka, installation.names.population)
+        latest = {of.partition: of for of in (decode_population(value or b"") for _, value in records)}
+        return sum(of.users for of in latest.values()), sum(sum(of.changes.values()) for of in latest.values())
+
+    changes = sum(map(len, people.values()))
+    eventually(lambda: told() == (len(people), changes), otherwise=told)
     [worker] = [role for role in installation.roles if role.name.startswith("score")]
     metrics = worker.get("/metrics").text
     shown = [float(line.split()[-1]) for line in metrics.splitlines() if line.startswith("clout_changes_total{")]
-    assert sum(shown) == sum(map(len, people.values()))
+    assert sum(shown) == changes
 
 
 def test_one_of_them_can_be_asked_about(guard: Guard) -> None:
