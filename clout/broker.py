@@ -47,8 +47,6 @@ JVM_OPTIONS: Final = (
     "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd'T'HH:mm:ss.SSSXXX",
 )
 COMPILE_LESS: Final = ("-XX:TieredStopAtLevel=1",)
-
-
 _PORT_TAKEN: Final = "java.net.BindException"
 
 
@@ -200,10 +198,11 @@ class LocalBroker:
             # Its own word: a process that was only just started has no command line yet.
             if self._child is not None and self._child.poll() is not None:
                 self._reap()
-                error = _PortTakenError if _PORT_TAKEN in self._log_tail() else CloutError
+                said = self._log_tail()
+                error = _PortTakenError if _PORT_TAKEN in said else CloutError
                 raise error(
                     "the local broker ended while it started",
-                    detail=self._log_tail(),
+                    detail=said,
                     hint=f"its whole output is in {self.log_file}",
                 )
             if _answers(record):

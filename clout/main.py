@@ -36,7 +36,6 @@ class Commands(Mapping[str, Any]):
         if name not in NAMES:
             raise KeyError(name)
         alone = typer.Typer()
-        alone.callback()(lambda: None)
         import_module(f"clout.commands.{ELSEWHERE.get(name, name)}").register(alone)
         return typer.main.get_group(alone).commands[name]
 

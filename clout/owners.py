@@ -1,7 +1,7 @@
 """Asks the workers about users: each worker answers for the partitions that it owns."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Final, Self
 from urllib.parse import quote
@@ -49,27 +49,25 @@ class Owners:
 
     def user(self, user: str) -> bytes | None:
         """Return what is known about a user, as JSON; None if nobody ever engaged with them."""
-        return self._about(user, "users")
+        return self._about(user, f"users/{quote(user, safe='')}")
 
     def explanation(self, user: str) -> bytes | None:
         """Return why a user's score is what it is, as JSON; None if nobody ever engaged with them."""
-        return self._about(user, "explanations")
+        return self._about(user, f"explanations/{quote(user, safe='')}")
 
     def forgotten(self, user: str) -> bool:
         """Return whether a user was forgotten, and must not be named."""
-        answer = self._about(user, "forgotten", {"user": user})
+        answer = self._about(user, f"forgotten?user={quote(user, safe='')}")
         # A worker of an earlier release does not know the question: then nobody is named.
         return answer is None or user in msgspec.json.decode(answer)["forgotten"]
 
-    def _about(self, user: str, what: str, query: Mapping[str, str] | None = None) -> bytes | None:
+    def _about(self, user: str, what: str) -> bytes | None:
         raw = user.encode()
         if not 1 <= len(raw) <= USER_BYTES_MAX:
             raise CloutError(f"a user id has 1 to {USER_BYTES_MAX} bytes", detail=f"this one has {len(raw)}")
 
         def ask(address: str) -> httpx.Response:
-            if query is not None:
-                return self._http.get(f"http://{address}/v1/{what}", params=query)
-            return self._http.get(f"http://{address}/v1/{what}/{quote(user, safe='')}")
+            return self._http.get(f"http://{address}/v1/{what}")
 
         answer = self._ask(partition_of(raw, self.partitions), ask)
         return None if answer.status_code == NOT_FOUND else answer.content

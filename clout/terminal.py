@@ -4,14 +4,15 @@ from typing import Final
 
 from rich.console import Console
 
-_UNLIMITED_COLUMNS: Final = 10_000
+UNLIMITED_COLUMNS: Final = 10_000
+"""More than anything that is printed needs."""
 
 
 def output() -> Console:
     """Return standard output, which is as wide as what is printed needs unless it is a terminal."""
     console = Console(soft_wrap=True, highlight=False)
     if not console.is_terminal:
-        console.width = _UNLIMITED_COLUMNS
+        console.width = UNLIMITED_COLUMNS
     return console
 
 

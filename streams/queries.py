@@ -118,13 +118,13 @@ def _forgotten(tasks: Mapping[int, Task], partitions: int, users: list[bytes]) -
     if not 1 <= len(users) <= FORGOTTEN_USERS_MAX:
         return JSONResponse({"error": f"ask for 1 to {FORGOTTEN_USERS_MAX} users, not {len(users)}"}, 400)
     hidden: list[str] = []
-    for partition in {partition_of(user, partitions) for user in users}:
+    for user in users:
+        partition = partition_of(user, partitions)
         if (found := _owned(tasks, partition)) is None:
             return _elsewhere(partition)
         task, _ = found
-        theirs = [user for user in users if partition_of(user, partitions) == partition]
-        is_hidden = masked(theirs, user_hashes(theirs), task.forgotten)
-        hidden += [user.decode() for user, hide in zip(theirs, is_hidden.tolist(), strict=True) if hide]
+        if masked([user], user_hashes([user]), task.forgotten)[0]:
+            hidden.append(user.decode())
     return JSONResponse({"forgotten": hidden})
 
 

@@ -9,6 +9,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from clout.terminal import UNLIMITED_COLUMNS
 from streams.progress import Conservation
 
 _COLUMNS: Final[dict[str, Callable[[Conservation], int]]] = {
@@ -25,7 +26,6 @@ _COLUMNS: Final[dict[str, Callable[[Conservation], int]]] = {
 _USUAL: Final = frozenset({"read", "applied", "duplicate", "dead-lettered"})
 """Columns that are there even where they hold nothing, if there is room."""
 _ALWAYS: Final = frozenset({"read", "applied"})
-_UNLIMITED_COLUMNS: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class ConservationTable:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Give up columns that hold nothing first, then the table; no figure is ever cut off."""
-        without_limit = options.update(width=_UNLIMITED_COLUMNS)
+        without_limit = options.update(width=UNLIMITED_COLUMNS)
         for always in (_USUAL, _ALWAYS):
             table = _conservation_table(self.sums, always)
             if Measurement.get(console, without_limit, table).maximum <= options.max_width:
