@@ -16,6 +16,7 @@ from gateway.api import (
     interactions,
     networks,
     operate,
+    partitions,
     population,
     problem_list,
     ranking,
@@ -29,6 +30,7 @@ from gateway.live.hub import Hub
 from gateway.middleware.callers import Callers
 from gateway.middleware.measures import Measures
 from gateway.pages import routes as pages
+from gateway.pages.assets import Assets
 
 _API: Final = (
     scores,
@@ -38,6 +40,7 @@ _API: Final = (
     population,
     incidents,
     networks,
+    partitions,
     interactions,
     operate,
     problem_list,
@@ -53,10 +56,11 @@ def make_app(context: Context, hub: Hub, version: str) -> Starlette:
         hub.begin()
         yield
 
+    assets = Assets()
     # The first that fits is taken: what is about a user comes last.
     routes = [*stream.routes(context, hub), *(route for module in _API for route in module.routes(context))]
     app = Starlette(
-        routes=[*routes, *openapi.routes(routes, context.networks, version), *pages.routes(context)],
+        routes=[*routes, *openapi.routes(routes, context.networks, version), *pages.routes(context, assets)],
         middleware=[
             # The outermost: whoever looks at a path must see the same one as the router.
             Middleware(EncodedPaths),
@@ -66,7 +70,7 @@ def make_app(context: Context, hub: Hub, version: str) -> Starlette:
         lifespan=living,
         exception_handlers={
             problems.ProblemError: problems.on_problem,
-            HTTPException: problems.on_http,
+            HTTPException: pages.refuse(assets),
             Exception: problems.on_failure,
         },
     )

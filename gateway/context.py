@@ -8,6 +8,7 @@ from msgspec import UNSET
 from starlette.requests import HTTPConnection
 
 from gateway.access import Access, Caller
+from gateway.backlog import Backlog
 from gateway.columns import Columns
 from gateway.metrics import GatewayMetrics
 from gateway.operator import Operator
@@ -50,6 +51,7 @@ class Context:
     networks: Mapping[str, NetworkSettings]
     sender: Sender
     operator: Operator
+    backlog: Backlog
 
     def visible(self, user: str, caller: Caller) -> bool:
         """Return whether a caller is told of a user; whoever is not visible is unknown, everywhere."""

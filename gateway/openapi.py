@@ -26,6 +26,12 @@ _USER: Final = "{user}"
 _INCIDENT: Final = "{incident}"
 _DOCUMENT: Final = Operation(path=PATH, name="getDocument", summary="This document", answer=dict[str, msgspec.Raw])
 
+_KEY: Final[Json] = {
+    "type": "http",
+    "scheme": "bearer",
+    "description": "An API key. Without one a gateway lets do what its setting gateway.anonymous_scopes names.",
+}
+
 
 def routes(others: Sequence[BaseRoute], networks: Iterable[str], version: str) -> list[Route]:
     """Return the route of the document that describes these routes and itself."""
@@ -67,7 +73,8 @@ def document(routes: Iterable[BaseRoute], networks: Iterable[str], version: str)
             "description": "Scores of how influential people are, as it happens: scores, their history and reasons.",
         },
         "paths": paths,
-        "components": {"schemas": dict(sorted(components.items()))},
+        "security": [{"key": []}, {}],
+        "components": {"schemas": dict(sorted(components.items())), "securitySchemes": {"key": _KEY}},
     }
 
 

@@ -21,6 +21,7 @@ from starlette.types import ASGIApp
 from gateway.access import Access
 from gateway.api.stream import Abortable
 from gateway.app import make_app
+from gateway.backlog import Backlog
 from gateway.bulletins import Bulletins
 from gateway.columns import Columns
 from gateway.connections import LimitedConnection
@@ -108,6 +109,7 @@ class Gateway:
             networks,
             self.sender,
             Operator(kafka, names, lambda: control_secrets(control, data_dir)),
+            Backlog(kafka, names, lanes.partitions, world),
         )
         place = [read_model.state.positions.get(partition, 0) for partition in range(lanes.partitions)]
         self.hub = Hub(tag_of(topic_id), place, access, metrics)
@@ -167,6 +169,7 @@ class Gateway:
             self._thread("changes", lambda: self.context.reader.run(self._stop)),
             self._thread("eraser", lambda: self.eraser.run(self._stop)),
             self._thread("sender", lambda: self.sender.run(self._stop)),
+            self._thread("backlog", lambda: self.context.backlog.run(self._stop)),
         ]
         self._server.start(self.context.metrics.registry, self.status, self.missing)
         _log.info("the gateway listens", address=self.address)

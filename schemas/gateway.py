@@ -236,6 +236,35 @@ class NetworksAnswer(Struct, frozen=True, kw_only=True):
     networks: list[NetworkAnswer]
 
 
+class UnreadRecords(Struct, frozen=True, kw_only=True):
+    """Packed records of a partition's lanes that its worker has not taken in; each holds many events."""
+
+    actors: Annotated[int, Meta(ge=0, description="Interactions, by who acts.")]
+    targets: Annotated[int, Meta(ge=0, description="What they grant, by whom.")]
+
+
+class PartitionState(Struct, frozen=True, kw_only=True):
+    """One partition of the users, and how far its worker is."""
+
+    partition: Annotated[int, Meta(ge=0)]
+    state: Annotated[
+        Literal["running", "restoring", "stopped", "away"], Meta(description="away: no worker answers for it.")
+    ]
+    unread: Annotated[
+        UnreadRecords,
+        Meta(description="As its worker says; while that one does not follow, as Kafka does, its marks counted too."),
+    ]
+
+
+class PartitionsAnswer(Struct, frozen=True, kw_only=True):
+    """All partitions of the users."""
+
+    age_seconds: Annotated[
+        Annotated[float, Meta(ge=0)] | None, Meta(description="Since the gateway looked; null before it first did.")
+    ]
+    partitions: Annotated[list[PartitionState], Meta(description="In the order of their numbers.")]
+
+
 class Accepted(Struct, frozen=True, kw_only=True):
     """Interactions were taken: Kafka has them."""
 

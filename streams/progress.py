@@ -8,6 +8,7 @@ caught up in truth, however much came in meanwhile.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from streams.errors import first_line
 from streams.feed_position import CONTROL, FeedPosition, source_of
@@ -15,7 +16,7 @@ from streams.retract_position import SOURCE as RETRACT_SOURCE
 from streams.status import FreezeStatus, TaskStatus
 from streams.task_state import QUARANTINED
 
-RUNNING = "running"
+RUNNING: Final = "running"
 
 
 @dataclass(frozen=True, slots=True)

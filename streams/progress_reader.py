@@ -21,6 +21,7 @@ from streams.retract_position import RetractPosition
 from streams.retract_position import decode as decode_retract
 from streams.settings import KafkaSettings
 from streams.status import FreezeStatus, GuardStatus, IngestStatus, TaskStatus, WorkerStatus
+from streams.task_state import ACTORS, TARGETS
 
 Status = TypeVar("Status", WorkerStatus, IngestStatus, GuardStatus)
 
@@ -35,13 +36,21 @@ _NAP_SECONDS = 0.02
 class ProgressReader:
     """Takes readings of one installation; keeps its connections between them."""
 
-    def __init__(self, kafka: KafkaSettings, names: Names, networks: Iterable[str], lane_partitions: int) -> None:
-        """Connect to the broker; `networks` are those whose feeds count."""
+    def __init__(
+        self,
+        kafka: KafkaSettings,
+        names: Names,
+        networks: Iterable[str],
+        lane_partitions: int,
+        *,
+        answer_seconds_max: float = HTTP_TIMEOUT_SECONDS,
+    ) -> None:
+        """Connect to the broker; `networks` are those whose feeds count. A role that takes longer has not answered."""
         self._admin: AdminClient = clients.admin(kafka)
         self._names = names
         self._networks = list(networks)
         self._lane_partitions = lane_partitions
-        self._http = httpx.Client(timeout=HTTP_TIMEOUT_SECONDS)
+        self._http = httpx.Client(timeout=answer_seconds_max)
 
     def close(self) -> None:
         """Close the connections to the roles."""
@@ -92,6 +101,24 @@ class ProgressReader:
             for topic, partition in topics
         ]
 
+    def lanes_unread(self) -> list[dict[str, int]]:
+        """Return by partition and lane how many offsets lie between what the workers' group committed and the end.
+
+        Kafka's own marks take offsets too, and the group commits every few seconds: a worker knows better.
+        """
+        topics = {self._names.actors_lane: ACTORS, self._names.targets_lane: TARGETS}
+        places = [(topic, partition) for topic in topics for partition in range(self._lane_partitions)]
+        begins, ends = self._offsets(places, OffsetSpec.earliest()), self._offsets(places, OffsetSpec.latest())  # type: ignore[no-untyped-call]
+        unread: list[dict[str, int]] = [{} for _ in range(self._lane_partitions)]
+        try:
+            committed = self._committed_places(self._names.app_id, places)
+        except KafkaException as error:
+            raise _unreachable(error) from error
+        for place in committed:
+            at = place.topic, place.partition
+            unread[place.partition][topics[place.topic]] = max(0, ends[at] - max(begins[at], place.offset))
+        return unread
+
     def taking_back(self, *, settled: bool = True) -> RetractPosition:
         """Read how far `clout retract` is, once what it writes now is settled, or before that."""
         try:
@@ -114,7 +141,11 @@ class ProgressReader:
 
     def worker_statuses(self, workers: Iterable[RoleMember]) -> list[WorkerStatus]:
         """Ask workers for their status; one that does not answer is left out."""
-        return [status for worker in workers if (status := self._status(worker.address, WorkerStatus)) is not None]
+        return [status for worker in workers if (status := self.worker_status(worker.address)) is not None]
+
+    def worker_status(self, address: str) -> WorkerStatus | None:
+        """Ask the worker at an address for its status; None if it does not answer."""
+        return self._status(address, WorkerStatus)
 
     def ingest_statuses(self, ingests: Iterable[RoleMember]) -> list[IngestStatus]:
         """Ask ingest processes for their status; one that does not answer is left out."""

@@ -1,6 +1,10 @@
 """The documents that the roles answer `/v1/status` with."""
 
+from typing import Literal
+
 import msgspec
+
+TaskState = Literal["restoring", "running", "stopped"]
 
 
 class LedgerStatus(msgspec.Struct, kw_only=True):
@@ -53,8 +57,7 @@ class TaskStatus(msgspec.Struct, kw_only=True):
     """One owned partition of a worker."""
 
     partition: int
-    state: str
-    """`restoring`, `running` or `stopped`."""
+    state: TaskState
     reason: str | None = None
     """Why it stopped."""
     positions: dict[str, int] = {}

@@ -28,13 +28,22 @@ SCOPES_HEADER: Final = "Clout-Scopes"
 _LOOK_SECONDS: Final = 0.05
 
 
+def is_of_api(path: str) -> bool:
+    """Return whether a path is for programs, who need a key there.
+
+    >>> is_of_api("/v1/top"), is_of_api("/v1x")
+    (True, False)
+    """
+    return path == "/v1" or path.startswith("/v1/")
+
+
 def scope_of(method: str, path: str) -> Scope | None:
     """Return what one must be allowed to do for a request, None where anybody may.
 
     >>> [scope_of("GET", "/v1/top"), scope_of("POST", "/v1/operate/freeze"), scope_of("GET", "/")]
     ['read', 'operate', None]
     """
-    if not (path == "/v1" or path.startswith("/v1/")):
+    if not is_of_api(path):
         return None
     if path == _OPERATE or path.startswith(f"{_OPERATE}/"):
         return "operate"

@@ -1,6 +1,7 @@
 """The addresses of the pages, and of the files that they load."""
 
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final
 from urllib.parse import quote
 
 from starlette.requests import Request
@@ -11,7 +12,7 @@ from gateway import problems
 from gateway.api.parameters import user_of
 from gateway.api.search import find
 from gateway.context import Context, caller_of
-from gateway.middleware.callers import is_at_home
+from gateway.middleware.callers import is_at_home, is_of_api
 from gateway.pages.assets import Assets
 from gateway.pages.html import Markup, fill, tag
 from gateway.pages.person import person
@@ -19,13 +20,14 @@ from gateway.problems import ProblemError
 from schemas.users import is_user_id
 
 _FOUND_MAX: Final = 12
+_NOT_FOUND: Final = 404
+_READING: Final = frozenset({"GET", "HEAD"})
 _KEEP: Final = "public, max-age=31536000, immutable"
 _ASK_AGAIN: Final = "private, no-cache"
 
 
-def routes(context: Context, assets: Assets | None = None) -> list[Route]:
+def routes(context: Context, assets: Assets) -> list[Route]:
     """Return the routes."""
-    assets = assets or Assets()
 
     def front(request: Request) -> Response:
         """Search works without a script: a whole id leads to its page, a beginning to those who have it."""
@@ -69,6 +71,20 @@ def routes(context: Context, assets: Assets | None = None) -> list[Route]:
         Route("/operate", operate),
         Route("/static/{name}", static),
     ]
+
+
+def refuse(assets: Assets) -> Callable[[Request, Any], Response]:
+    """Return what answers requests that no route takes: with a page where somebody looks for one."""
+
+    def answer(request: Request, error: Any) -> Response:
+        wants_page = request.method in _READING and "text/html" in request.headers.get("accept", "")
+        if error.status_code != _NOT_FOUND or not wants_page or is_of_api(request.url.path) or not assets.complete:
+            return problems.on_http(request, error)
+        _, title = problems.TITLES["not-found"]
+        main = fill("nobody", title=title, detail="", hint="Addresses of people are /people/ and their id.")
+        return _page(assets, None, f"{title} · Clout", main, _NOT_FOUND)
+
+    return answer
 
 
 def _page(assets: Assets, script: str | None, title: str, main: Markup, status: int = 200) -> Response:

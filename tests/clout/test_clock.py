@@ -11,7 +11,7 @@ from streams.clock_status import inputs_status
 from streams.clocks import Inputs, Raw
 from streams.errors import CloutError
 from streams.settings import NetworkSettings
-from streams.status import TaskStatus
+from streams.status import TaskState, TaskStatus
 
 HOUR_MS = 3_600_000
 NOON_MS = 1_340_020_800_000
@@ -31,7 +31,7 @@ def task(
     heard: Inputs | None,
     clock_ms: int | None = None,
     *,
-    state: str = "running",
+    state: TaskState = "running",
     reason: str | None = None,
     told_ms: Mapping[int, int] | None = None,
     sources: tuple[str, ...] = (),

@@ -9,12 +9,12 @@ from clout.quarantine import Place, check_ahead, check_record, wait_until_passed
 from streams import clients, topics
 from streams.errors import CloutError
 from streams.settings import KafkaSettings, LaneSettings, NetworkSettings
-from streams.status import TaskStatus
+from streams.status import TaskState, TaskStatus
 
 PLACE = Place(3, "targets", 20)
 
 
-def task(state: str, position: int | None, reason: str | None = None) -> TaskStatus:
+def task(state: TaskState, position: int | None, reason: str | None = None) -> TaskStatus:
     positions = {} if position is None else {"actors": 50, "targets": position}
     return TaskStatus(partition=3, state=state, reason=reason, positions=positions)
 

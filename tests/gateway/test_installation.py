@@ -27,6 +27,13 @@ def event(name: str, actor: str, target: str, **fields: Any) -> dict[str, Any]:
     return {"id": name, "kind": "share", "actor": actor, "target": target, "time": NOW_MS, **fields}
 
 
+def partitions(served: Served) -> list[dict[str, Any]]:
+    """Return what the gateway says of each partition of the users."""
+    answer = served.get("/v1/partitions").raise_for_status().json()
+    found: list[dict[str, Any]] = answer["partitions"]
+    return found
+
+
 @pytest.fixture(scope="module")
 def served(serve: Serve) -> Served:
     """A gateway, ingest and a worker that names reasons."""
@@ -150,6 +157,13 @@ def test_the_population_is_told_in_numbers(served: Served) -> None:
     assert told()["shift"] is not None
 
 
+def test_partitions_that_have_taken_in_all_have_nothing_unread(served: Served) -> None:
+    served.installation.wait()
+    level = [{"partition": at, "state": "running", "unread": {"actors": 0, "targets": 0}} for at in range(2)]
+    eventually(lambda: partitions(served) == level, otherwise=lambda: partitions(served))
+    assert served.get("/v1/partitions").json()["age_seconds"] < 10
+
+
 def test_schemathesis_finds_nothing(served: Served, tmp_path: Path) -> None:
     found = subprocess.run(
         [
@@ -183,3 +197,15 @@ def test_a_worker_that_is_away_is_asked_again_later(served: Served) -> None:
     assert (answer.status_code, answer.json()["type"]) == (503, "/problems#worker-away")
     assert answer.headers["retry-after"]
     assert served.get(f"/v1/scores/{HER}").is_success
+
+
+def test_what_waits_for_a_worker_that_is_away_is_told(served: Served) -> None:
+    """The last one: the worker was killed by the test before it."""
+
+    def unread() -> list[int]:
+        return [of["unread"]["actors"] for of in partitions(served)]
+
+    eventually(lambda: {of["state"] for of in partitions(served)} == {"away"}, otherwise=lambda: partitions(served))
+    before = unread()
+    post(served, [event(f"late {n}", f"t:late{n}", HER) for n in range(50)]).raise_for_status()
+    eventually(lambda: all(now > then for now, then in zip(unread(), before, strict=True)), otherwise=unread)

@@ -14,6 +14,7 @@ from rocksdict import Cache
 
 from gateway.access import Access
 from gateway.app import make_app
+from gateway.backlog import Backlog
 from gateway.columns import Columns
 from gateway.context import Context
 from gateway.live.cursor import decode_cursor
@@ -50,6 +51,7 @@ class Gateway:
         kafka, names, columns = KafkaSettings(broker="nowhere:9092"), Names("", "1"), Columns(["twitter"])
         self.reader = Reader(kafka, names, 1, self.model, columns)
         self.columns = columns
+        world = World()
         self.context = Context(
             kafka=kafka,
             names=names,
@@ -58,12 +60,13 @@ class Gateway:
             model=self.model,
             columns=columns,
             reader=self.reader,
-            world=World(),
+            world=world,
             access=self.access,
             metrics=self.metrics,
             networks={},
             sender=Sender(kafka, names),
             operator=Operator(kafka, names, lambda: ControlSecrets({}, "", b"")),
+            backlog=Backlog(kafka, names, 1, world),
         )
         self._last: dict[str, tuple[int, float | None]] = {}
         self._offset = 0

@@ -18,6 +18,8 @@ RECONNECTING: Final = '[data-is="live"][data-state="reconnecting"]'
 BYTES_MAX: Final = 200_000
 INCIDENT_SECONDS_MAX: Final = 2.0
 STOPS_MAX: Final = 80
+LEVEL: Final = "All 2 run; nothing is unread."
+SETTLED_MS: Final = 20_000
 
 
 def part(page: Page, name: str) -> str:
@@ -231,6 +233,39 @@ def test_who_is_unknown_is_told_so_and_never_has_a_score(look: Look, site: Site)
     page, _ = look("/people/nobody-has-this")
     expect(page.locator("main")).to_contain_text("This user is unknown")
     assert page.locator("[data-is=score]").count() == 0
+
+
+def test_an_address_of_nothing_is_told_so_on_a_page_to_people_and_as_a_problem_to_programs(
+    look: Look, site: Site
+) -> None:
+    page, _ = look("/nothing/here")
+    expect(page.get_by_role("heading", level=1)).to_have_text("There is nothing at this address")
+    page.get_by_role("link", name="Look for somebody else").click()
+    expect(page).to_have_url(f"{site.url}/")
+    browsers = {"accept": "text/html,*/*;q=0.8"}
+    for path, headers in (("/nothing/here", {}), ("/v1/nothing", browsers)):
+        answer = httpx.get(f"{site.url}{path}", headers=headers)
+        assert (answer.status_code, answer.json()["type"]) == (404, "/problems#not-found")
+
+
+def test_operators_see_how_far_workers_are_and_what_waits_for_one_that_hangs(look: Look, site: Site) -> None:
+    page, seen = look("/operate")
+    says, rows = page.locator("[data-is=partitions-say]"), page.locator("[data-is=partitions] tr")
+    expect(says).to_have_text(LEVEL, timeout=SETTLED_MS)
+    worker = next(role for role in site.installation.roles if role.name == "score-0")
+    worker.freeze()
+    try:
+        expect(says).to_contain_text("0 of 2 run")
+        expect(rows.filter(has_text="no worker answers")).to_have_count(2)
+        unread = [rows.nth(at).locator("td").nth(1) for at in range(2)]
+        before = [cell.inner_text() for cell in unread]
+        site.act(*((f"late-{at}", "bo") for at in range(50)))
+        for cell, text in zip(unread, before, strict=True):
+            expect(cell).not_to_have_text(text)
+    finally:
+        worker.thaw()
+    expect(says).to_have_text(LEVEL, timeout=SETTLED_MS)
+    assert seen.errors == []
 
 
 def test_without_a_script_search_leads_to_a_page_that_has_the_score(look: Look, site: Site) -> None:

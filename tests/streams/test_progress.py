@@ -3,7 +3,7 @@ from dataclasses import replace
 
 from streams.feed_position import CONTROL, FeedPosition
 from streams.progress import Feed, Reading, behind, conservation
-from streams.status import TaskStatus
+from streams.status import TaskState, TaskStatus
 
 
 def test_what_stands_still_is_said_in_a_line() -> None:
@@ -22,7 +22,7 @@ def task(
     *,
     raw: int,
     own: tuple[int, int] = (4, 5),
-    state: str = "running",
+    state: TaskState = "running",
     counted: Mapping[str, int] | None = None,
 ) -> TaskStatus:
     """A task that saw `raw` records of the feed, sent 4 to partition 0 and 5 to partition 1, and saw `own` of both."""

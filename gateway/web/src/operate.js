@@ -11,6 +11,8 @@ const INCIDENTS_MS = 1_000;
 const OTHERS_MS = 2_000;
 const INCIDENTS_SHOWN = 20;
 const REASON_LENGTH_MAX = 200;
+const OLD_SECONDS = 10;
+const STATES = { running: "runs", restoring: "is restored", stopped: "stands still", away: "no worker answers" };
 
 const tellState = stateTeller(part("live"));
 const chart = populationChart(part("population"), (text) => write(part("population-at"), text));
@@ -123,6 +125,32 @@ function fillFeed(element, network) {
   element.querySelector("[value=resume]").disabled = !frozen;
 }
 
+// Partitions --------------------------------------------------------------------------------------------------------
+
+async function showPartitions() {
+  const { age_seconds: age, partitions } = await ask("/v1/partitions");
+  const table = part("partitions");
+  while (table.childElementCount < partitions.length) {
+    table.append(make("tr", {}, make("th", { scope: "row" }), make("td"), make("td", { class: "number" }), make("td", { class: "number" })));
+  }
+  partitions.forEach(({ partition, state, unread: { actors, targets } }, at) => {
+    const row = table.children[at];
+    row.dataset.state = state;
+    const texts = [String(partition), STATES[state], whole(actors), whole(targets)];
+    texts.forEach((text, column) => write(row.children[column], text));
+  });
+  write(part("partitions-say"), partitionsInWords(partitions, age));
+}
+
+function partitionsInWords(partitions, age) {
+  if (age === null) return "How far they are is not known yet.";
+  const running = partitions.filter(({ state }) => state === "running").length;
+  const unread = partitions.reduce((sum, { unread: { actors, targets } }) => sum + actors + targets, 0);
+  const run = running === partitions.length ? `All ${running} run` : `${running} of ${partitions.length} run`;
+  const since = age > OLD_SECONDS ? ` It was so ${duration(age)} ago.` : "";
+  return `${run}; ${unread ? `${whole(unread)} unread.` : "nothing is unread."}${since}`;
+}
+
 // Incidents ---------------------------------------------------------------------------------------------------------
 
 const incidents = new Map();
@@ -223,5 +251,5 @@ async function order(form, path, body) {
 
 repeatedly(INCIDENTS_MS, () => section("incidents", showIncidents));
 repeatedly(OTHERS_MS, () => section("others", async () => {
-  await Promise.all([showPopulation(), showFeeds()]);
+  await Promise.all([showPopulation(), showFeeds(), showPartitions()]);
 }));

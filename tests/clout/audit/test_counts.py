@@ -9,7 +9,7 @@ from clout.audit.counts import judge_conservation
 from clout.audit.findings import Findings
 from streams.feed_position import FeedPosition
 from streams.progress import Feed
-from streams.status import TaskStatus, WorkerStatus
+from streams.status import TaskState, TaskStatus, WorkerStatus
 
 
 class Reader:
@@ -32,7 +32,7 @@ class Reader:
         return [WorkerStatus(role="score", pid=1, address="", partitions=[look])]
 
 
-def task(*, heard: int, sent: int, taken: int, applied: int, state: str = "running") -> TaskStatus:
+def task(*, heard: int, sent: int, taken: int, applied: int, state: TaskState = "running") -> TaskStatus:
     return TaskStatus(
         partition=0,
         state=state,
