@@ -7,8 +7,7 @@ from typing import TypeVar
 
 import httpx
 import msgspec
-from confluent_kafka import ConsumerGroupTopicPartitions, IsolationLevel, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import Consumer, IsolationLevel, KafkaException, TopicPartition
 from confluent_kafka.admin._listoffsets import OffsetSpec
 
 from streams import clients
@@ -46,15 +45,19 @@ class ProgressReader:
         answer_seconds_max: float = HTTP_TIMEOUT_SECONDS,
     ) -> None:
         """Connect to the broker; `networks` are those whose feeds count. A role that takes longer has not answered."""
-        self._admin: AdminClient = clients.admin(kafka)
+        self._kafka, self._admin = kafka, clients.admin(kafka)
+        self._askers: dict[tuple[str, bool], Consumer] = {}
+        """By group, and whether to wait for what a transaction holds back: who asks for committed positions."""
         self._names = names
         self._networks = list(networks)
         self._lane_partitions = lane_partitions
         self._http = httpx.Client(timeout=answer_seconds_max)
 
     def close(self) -> None:
-        """Close the connections to the roles."""
+        """Close the connections."""
         self._http.close()
+        for asker in self._askers.values():
+            asker.close()
 
     def read(self, *, timeout_seconds: float = REBALANCE_TIMEOUT_SECONDS) -> Reading:
         """Take a reading. Raises `CloutError` if no worker runs or Kafka does not answer."""
@@ -208,13 +211,16 @@ class ProgressReader:
         self, group: str, places: list[tuple[str, int]], *, settled: bool = True
     ) -> list[TopicPartition]:
         """Return what is committed, once no transaction holds it back: such a place says nothing, not even its last."""
-        asked = ConsumerGroupTopicPartitions(group, [TopicPartition(*place) for place in places])
+        # Not by the admin client: where the group's coordinator is new to it or has just moved, librdkafka (2.16)
+        # treats the refusal as a consumer's, which an admin client is not, and takes the process down.
+        if (group, settled) not in self._askers:
+            isolation = "read_committed" if settled else "read_uncommitted"
+            options = {"group.id": group, "isolation.level": isolation}
+            self._askers[group, settled] = clients.consumer(self._kafka, options)
+        asker = self._askers[group, settled]
         deadline = time.monotonic() + KAFKA_TIMEOUT_SECONDS
         while True:
-            answer = self._admin.list_consumer_group_offsets(
-                [asked], require_stable=settled, request_timeout=KAFKA_TIMEOUT_SECONDS
-            )
-            found: list[TopicPartition] = answer[group].result().topic_partitions
+            found = asker.committed([TopicPartition(*place) for place in places], timeout=KAFKA_TIMEOUT_SECONDS)
             problem = next((place.error for place in found if place.error is not None), None)
             if problem is None:
                 return found

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { duration, moment, moved, percent, score, tick, whole } from "../../gateway/web/src/format.js";
+import { counted, duration, moment, moved, percent, score, tick, whole } from "../../gateway/web/src/format.js";
 import { eventReader } from "../../gateway/web/src/live.js";
 
 const STREAM =
@@ -32,6 +32,7 @@ test("an event that has not ended is not told", () => {
 test("numbers and times are written the same for everybody", () => {
   assert.deepEqual([score(26.4), score(100), score(null)], ["26.4", "100.0", "–"]);
   assert.deepEqual([moved(0.3), moved(-1.25), moved(0.04)], ["+0.3", "−1.2", "0.0"]);
+  assert.deepEqual([counted(1, "event"), counted(1200, "person", "people")], ["1 event", "1,200 people"]);
   assert.deepEqual([whole(0), whole(999), whole(1234567)], ["0", "999", "1,234,567"]);
   const at = Date.parse("2012-07-07T23:59:53Z");
   assert.equal(moment(at), "7 Jul 2012, 23:59 UTC");

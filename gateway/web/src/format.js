@@ -23,6 +23,9 @@ export function moved(by) {
 /** A whole number with commas. */
 export const whole = (value) => String(Math.round(value)).replace(/\B(?=(\d{3})+$)/g, ",");
 
+/** So many of something: 1 event, 2 events. */
+export const counted = (count, one, many = `${one}s`) => `${whole(count)} ${count === 1 ? one : many}`;
+
 const two = (number) => String(number).padStart(2, "0");
 
 /** A day: 7 Jul 2012. */

@@ -4,7 +4,7 @@ import { ask, may, repeatedly } from "./ask.js";
 import { populationChart } from "./chart.js";
 import { asked, tellStale } from "./common.js";
 import { make, part, write } from "./dom.js";
-import { duration, moment, whole } from "./format.js";
+import { counted, duration, moment, whole } from "./format.js";
 import { stateTeller } from "./live.js";
 
 const INCIDENTS_MS = 1_000;
@@ -102,6 +102,16 @@ function feedPart(name) {
   return element;
 }
 
+/** Names as `source west`, those of one kind in one breath: sources west, east. */
+function together(names) {
+  const byKind = new Map();
+  for (const name of names) {
+    const [, kind, which] = name.match(/^(.*) (\S+)$/) ?? [null, name, null];
+    byKind.set(kind, [...(byKind.get(kind) ?? []), which]);
+  }
+  return [...byKind].map(([kind, of]) => (of.length > 1 ? `${kind}s ${of.join(", ")}` : [kind, ...of].filter(Boolean).join(" "))).join("; ");
+}
+
 function fillFeed(element, network) {
   const put = (what, text) => write(part(what, element), text);
   const { frozen, held_by: held, behind_seconds: behind, events } = network;
@@ -110,16 +120,16 @@ function fillFeed(element, network) {
   put("behind", behind === null ? "–" : behind < 1 ? "not behind" : duration(behind));
   const byWhy = new Map();
   for (const { name, why } of held) byWhy.set(why, [...(byWhy.get(why) ?? []), name]);
-  const holders = [...byWhy].map(([why, names]) => `${names.join(", ")}${why ? `: ${why}` : ""}`);
+  const holders = [...byWhy].map(([why, names]) => `${together(names)}${why ? `: ${why}` : ""}`);
   const place = part("held", element);
   if (place.dataset.told !== holders.join()) place.replaceChildren(...(holders.length ? holders : ["nothing"]).map((text) => make("p", {}, text)));
   place.dataset.told = holders.join();
   put("people", whole(network.users));
-  put("lag", `${whole(network.lag_records)} ${network.lag_records === 1 ? "record" : "records"}`);
+  put("lag", counted(network.lag_records, "record"));
   put("events", whole(events.read ?? 0));
   put("dead", whole(events.dead_lettered ?? 0));
   const newest = network.volumes.at(-1);
-  put("volume", newest ? `${whole(newest.events)} events of about ${whole(newest.actors)} people` : "–");
+  put("volume", newest ? `${counted(newest.events, "event")} of about ${counted(newest.actors, "person", "people")}` : "–");
   element.querySelector("form").hidden = !may("operate");
   element.querySelector("[value=freeze]").disabled = Boolean(frozen);
   element.querySelector("[value=resume]").disabled = !frozen;

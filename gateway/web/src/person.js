@@ -4,7 +4,7 @@ import { ask, repeatedly } from "./ask.js";
 import { historyChart } from "./chart.js";
 import { asked, tellStale } from "./common.js";
 import { bar, light, make, movedSign, part, personLink, write } from "./dom.js";
-import { moment, moved, percent, score, whole } from "./format.js";
+import { counted, moment, moved, percent, score, whole } from "./format.js";
 import { follow, stateTeller } from "./live.js";
 
 const ANSWER_MS = 3_000;
@@ -139,7 +139,7 @@ function inWords({ points, changes, thinned, full_since: fullSince }) {
   const span = `from ${score(Math.min(...scores))} to ${score(Math.max(...scores))}`;
   const drawn = thinned ? `, of which ${whole(points.length)} are drawn` : "";
   const older = Date.parse(points[0].as_of) < Date.parse(fullSince) ? " Before the last 90 days there is one point a day." : "";
-  return `${whole(changes)} ${changes === 1 ? "change" : "changes"}${drawn}; scores ${span}.${older}`;
+  return `${counted(changes, "change")}${drawn}; scores ${span}.${older}`;
 }
 
 function showMarks(marks) {
