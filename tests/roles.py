@@ -25,6 +25,7 @@ from schemas.export import UserState
 from streams import clients, topics
 from streams.progress import Reading
 from tests.checks import changes_of, users_of
+from tests.forks import Forked, run
 
 CLOUT: Final = (sys.executable, "-m", "clout")
 _HTTP_SECONDS: Final = 5.0
@@ -56,9 +57,9 @@ class Role:
         arguments: Sequence[str],
         environment: Mapping[str, str],
         directory: Path,
-        program: Sequence[str] = CLOUT,
+        program: Sequence[str] | None = None,
     ) -> None:
-        """Prepare `clout ARGUMENTS`, or another program that takes them; nothing runs yet."""
+        """Prepare `clout ARGUMENTS`, or a program that takes them; nothing runs yet."""
         self.name = name
         self._program = program
         self._arguments = arguments
@@ -66,11 +67,15 @@ class Role:
         self._run_file = directory / f"{name}.json"
         self._directory = directory
         self.log_file = directory / f"{name}.log"
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes] | Forked | None = None
 
     def launch(self) -> Self:
         """Start the process and return at once."""
         self._run_file.unlink(missing_ok=True)
+        environment = {**self._environment, "CLOUT_RUN_FILE": str(self._run_file)}
+        if self._program is None:
+            self.process = Forked(self._arguments, environment, self._directory, self.log_file, self.log_file)
+            return self
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-I", "-S", str(TIED), str(os.getpid()), *self._program, *self._arguments],
@@ -78,7 +83,7 @@ class Role:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 cwd=self._directory,
-                env={**self._environment, "CLOUT_RUN_FILE": str(self._run_file)},
+                env=environment,
             )
         return self
 
@@ -149,9 +154,10 @@ class Role:
 class Installation:
     """The roles of one installation; leaving it ends them all."""
 
-    def __init__(self, settings: Settings) -> None:
-        """Make the topics."""
+    def __init__(self, settings: Settings, program: Sequence[str] | None = None) -> None:
+        """Make the topics; `program` runs the roles, else they are forked from a process that has imported them."""
         self.settings = settings
+        self._program = program
         self.names = settings.names
         self.directory = settings.data_dir
         self.directory.mkdir(parents=True, exist_ok=True)
@@ -183,7 +189,7 @@ class Installation:
         self,
         slot: int = 0,
         *,
-        program: Sequence[str] = CLOUT,
+        program: Sequence[str] | None = None,
         environment: Mapping[str, str] | None = None,
         **changes: object,
     ) -> Role:
@@ -196,21 +202,13 @@ class Installation:
         """Prepare another role."""
         return self._role(name, arguments, self.settings)
 
-    def guard(self, slot: int = 0, *, program: Sequence[str] = CLOUT) -> Role:
+    def guard(self, slot: int = 0, *, program: Sequence[str] | None = None) -> Role:
         """Prepare a guard."""
         return self._role(f"guard-{slot}", ["guard", "--slot", str(slot)], self.settings, program)
 
     def run(self, *arguments: str, seconds: float = 60.0) -> subprocess.CompletedProcess[str]:
         """Run a command of this installation to its end."""
-        return subprocess.run(
-            [*CLOUT, *arguments],
-            cwd=self.directory,
-            env=environment_of(self.settings),
-            capture_output=True,
-            text=True,
-            timeout=seconds,
-            check=False,
-        )
+        return run(arguments, environment_of(self.settings), self.directory, seconds)
 
     def send(self, values: Iterable[bytes | None], *, network: str = "twitter", partition: int = 0) -> int:
         """Put raw records on a network's topic, as they are; return how many."""
@@ -246,11 +244,11 @@ class Installation:
         name: str,
         arguments: Sequence[str],
         settings: Settings,
-        program: Sequence[str] = CLOUT,
+        program: Sequence[str] | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> Role:
         whole = {**environment_of(settings), **(environment or {})}
-        role = Role(name, arguments, whole, self.directory, program)
+        role = Role(name, arguments, whole, self.directory, program or self._program)
         self.roles.append(role)
         return role
 

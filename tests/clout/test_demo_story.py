@@ -12,7 +12,7 @@ from tests.roles import CLOUT
 @pytest.mark.timeout(300)
 def test_every_score_reset_to_1_is_stopped_shown_and_mended_and_nobody_sees_it(tmp_path: Path) -> None:
     done = subprocess.run(
-        [*CLOUT, "demo", "--fault", "floor"],
+        [*CLOUT, "demo", "--fault", "floor", "--gateways", "0"],
         env={**os.environ, "XDG_DATA_HOME": str(tmp_path), "COLUMNS": "200"},
         cwd=tmp_path,
         capture_output=True,

@@ -31,7 +31,7 @@ from tests.drills.refusals import refusals
 from tests.drills.small_disk import small_disk
 from tests.drills.traffic import NETWORK, Traffic, traffic
 from tests.drills.verdict import Verdict, judge
-from tests.roles import Installation
+from tests.roles import CLOUT, Installation
 
 EVENTS_DEFAULT: Final = 3_000_000
 EVENTS_PER_USER: Final = 50
@@ -182,7 +182,8 @@ def _installation(broker: LocalBroker, directory: Path) -> Installation:
             networks={NETWORK: NetworkSettings(raw_partitions=RAW_PARTITIONS)},
             model=FLAT,
             worker=WorkerSettings(session_timeout_seconds=SESSION_SECONDS),
-        )
+        ),
+        CLOUT,
     )
 
 

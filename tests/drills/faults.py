@@ -50,7 +50,7 @@ from streams.settings import (
 from tests.checks import broken_chains, committed_records, wrong_sums
 from tests.drills.expectation import FLAT
 from tests.drills.observers import Alerts, Incidents, Webhook
-from tests.roles import Installation, Role, eventually, start_together
+from tests.roles import CLOUT, Installation, Role, eventually, start_together
 
 NETWORKS: Final = ("twitter", "mastodon")
 DAYS: Final = 6
@@ -178,7 +178,7 @@ class Drill:
 
     def __init__(self, case: Case, kafka: KafkaSettings, directory: Path, webhook: Webhook) -> None:
         self.row = Row(case)
-        self.installation = Installation(_settings(kafka, directory, webhook, case.networks))
+        self.installation = Installation(_settings(kafka, directory, webhook, case.networks), CLOUT)
         self._webhook = webhook
         self._monitoring = Monitoring(directory)
         self._roles: dict[str, Role] = {}

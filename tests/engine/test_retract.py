@@ -1,8 +1,5 @@
 """The events of a bad collector are taken back by the command line: those alone, once, and with the incident named."""
 
-import os
-import signal
-import subprocess
 import time
 from contextlib import closing
 from dataclasses import dataclass
@@ -27,7 +24,8 @@ from streams.settings import LaneSettings, NetworkSettings
 from tests.checks import broken_chains
 from tests.engine.conftest import Install
 from tests.engine.second_pass import Grants
-from tests.roles import CLOUT, Installation, environment_of, eventually
+from tests.forks import Forked
+from tests.roles import Installation, environment_of, eventually
 
 GOOD, BAD = "east", "west"
 INCIDENT: Final = "feed_partial/twitter:west/2026-01-01T00:00:00Z"
@@ -110,10 +108,11 @@ def position(installation: Installation) -> RetractPosition:
 
 def interrupted(installation: Installation, order: list[str]) -> RetractPosition:
     """Begin to take back, and kill that in the middle."""
-    process = subprocess.Popen([*CLOUT, *order], cwd=installation.directory, env=environment_of(installation.settings))
+    log = installation.directory / "interrupted.log"
+    process = Forked(order, environment_of(installation.settings), installation.directory, log, log)
     with closing(reader_of(installation.settings)) as reader:
         eventually(lambda: reader.taking_back(settled=False).counters["chosen"] > 0)
-    os.kill(process.pid, signal.SIGKILL)
+    process.kill()
     process.wait()
     return position(installation)
 
