@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -20,15 +20,24 @@ from clout.tied import PR_SET_PDEATHSIG
 _CONTEXT: Final = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["tests.forks_preload"])
 
+Before = Callable[[], object]
+"""A function of a module."""
+
 
 class Forked:
     """A process that runs a command; it has of `subprocess.Popen` what tests use."""
 
     def __init__(
-        self, arguments: Sequence[str], environment: Mapping[str, str], directory: Path, output: Path, errors: Path
+        self,
+        arguments: Sequence[str],
+        environment: Mapping[str, str],
+        directory: Path,
+        output: Path,
+        errors: Path,
+        before: Before | None = None,
     ) -> None:
-        """Start it; what it prints is added to these files, which may be the same one."""
-        what = tuple(arguments), dict(environment), directory, output, errors
+        """Start it; what it prints is added to these files, which may be the same one. It calls `before` first."""
+        what = tuple(arguments), dict(environment), directory, output, errors, before
         self._process = _CONTEXT.Process(target=_become, args=what, daemon=True)
         self._process.start()
         assert self._process.pid is not None
@@ -77,7 +86,12 @@ def run(
 
 
 def _become(
-    arguments: Sequence[str], environment: Mapping[str, str], directory: Path, output: Path, errors: Path
+    arguments: Sequence[str],
+    environment: Mapping[str, str],
+    directory: Path,
+    output: Path,
+    errors: Path,
+    before: Before | None,
 ) -> None:
     if sys.platform == "linux":
         # The server that forks ends with the test run, and this with it.
@@ -97,4 +111,6 @@ def _become(
     sys.argv[:] = ["clout", *arguments]
     from clout.main import main  # noqa: PLC0415  whoever starts one need not import all this
 
+    if before is not None:
+        before()
     main()

@@ -25,7 +25,7 @@ from schemas.export import UserState
 from streams import clients, topics
 from streams.progress import Reading
 from tests.checks import changes_of, users_of
-from tests.forks import Forked, run
+from tests.forks import Before, Forked, run
 
 CLOUT: Final = (sys.executable, "-m", "clout")
 _HTTP_SECONDS: Final = 5.0
@@ -58,10 +58,14 @@ class Role:
         environment: Mapping[str, str],
         directory: Path,
         program: Sequence[str] | None = None,
+        before: Before | None = None,
     ) -> None:
-        """Prepare `clout ARGUMENTS`, or a program that takes them; nothing runs yet."""
+        """Prepare `clout ARGUMENTS`, or a program that takes them; nothing runs yet.
+
+        Without a program it is forked, and calls `before` first: there a fault can be planted.
+        """
         self.name = name
-        self._program = program
+        self._program, self._before = program, before
         self._arguments = arguments
         self._environment = environment
         self._run_file = directory / f"{name}.json"
@@ -74,7 +78,9 @@ class Role:
         self._run_file.unlink(missing_ok=True)
         environment = {**self._environment, "CLOUT_RUN_FILE": str(self._run_file)}
         if self._program is None:
-            self.process = Forked(self._arguments, environment, self._directory, self.log_file, self.log_file)
+            self.process = Forked(
+                self._arguments, environment, self._directory, self.log_file, self.log_file, self._before
+            )
             return self
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(
@@ -189,22 +195,22 @@ class Installation:
         self,
         slot: int = 0,
         *,
-        program: Sequence[str] | None = None,
+        before: Before | None = None,
         environment: Mapping[str, str] | None = None,
         **changes: object,
     ) -> Role:
         """Prepare a worker; `changes` to its settings are its own, and so is what `environment` adds."""
         worker = replace(self.settings.worker, **changes)  # type: ignore[arg-type]
         settings = self.settings.model_copy(update={"worker": worker})
-        return self._role(f"score-{slot}", ["score", "--slot", str(slot)], settings, program, environment)
+        return self._role(f"score-{slot}", ["score", "--slot", str(slot)], settings, before, environment)
 
     def role(self, name: str, arguments: Sequence[str]) -> Role:
         """Prepare another role."""
         return self._role(name, arguments, self.settings)
 
-    def guard(self, slot: int = 0, *, program: Sequence[str] | None = None) -> Role:
+    def guard(self, slot: int = 0, *, before: Before | None = None) -> Role:
         """Prepare a guard."""
-        return self._role(f"guard-{slot}", ["guard", "--slot", str(slot)], self.settings, program)
+        return self._role(f"guard-{slot}", ["guard", "--slot", str(slot)], self.settings, before)
 
     def run(self, *arguments: str, seconds: float = 60.0) -> subprocess.CompletedProcess[str]:
         """Run a command of this installation to its end."""
@@ -244,11 +250,11 @@ class Installation:
         name: str,
         arguments: Sequence[str],
         settings: Settings,
-        program: Sequence[str] | None = None,
+        before: Before | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> Role:
         whole = {**environment_of(settings), **(environment or {})}
-        role = Role(name, arguments, whole, self.directory, program or self._program)
+        role = Role(name, arguments, whole, self.directory, self._program, before)
         self.roles.append(role)
         return role
 

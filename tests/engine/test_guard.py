@@ -1,7 +1,6 @@
 """The guard on a real Kafka and RocksDB: one watches, the other stands by and goes on where the first one was."""
 
 import json
-import sys
 from contextlib import redirect_stderr, redirect_stdout
 from io import BytesIO, TextIOWrapper
 from typing import Final
@@ -17,69 +16,8 @@ from streams import clients
 from streams.settings import LaneSettings, NetworkSettings
 from tests.checks import committed
 from tests.engine.conftest import Install
+from tests.engine.suspicious import be_suspicious
 from tests.roles import Installation, Role, environment_of, eventually, start_together
-
-SUSPICIOUS: Final = """
-import sys
-
-import msgspec
-
-from schemas.incident import Slice
-from streams.guard import detectors
-from streams.guard.detector import Verdict
-from streams.guard.observations import FeedSeen
-from streams.guard.role import Guard
-
-
-class Lag:
-    name = "feed_partial"
-
-    def __init__(self):
-        self.reports = 0
-
-    def update(self, observation):
-        # Ingest tells of its own when a network is frozen.
-        if not isinstance(observation, FeedSeen) or observation.report.raw_partition != 99:
-            return []
-        self.reports += 1
-        print("report", self.reports, observation.report.lag_records, flush=True)
-        report = observation.report
-        severity = "critical" if report.lag_records > 1000 else "major"
-        numbers = {"lag_records": float(report.lag_records), "reports": float(self.reports)}
-        of = Slice(network=report.network)
-        return [Verdict("feed_partial", of, report.lag_records > 0, severity, f"{report.lag_records} behind", numbers)]
-
-    def due(self, now_ms):
-        return [self.reports] if self.reports == 51 else []
-
-    def state(self):
-        return msgspec.msgpack.encode(self.reports)
-
-    def restore(self, state):
-        self.reports = msgspec.msgpack.decode(state, type=int)
-
-
-found, run = detectors.detectors, Guard.run
-detectors.detectors = lambda networks, settings: [*found(networks, settings), Lag()]
-
-
-def run_beside(guard):
-    guard.beside.on_begin.append(lambda incidents: print("begins with", [of.id for of in incidents], flush=True))
-    guard.beside.on_incident.append(lambda incident: print("is told", incident.id, incident.status, flush=True))
-    guard.beside.send.append(lambda acts: print("sends", acts, flush=True))
-    guard.beside.on_end.append(lambda: print("ends", flush=True))
-    guard.beside.touched.append(lambda identity: (7, ["t:7"]) if identity == "mine" else None)
-    run(guard)
-
-
-Guard.run = run_beside
-
-from clout.main import main
-
-main(sys.argv[1:])
-"""
-"""A guard with one detector more, which fires while a raw partition lags, and counts what it saw; and what is done
-beside it."""
 
 NOW_TEXT: Final = format_ms(1_760_000_000_000)
 
@@ -164,8 +102,7 @@ def installation(install: Install) -> Installation:
 @pytest.fixture(scope="module")
 def guards(installation: Installation) -> tuple[Role, Role]:
     """The one that watches and the one that stands by, beside an ingest that takes commands."""
-    program = (sys.executable, "-c", SUSPICIOUS)
-    one, other = installation.guard(program=program), installation.guard(1, program=program)
+    one, other = installation.guard(before=be_suspicious), installation.guard(1, before=be_suspicious)
     start_together(one, other, installation.ingest())
     one.wait_until_ready()
     other.wait_until_ready()

@@ -1,7 +1,6 @@
 """A fault in a worker's fold, through whole roles: one partition stands still and says so, and goes on when mended."""
 
 import json
-import sys
 import time
 from itertools import count
 from typing import Any, Final
@@ -10,15 +9,19 @@ import pytest
 
 from schemas.incident import Incident, decode_incident
 from schemas.users import partition_of
+from scorer.targets import fold_targets
 from streams.progress import conservation
 from streams.settings import LaneSettings, NetworkSettings, WorkerSettings
+from streams.stages import targets
 from tests.checks import broken_chains, committed
 from tests.engine.conftest import Install
 from tests.roles import Installation, Role, eventually, start_together
 
 PARTITIONS: Final = 2
-START_MS: Final = int(time.time() * 1000) - 3_600_000
-POISON_MS: Final = START_MS + 777
+START_MS: Final = int(time.time()) * 1000 - 3_600_000
+POISON: Final = 777
+"""Milliseconds of the second in which events are that the fault turns wrong."""
+POISON_MS: Final = START_MS + POISON
 STANDS, GOES_ON = 0, 1
 HIT, SPARED = (
     next(user for user in map("t:{}".format, count()) if partition_of(user.encode(), PARTITIONS) == partition)
@@ -26,24 +29,16 @@ HIT, SPARED = (
 )
 """Users of the two partitions."""
 
-FAULTY: Final = f"""
-import sys
 
-from clout.main import main
-from scorer.targets import fold_targets
-from streams.stages import targets
+def be_faulty() -> None:
+    """Let the fold double what some events made of their users."""
 
+    def wrong(entries: Any, *, users: Any, times: Any, **columns: Any) -> Any:
+        entered = fold_targets(entries, users=users, times=times, **columns)
+        entries["reach"][users[times % 1000 == POISON], 0] *= 2
+        return entered
 
-def wrong(entries, *, users, times, **columns):
-    entered = fold_targets(entries, users=users, times=times, **columns)
-    entries["reach"][users[times == {POISON_MS}], 0] *= 2
-    return entered
-
-
-targets.fold_targets = wrong
-main(sys.argv[1:])
-"""
-"""A worker whose fold doubles what events of one moment made of their users."""
+    targets.fold_targets = wrong  # type: ignore[attr-defined]
 
 
 def values(first: int, number: int, target: str, time_ms: int = START_MS) -> list[bytes]:
@@ -73,7 +68,7 @@ def installation(install: Install) -> Installation:
 
 @pytest.fixture(scope="module")
 def faulty(installation: Installation) -> Role:
-    ingest, worker = installation.ingest(), installation.worker(program=(sys.executable, "-c", FAULTY))
+    ingest, worker = installation.ingest(), installation.worker(before=be_faulty)
     start_together(ingest, worker)
     installation.send([*values(0, 20, HIT), *values(20, 20, SPARED)])
     installation.wait()
