@@ -1,4 +1,4 @@
-"""How far workers are behind in the lanes: as each says of its partitions, or as Kafka does where none follows."""
+"""How far workers are behind in the lanes: as each says of its partitions, or by Kafka's ends where none follows."""
 
 import time
 from collections.abc import Mapping
@@ -62,19 +62,31 @@ class Backlog:
     def _look(self, reader: ProgressReader, pool: ThreadPoolExecutor) -> list[PartitionState]:
         addresses = {of.worker for of in self._world.populations.values()}
         workers = [found for found in pool.map(reader.worker_status, addresses) if found is not None]
-        tasks, unread = tasks_by_partition(workers), reader.lanes_unread()
-        return [
-            self._state(partition, tasks.get(partition), unread[partition]) for partition in range(self._partitions)
-        ]
+        tasks, ends = tasks_by_partition(workers), reader.lane_ends()
+        return [self._state(at, tasks.get(at), ends[at]) for at in range(self._partitions)]
 
-    def _state(self, partition: int, task: TaskStatus | None, unread: Mapping[str, int]) -> PartitionState:
+    def _state(self, partition: int, task: TaskStatus | None, ends: Mapping[str, int]) -> PartitionState:
         """Return how a partition is; what its worker says of its lanes counts while that one follows them.
 
         Of one that stands still it is what was so when it stopped.
         """
-        follows = task is not None and task.state == RUNNING and not self._world.is_silent(partition)
+        if task is not None and task.state == RUNNING and not self._world.is_silent(partition):
+            unread = task.lag_records
+        else:
+            unread = self._since(partition, task, ends)
         return PartitionState(
             partition=partition,
             state="away" if task is None else task.state,
-            unread=UnreadRecords(**(task.lag_records if task is not None and follows else unread)),
+            unread=UnreadRecords(**unread) if unread.keys() == ends.keys() else None,
         )
+
+    def _since(self, partition: int, task: TaskStatus | None, ends: Mapping[str, int]) -> dict[str, int]:
+        """Return what came since the partition told last how far it was, by its worker's answer or its numbers."""
+        told = self._world.populations.get(partition)
+        said = {} if task is None else {lane: position + 1 for lane, position in task.positions.items()}
+        known = [said, {} if told is None else told.next_offsets]
+        return {
+            lane: max(0, end - max(of[lane] for of in known if lane in of))
+            for lane, end in ends.items()
+            if any(lane in of for of in known)
+        }

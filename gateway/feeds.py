@@ -136,7 +136,7 @@ def _standing(network: str, populations: Mapping[int, Population], still: frozen
         if told is None:
             yield ClockHolder(name=f"partition {partition}", time=None, why="nothing was heard of it")
         elif partition in still:
-            yield ClockHolder(name=f"partition {partition}", time=_clock(told, network), why="it stands still")
+            yield ClockHolder(name=f"partition {partition}", time=_clock(told, network), why="stands still")
 
 
 def _inputs(network: str, feeds: Feeds, reports: Sequence[FeedReport], settings: NetworkSettings) -> Iterator[_Input]:
@@ -163,7 +163,7 @@ def _is_idle(report: FeedReport | None, newest: str | None, idle_after_seconds: 
 def _why(held: _Input) -> str:
     if held.time is None:
         return "nothing was ever heard of it" if held.name.startswith("source") else "nothing was heard of it lately"
-    return "it is furthest behind"
+    return "furthest behind"
 
 
 def _late(
@@ -175,7 +175,7 @@ def _late(
         return
     for partition, told in sorted(populations.items()):
         if partition not in still and _clock(told, network) == clock:
-            yield ClockHolder(name=f"partition {partition}", time=clock, why="it is behind what was read")
+            yield ClockHolder(name=f"partition {partition}", time=clock, why="behind what was read")
 
 
 def _clock(told: Population, network: str) -> str | None:

@@ -49,6 +49,14 @@ class Listed:
         hash_ = np.uint64(user_hash(user.encode()))
         return {chunk.incident: chunk.written_ms for chunk in self._chunks.values() if _has(chunk.hashes, hash_)}
 
+    def count(self, incident: str) -> int:
+        """Return how many users the lists of an incident name.
+
+        >>> Listed().count("declared/1")
+        0
+        """
+        return sum(len(chunk.hashes) for chunk in self._chunks.values() if chunk.incident == incident)
+
 
 def _has(hashes: NDArray[np.uint64], hash_: np.uint64) -> bool:
     at = int(np.searchsorted(hashes, hash_))

@@ -251,8 +251,11 @@ class PartitionState(Struct, frozen=True, kw_only=True):
         Literal["running", "restoring", "stopped", "away"], Meta(description="away: no worker answers for it.")
     ]
     unread: Annotated[
-        UnreadRecords,
-        Meta(description="As its worker says; while that one does not follow, as Kafka does, its marks counted too."),
+        UnreadRecords | None,
+        Meta(
+            description="As its worker says; while that one does not follow, what came since the partition told last, "
+            "Kafka's own marks among it. Null where it never told."
+        ),
     ]
 
 

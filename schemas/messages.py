@@ -360,6 +360,7 @@ def population_message() -> Json:
         shift=Shift(hour="2012-07-01T00:00:00.000Z", below=none, above=none, gone=0),
         shift_before=None,
         changes={"interaction": 9, "decay": 2},
+        next_offsets={"actors": 12, "targets": 5},
     )
     return {
         "title": "Population",

@@ -71,6 +71,10 @@ class Population(Struct, frozen=True, kw_only=True):
             "self, duplicate, withheld, forgotten, and of retractions retracted, repeated, unmatched."
         ),
     ] = {}
+    next_offsets: Annotated[
+        dict[str, Annotated[int, Meta(ge=0)]],
+        Meta(description="By lane, actors and targets: the first record that is not in these numbers."),
+    ] = {}
 
 
 encode_population: Final = msgspec.json.Encoder().encode

@@ -73,6 +73,7 @@ def next_population(state: TaskState, partition: int, shared: Shared) -> bytes:
                 network: {outcome: counters.get(outcome, 0) for outcome in ACTORS_COUNTERS}
                 for network, counters in state.counters.items()
             },
+            next_offsets={lane: position + 1 for lane, position in state.positions.items()},
         )
     )
 

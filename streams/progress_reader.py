@@ -104,23 +104,15 @@ class ProgressReader:
             for topic, partition in topics
         ]
 
-    def lanes_unread(self) -> list[dict[str, int]]:
-        """Return by partition and lane how many offsets lie between what the workers' group committed and the end.
-
-        Kafka's own marks take offsets too, and the group commits every few seconds: a worker knows better.
-        """
+    def lane_ends(self) -> list[dict[str, int]]:
+        """Return by partition and lane the offset after the last record that was committed."""
         topics = {self._names.actors_lane: ACTORS, self._names.targets_lane: TARGETS}
         places = [(topic, partition) for topic in topics for partition in range(self._lane_partitions)]
-        begins, ends = self._offsets(places, OffsetSpec.earliest()), self._offsets(places, OffsetSpec.latest())  # type: ignore[no-untyped-call]
-        unread: list[dict[str, int]] = [{} for _ in range(self._lane_partitions)]
-        try:
-            committed = self._committed_places(self._names.app_id, places)
-        except KafkaException as error:
-            raise _unreachable(error) from error
-        for place in committed:
-            at = place.topic, place.partition
-            unread[place.partition][topics[place.topic]] = max(0, ends[at] - max(begins[at], place.offset))
-        return unread
+        ends = self._offsets(places, OffsetSpec.latest())  # type: ignore[no-untyped-call]
+        return [
+            {lane: ends[topic, partition] for topic, lane in topics.items()}
+            for partition in range(self._lane_partitions)
+        ]
 
     def taking_back(self, *, settled: bool = True) -> RetractPosition:
         """Read how far `clout retract` is, once what it writes now is settled, or before that."""

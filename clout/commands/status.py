@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from itertools import groupby
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -14,8 +15,9 @@ from clout.commands.common import connected_to_lanes
 from clout.commands.tables import ConservationTable, retraction_lines
 from clout.commands.wait import reader_of
 from clout.terminal import output, printable
+from streams.discovery import RoleMember
 from streams.errors import CloutError, first_line
-from streams.progress import Conservation, Reading, conservation, frozen_in_words
+from streams.progress import Conservation, Reading, behind, conservation, frozen_in_words
 from streams.progress_reader import frozen_networks, tasks_by_partition
 from streams.status import GatewayStatus, GuardStatus, IngestStatus, LedgerStatus, WorkerStatus
 
@@ -47,37 +49,43 @@ def command(
     reader = reader_of(settings)
     feeds = reader.feeds()
     ingests, workers, guards, missing = [], [], [], []
+    silent: list[RoleMember] = []
     try:
-        ingests = reader.ingest_statuses(reader.ingests())
+        known = reader.ingests()
+        ingests = reader.ingest_statuses(known)
+        silent += unanswered(known, ingests)
     except CloutError as error:
         missing.append(error)
     try:
-        workers = reader.worker_statuses(reader.workers())
+        known = reader.workers()
+        workers = reader.worker_statuses(known)
+        silent += unanswered(known, workers)
     except CloutError as error:
         missing.append(error)
     with suppress(CloutError):
         guards = reader.guard_statuses(reader.guards(_GUARDS_TIMEOUT_SECONDS))
     tasks = tasks_by_partition(workers)
-    sums = conservation(Reading(feeds, tasks, tasks, settings.lanes.partitions))
+    reading = Reading(feeds, tasks, tasks, settings.lanes.partitions)
+    sums = conservation(reading)
     gateways = gateways_here(settings.data_dir / "run")
     if as_json:
         roles: list[IngestStatus | WorkerStatus | GuardStatus | GatewayStatus]
         roles = [*ingests, *workers, *guards, *gateways]
-        typer.echo(msgspec.json.encode(_document(settings.kafka.broker, roles, sums)))
+        typer.echo(msgspec.json.encode(_document(settings.kafka.broker, roles, silent, sums)))
     else:
         console = output()
         console.print(_table(ingests, workers, guards, gateways))
-        for line in (*_frozen_lines(ingests), *_standing_lines(workers), *_guard_lines(guards)):
+        for line in (*_silent_lines(silent), *_frozen_lines(ingests), *_standing_lines(workers), *_guard_lines(guards)):
             console.print(line)
         for line in _ledger_lines([task.ledger for task in tasks.values()]):
             console.print(line)
         console.print()
-        console.print(ConservationTable(sums))
+        console.print(ConservationTable(sums, _rest(reading)))
         for line in retraction_lines(sums):
             console.print(line)
     if len(missing) == 1:
         typer.echo(missing[0], err=True)
-    if not ingests and not workers:
+    if not ingests and not workers and not silent:
         raise CloutError(
             "no role runs",
             detail=f"looked at {settings.kafka.broker} for the groups {settings.names.ingest_group} "
@@ -87,9 +95,48 @@ def command(
 
 
 def _document(
-    broker: str, roles: Sequence[IngestStatus | WorkerStatus | GuardStatus | GatewayStatus], sums: list[Conservation]
+    broker: str,
+    roles: Sequence[IngestStatus | WorkerStatus | GuardStatus | GatewayStatus],
+    silent: Sequence[RoleMember],
+    sums: list[Conservation],
 ) -> dict[str, Any]:
-    return {"broker": broker, "roles": roles, "conservation": [of.as_dict() for of in sums]}
+    return {
+        "broker": broker,
+        "roles": roles,
+        "unanswered": [{"role": of.role, "address": of.address} for of in silent],
+        "conservation": [of.as_dict() for of in sums],
+    }
+
+
+def unanswered(members: Iterable[RoleMember], statuses: Iterable[IngestStatus | WorkerStatus]) -> list[RoleMember]:
+    """Return those of a group's members that gave no status.
+
+    >>> unanswered([RoleMember("score", "here:1", ())], [])
+    [RoleMember(role='score', address='here:1', partitions=())]
+    """
+    answered = {status.address for status in statuses}
+    return [member for member in members if member.address not in answered]
+
+
+def _silent_lines(members: Iterable[RoleMember]) -> list[str]:
+    """Say which roles do not answer, and what they have.
+
+    >>> _silent_lines([RoleMember("score", "here:1", (("lanes.actors.v1", 0), ("lanes.actors.v1", 2)))])
+    ['score at here:1 does not answer; it has lanes.actors.v1 0, 2']
+    """
+    return [f"{of.role} at {of.address} does not answer; it has {_places(of) or 'no partition'}" for of in members]
+
+
+def _places(member: RoleMember) -> str:
+    by_topic = groupby(member.partitions, lambda place: place[0])
+    return "; ".join(f"{topic} {', '.join(str(number) for _, number in places)}" for topic, places in by_topic)
+
+
+def _rest(reading: Reading) -> str:
+    """Say of events of which nothing is known yet where they are."""
+    if len(reading.targets) < reading.lane_partitions:
+        return "with partitions that do not answer"
+    return "under way" if behind(reading) else "missing"
 
 
 def gateways_here(run_directory: Path) -> list[GatewayStatus]:
@@ -159,8 +206,13 @@ def _guard_lines(guards: Iterable[GuardStatus]) -> list[str]:
 
 
 def _lanes(numbers: dict[str, int]) -> str:
-    """Write what is known of the two lanes, as `actors / targets`."""
-    return " / ".join(f"{numbers[lane]:,}" for lane in ("actors", "targets") if lane in numbers)
+    """Write what is known of the two lanes, as `actors / targets`.
+
+    >>> _lanes({"actors": 1_045, "targets": -1})
+    '1,045 / -'
+    """
+    known = [numbers[lane] for lane in ("actors", "targets") if lane in numbers]
+    return " / ".join("-" if number < 0 else f"{number:,}" for number in known)
 
 
 def _frozen_lines(ingests: Sequence[IngestStatus]) -> list[str]:

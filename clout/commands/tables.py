@@ -33,20 +33,22 @@ class ConservationTable:
     """What became of each network's events: a table, or a line a network where there is no room for one."""
 
     sums: Sequence[Conservation]
+    rest: str = "missing"
+    """What those are that were read and of which nothing is known yet."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Give up columns that hold nothing first, then the table; no figure is ever cut off."""
         without_limit = options.update(width=UNLIMITED_COLUMNS)
         for always in (_USUAL, _ALWAYS):
-            table = _conservation_table(self.sums, always)
+            table = _conservation_table(self.sums, always, self.rest)
             if Measurement.get(console, without_limit, table).maximum <= options.max_width:
                 yield table
                 return
         for of in self.sums:
-            yield Text(conservation_line(of))
+            yield Text(conservation_line(of, self.rest))
 
 
-def _conservation_table(sums: Sequence[Conservation], always: frozenset[str]) -> Table:
+def _conservation_table(sums: Sequence[Conservation], always: frozenset[str], rest: str) -> Table:
     table = Table(box=None, pad_edge=False)
     table.add_column("network", no_wrap=True)
     columns = [
@@ -56,11 +58,11 @@ def _conservation_table(sums: Sequence[Conservation], always: frozenset[str]) ->
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
     for of in sums:
-        table.add_row(of.network, *(f"{count(of):,}" for _, count in columns), _verdict(of))
+        table.add_row(of.network, *(f"{count(of):,}" for _, count in columns), _verdict(of, rest))
     return table
 
 
-def conservation_line(of: Conservation) -> str:
+def conservation_line(of: Conservation, rest: str = "missing") -> str:
     """Say what became of a network's events in one line.
 
     >>> conservation_line(Conservation("twitter", 1_300, applied=1_250, self_=50))
@@ -70,11 +72,11 @@ def conservation_line(of: Conservation) -> str:
     """
     counts = {heading: count(of) for heading, count in _COLUMNS.items() if heading != "read"}
     parts = [f"{heading} {count:,}" for heading, count in counts.items() if count or heading in _ALWAYS]
-    return f"{of.network}: read {of.read:,} {'≠' if of.missing else '='} {' + '.join(parts)}, {_verdict(of)}"
+    return f"{of.network}: read {of.read:,} {'≠' if of.missing else '='} {' + '.join(parts)}, {_verdict(of, rest)}"
 
 
-def _verdict(of: Conservation) -> str:
-    return f"{of.missing:,} missing" if of.missing > 0 else "still coming in" if of.missing else "adds up"
+def _verdict(of: Conservation, rest: str) -> str:
+    return f"{of.missing:,} {rest}" if of.missing > 0 else "still coming in" if of.missing else "adds up"
 
 
 def retraction_lines(sums: Iterable[Conservation]) -> list[str]:

@@ -211,7 +211,7 @@ class _Demonstration:
         self._settings, self._supervisor, self._stop = settings, supervisor, stop
         self._seconds, self._seed, self._console = seconds, seed, console
         self._board = Board()
-        self._health = HealthReader()
+        self._health = HealthReader(settings.lanes.partitions)
         self._stage = Stage(settings, console) if story is not None else None
         self._story = STORIES[story](self._stage, self._board) if self._stage and story else None
 

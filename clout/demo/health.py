@@ -23,8 +23,8 @@ class Health:
     applied: int
     self_: int
     dead_lettered: int
-    lag_records: int
-    """Raw and packed records that wait."""
+    lag_records: int | None
+    """Raw and packed records that wait; None while not all workers tell."""
     partitions_running: int
     roles: Sequence[RoleState]
     opened: frozenset[str] = frozenset()
@@ -46,8 +46,9 @@ class _GuardStatus(msgspec.Struct):
 class HealthReader:
     """Asks the roles of this machine how they are."""
 
-    def __init__(self) -> None:
-        """Keep one connection a role."""
+    def __init__(self, partitions: int) -> None:
+        """Keep one connection a role; `partitions` are to be told of."""
+        self._partitions = partitions
         self._http = httpx.Client(timeout=HTTP_TIMEOUT_SECONDS)
         self._known: Health | None = None
 
@@ -70,12 +71,13 @@ class HealthReader:
         feeds = [feed for ingest in ingests for feed in ingest.partitions if feed.network != CONTROL]
         tasks = [task for worker in workers for task in worker.partitions]
         by_network = [counters for task in tasks for counters in task.counters.values()]
+        waiting = [feed.lag_records for feed in feeds] + [lag for task in tasks for lag in task.lag_records.values()]
         health = Health(
             read=sum(feed.counters.get("read", 0) for feed in feeds),
             applied=sum(counters.get("applied", 0) for counters in by_network),
             self_=sum(counters.get("self", 0) for counters in by_network),
             dead_lettered=sum(feed.counters.get("dead_lettered", 0) for feed in feeds),
-            lag_records=sum(feed.lag_records for feed in feeds) + sum(sum(task.lag_records.values()) for task in tasks),
+            lag_records=sum(waiting) if len({task.partition for task in tasks}) == self._partitions else None,
             partitions_running=sum(task.state == "running" for task in tasks),
             roles=roles,
             opened=frozenset(told),

@@ -96,9 +96,13 @@ def one_line(moment: Moment, board: Board) -> str:
     why = f", {sentence(board.recent[0])}" if board.recent else ""
     return (
         f"{moment.elapsed_seconds:4.0f} s  {format_ms(moment.time_ms)[:16]}  in {moment.sent:,}"
-        f"  applied {moment.health.applied:,} ({moment.applied_per_second:,.0f}/s)  lag {moment.health.lag_records:,}"
+        f"  applied {moment.health.applied:,} ({moment.applied_per_second:,.0f}/s)  {_lag(moment.health)}"
         f"  changes {board.changes:,}  users {board.users:,}  top {leader}{why}{trouble(moment.health)}"
     )
+
+
+def _lag(health: Health) -> str:
+    return "lag not known" if health.lag_records is None else f"lag {health.lag_records:,}"
 
 
 def trouble(health: Health) -> str:
@@ -150,7 +154,7 @@ def _machinery(moment: Moment) -> RenderableType:
         text.append(
             f"{role.name} {role.pid or '-'}" + (f" ({role.restarts} restarts)" if role.restarts else "") + "   "
         )
-    text.append(f"partitions {health.partitions_running}/{moment.partitions} running   lag {health.lag_records:,}")
+    text.append(f"partitions {health.partitions_running}/{moment.partitions} running   {_lag(health)}")
     text.append(f"   self {health.self_:,}   dead letters {health.dead_lettered:,}{trouble(health)}")
     return Panel(text, box=box.ROUNDED)
 

@@ -60,6 +60,8 @@ def routes(context: Context) -> list[Route]:
         user = user_of(request)
         context.newest(user, caller_of(request))
         first_ms, last_ms = _moment(query.from_), _moment(query.to)
+        if first_ms > last_ms:
+            raise ProblemError("bad-request", "from is after to", "give the earlier moment as from")
         found = list(_changes(context, user, first_ms, last_ms))
         points = thinned(found, query.points)
         partition = partition_of(user.encode(), context.partitions)

@@ -3,6 +3,7 @@
 from typing import Annotated, Final
 
 from msgspec import Meta
+from msgspec.structs import replace
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -12,6 +13,7 @@ from gateway.context import Context
 from gateway.incidents import facts, in_order
 from gateway.operations import Operation, Query
 from schemas.gateway import IncidentsAnswer
+from schemas.incident import Incident, IncidentFacts
 
 INCIDENTS_MAX: Final = 500
 
@@ -37,10 +39,16 @@ def routes(context: Context) -> list[Route]:
     def incidents(request: Request, query: IncidentsQuery) -> Response:
         found = in_order(context.world.incidents.values())
         answer = IncidentsAnswer(
-            incidents=[facts(incident) for incident in found[: query.limit]],
+            incidents=[_told(context, incident) for incident in found[: query.limit]],
             open=sum(incident.status != "resolved" for incident in found),
             count=len(found),
         )
         return respond(request, answer)
 
     return [INCIDENTS.route(incidents)]
+
+
+def _told(context: Context, incident: Incident) -> IncidentFacts:
+    """Return what everybody may know; lists grow while it lasts, its record is written seldom."""
+    known = facts(incident)
+    return replace(known, affected_users=max(known.affected_users, context.world.listed.count(incident.id)))

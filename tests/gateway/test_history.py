@@ -69,7 +69,8 @@ def test_a_span_is_what_was_asked_for_in_either_form_of_time(served: Served) -> 
     as_numbers = history(served, query=f"?from={first}&to={last}")
     assert [point["sequence"] for point in as_numbers["points"]] == [11, 12, 13]
     assert history(served, query=f"?from={format_ms(first)}&to={format_ms(last)}")["points"] == as_numbers["points"]
-    assert history(served, query=f"?from={last}&to={first}")["points"] == []
+    turned = served.get(f"/v1/scores/{OLD}/history?from={last}&to={first}")
+    assert (turned.status_code, turned.json()["detail"]) == (400, "from is after to")
 
 
 def test_what_is_thinned_is_published_points_with_the_lowest_and_the_highest(served: Served) -> None:
@@ -134,6 +135,7 @@ def test_marks_are_of_the_incidents_that_touched_the_user_in_this_life_alone(ser
     assert history(served, query=f"?to={BEGIN_MS}")["marks"] == []
     shown = served.get("/v1/incidents?limit=3").json()
     assert (shown["open"], shown["count"], shown["incidents"][0]["id"]) == (1, 4, "listed")
+    assert shown["incidents"][0]["affected_users"] == 2
     assert not {OLD, OTHER, BACK} & set(json.dumps(shown).split('"'))
 
 

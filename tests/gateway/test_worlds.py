@@ -44,13 +44,21 @@ def a_report(raw_partition: int, seconds: int | None, **fields: Any) -> FeedRepo
     return FeedReport(**(about | fields))
 
 
-def a_population(partition: int, seconds: int | None, hour: int = 1, moved: int = 0) -> Population:
+def a_population(
+    partition: int,
+    seconds: int | None,
+    hour: int = 1,
+    moved: int = 0,
+    *,
+    worker: str = "",
+    next_offsets: dict[str, int] | None = None,
+) -> Population:
     clock = None if seconds is None else format_ms(NOW_MS + seconds * 1000)
     shift = Shift(hour=format_ms(NOW_MS + hour * 3_600_000), below=_NONE, above=_NONE, gone=moved)
     return Population(
-        partition=partition, partitions=2, model="1", worker="", sequence=1, written=format_ms(NOW_MS), users=0,
+        partition=partition, partitions=2, model="1", worker=worker, sequence=1, written=format_ms(NOW_MS), users=0,
         histogram=_EMPTY, networks={"twitter": NetworkPopulation(users=0, histogram=_EMPTY, clock=clock)},
-        shift=shift, shift_before=None, changes={},
+        shift=shift, shift_before=None, changes={}, next_offsets=next_offsets or {},
     )  # fmt: skip
 
 

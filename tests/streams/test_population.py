@@ -169,6 +169,7 @@ def test_what_is_told_says_what_the_state_does_and_is_numbered_without_a_gap(
         assert last.networks["twitter"].histogram == scan(task)[0][1]
         assert last.users == last.networks["twitter"].users == task.state.population.users
         assert last.sequence == task.state.population.sequence
+        assert last.next_offsets == {lane: position + 1 for lane, position in task.state.positions.items()}
     task.close()
     with lanes.task(tmp_path / "anew", clock=clock) as again:
         assert again.has_work

@@ -127,6 +127,21 @@ function scoreRange(least, most) {
   return [Math.max(1, Math.floor(least - room)), Math.min(100, Math.ceil(most + room))];
 }
 
+/** A line that is level over each bar, where uPlot's own steps begin or end in the middle of one. */
+function steps(u, series, first, last) {
+  const stroke = new Path2D();
+  for (let at = first; at <= last; at += 1) {
+    const count = u.data[series][at];
+    if (count === null || count === undefined) continue;
+    const [left, right] = [-0.5, 0.5].map((by) => u.valToPos(u.data[0][at] + by, "x", true));
+    const height = u.valToPos(count, "y", true);
+    if (at === first) stroke.moveTo(left, height);
+    else stroke.lineTo(left, height);
+    stroke.lineTo(right, height);
+  }
+  return { stroke, fill: null, clip: null, band: null, gaps: null, flags: 1 };
+}
+
 /** How many people have which score: bars for now, a line for an hour ago. */
 export function populationChart(element, tell) {
   const places = Array.from({ length: 100 }, (_, at) => at + 1);
@@ -144,7 +159,7 @@ export function populationChart(element, tell) {
       series: [
         {},
         { fill: () => colour("accent-soft"), stroke: () => colour("accent-soft"), width: 0, paths: uPlot.paths.bars({ size: [0.8, 60] }), points: { show: false } },
-        { stroke: () => colour("before"), width: 1.5, paths: uPlot.paths.stepped({ align: 0 }), points: { show: false } },
+        { stroke: () => colour("before"), width: 1.5, paths: steps, points: { show: false } },
       ],
       hooks: {
         setCursor: [

@@ -143,10 +143,10 @@ async function showPartitions() {
   while (table.childElementCount < partitions.length) {
     table.append(make("tr", {}, make("th", { scope: "row" }), make("td"), make("td", { class: "number" }), make("td", { class: "number" })));
   }
-  partitions.forEach(({ partition, state, unread: { actors, targets } }, at) => {
+  partitions.forEach(({ partition, state, unread }, at) => {
     const row = table.children[at];
     row.dataset.state = state;
-    const texts = [String(partition), STATES[state], whole(actors), whole(targets)];
+    const texts = [String(partition), STATES[state], ...["actors", "targets"].map((lane) => (unread ? whole(unread[lane]) : "not known"))];
     texts.forEach((text, column) => write(row.children[column], text));
   });
   write(part("partitions-say"), partitionsInWords(partitions, age));
@@ -155,7 +155,7 @@ async function showPartitions() {
 function partitionsInWords(partitions, age) {
   if (age === null) return "How far they are is not known yet.";
   const running = partitions.filter(({ state }) => state === "running").length;
-  const unread = partitions.reduce((sum, { unread: { actors, targets } }) => sum + actors + targets, 0);
+  const unread = partitions.reduce((sum, { unread: of }) => sum + (of ? of.actors + of.targets : 0), 0);
   const run = running === partitions.length ? `All ${running} run` : `${running} of ${partitions.length} run`;
   const since = age > OLD_SECONDS ? ` It was so ${duration(age)} ago.` : "";
   return `${run}; ${unread ? `${whole(unread)} unread.` : "nothing is unread."}${since}`;
