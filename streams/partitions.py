@@ -269,10 +269,12 @@ class Partitions:
         shortest = interval = settings.commit_interval_ms / 1000
         last = 0.0
         while self.tasks.get(partition) is task and not task.stopped and not self._leaving:
-            full = max(intake.rows.values()) >= settings.batch_rows_max
-            wait = 0.0 if full else last + interval - time.monotonic()
+            rows = max(intake.rows.values())
+            # Waiting lets more records into a batch; where only those are left whose time has come, they are all here.
+            ready = rows >= settings.batch_rows_max or (not rows and task.has_due)
+            wait = 0.0 if ready else last + interval - time.monotonic()
             if wait > 0:
-                await asyncio.sleep(min(wait, _TICK_SECONDS if any(intake.rows.values()) else _EMPTY_TICK_SECONDS))
+                await asyncio.sleep(min(wait, _TICK_SECONDS if rows else _EMPTY_TICK_SECONDS))
                 continue
             last = time.monotonic()
             async with self._busy[partition]:

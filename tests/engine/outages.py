@@ -103,9 +103,7 @@ class Week:
 
 def week(steady: Run, interrupted: Run, events: Sequence[Event], step_ms: int) -> Week:
     """Let both installations have the week, one of them with outages; collectors report once in a step."""
-    # One after the other: in a new clone the first compiles the kernels.
-    start_together(*steady.roles)
-    start_together(*interrupted.roles)
+    start_together(*steady.roles, *interrupted.roles)
     with ThreadPoolExecutor() as background:
         expected = background.submit(sums_of, events, FLAT)
         ended = background.submit(_steady_week, steady, step_ms)
