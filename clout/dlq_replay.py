@@ -102,7 +102,7 @@ class _Sender:
         self._letters = 0
         self._bytes = 0
         self._committed = 0
-        self._try(lambda: self._producer.init_transactions(REQUEST_SECONDS))
+        self._try(lambda: clients.fence(self._producer, REQUEST_SECONDS))
 
     def add(self, letter: Letter) -> None:
         """Put a letter into the transaction under way, and commit that when it is full."""

@@ -204,7 +204,7 @@ class Retracting:
                 "linger.ms": 5,
             },
         )
-        _try(lambda: producer.init_transactions(REQUEST_SECONDS))
+        _try(lambda: clients.fence(producer, REQUEST_SECONDS))
         return producer
 
     def _write(self, consumer: Consumer, producer: Producer, extent: Extent, messages: list[Message]) -> None:

@@ -47,6 +47,16 @@ def consumer(kafka: KafkaSettings, overrides: Options | None = None) -> Consumer
     return _open(Consumer, client_options(kafka, {**defaults, **(overrides or {})}))
 
 
+def fence(producer: Producer, timeout_seconds: float) -> None:
+    """Let a transactional producer begin; what a former one of its id left open is aborted, and that one shut out.
+
+    Raise `KafkaException` where that takes longer.
+    """
+    # A client without a connection yet finds nobody to ask for its coordinator, and asks again half a second later.
+    producer.list_topics(timeout=timeout_seconds)
+    producer.init_transactions(timeout_seconds)
+
+
 def commit(
     producer: Producer,
     timeout_seconds: float,

@@ -21,7 +21,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from schemas.packed import Stamp, encode_key
 from streams import feed_reports, topics
-from streams.clients import KAFKA, Connect, commit
+from streams.clients import KAFKA, Connect, commit, fence
 from streams.control import Known, RawCommand, decide
 from streams.control_secrets import ControlSecrets
 from streams.decoders import Decoder, decoder
@@ -164,7 +164,7 @@ class Ingest:
                 "message.max.bytes": topics.DEAD_LETTER_BYTES_MAX,
             },
         )
-        self._producer.init_transactions(_REQUEST_SECONDS)
+        fence(self._producer, _REQUEST_SECONDS)
         self.freezes.open(self.stop.is_set)
         consumer = self.connect.consumer(
             self.kafka,

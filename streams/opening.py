@@ -17,7 +17,7 @@ from schemas.users import keyed_hash
 from scorer.model import Model
 from streams import changelog, lane_check, topics
 from streams.actor_names import KnownNames
-from streams.clients import KAFKA, Connect
+from streams.clients import KAFKA, Connect, fence
 from streams.damage import Trouble, trouble_of
 from streams.errors import CloutError
 from streams.forgotten import Forgotten
@@ -151,7 +151,7 @@ def _fenced_producer(shared: Shared, partition: int) -> Producer:
             "delivery.report.only.error": True,
         },
     )
-    producer.init_transactions(_REQUEST_SECONDS)
+    fence(producer, _REQUEST_SECONDS)
     return producer
 
 

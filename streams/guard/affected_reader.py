@@ -83,7 +83,7 @@ class AffectedReader:
             self._kafka,
             {"transactional.id": self._names.affected_id, "transaction.timeout.ms": int(_KAFKA_SECONDS * 1000)},
         )
-        producer.init_transactions(_KAFKA_SECONDS)
+        clients.fence(producer, _KAFKA_SECONDS)
         affected = Affected(self._names.model)
         consumer = clients.consumer(self._kafka, {"group.id": self._names.affected_id, "fetch.wait.max.ms": 100})
         try:

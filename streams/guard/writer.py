@@ -34,7 +34,7 @@ class IncidentWriter:
                 "linger.ms": 0,
             },
         )
-        self._producer.init_transactions(TIMEOUT_SECONDS)
+        clients.fence(self._producer, TIMEOUT_SECONDS)
 
     def write(self, incidents: Iterable[Incident]) -> None:
         """Write records, all or none; raise `KafkaException` where that failed: then `open` comes first."""
