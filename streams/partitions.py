@@ -270,9 +270,8 @@ class Partitions:
         last = 0.0
         while self.tasks.get(partition) is task and not task.stopped and not self._leaving:
             rows = max(intake.rows.values())
-            # Waiting lets more records into a batch; where only those are left whose time has come, they are all here.
-            ready = rows >= settings.batch_rows_max or (not rows and task.has_due)
-            wait = 0.0 if ready else last + interval - time.monotonic()
+            full = rows >= settings.batch_rows_max
+            wait = 0.0 if full else last + interval - time.monotonic()
             if wait > 0:
                 await asyncio.sleep(min(wait, _TICK_SECONDS if rows else _EMPTY_TICK_SECONDS))
                 continue
@@ -291,7 +290,8 @@ class Partitions:
                 accepted.event.ack()
             took = time.monotonic() - last
             interval = max(shortest, min(took, _COMMIT_INTERVAL_SECONDS_MAX))
-            if task.behind_seconds > _BEHIND_SECONDS:
+            # Those whose time has come are all there: a longer wait brings no more of them.
+            if batch and task.behind_seconds > _BEHIND_SECONDS:
                 interval = max(interval, _COMMIT_INTERVAL_BEHIND_SECONDS)
             if not batch and not task.has_work:
                 self._arrived[partition].clear()
