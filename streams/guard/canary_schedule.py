@@ -38,7 +38,7 @@ GIVE_UP_MS: Final = 3_600_000
 """After which an act is no longer waited for: a ledger keeps it for at least so long."""
 
 _ROUNDING: Final = 1e-6
-_ACTORS_MAX: Final = 3
+ACTORS_MAX: Final = 3
 _SCORES: Final = ("score", "reach", "amplification", "network")
 _NUMBERS: Final = 10_000
 """Of accounts in a set."""
@@ -125,7 +125,7 @@ class CanarySchedule:
         """Begin without any; `partitions` are those of the lanes, over which the accounts are spread."""
         self._network, self._feed, self._model, self._kinds = network, feed, model, kinds
         self._count, self._partitions = accounts, partitions
-        self._credits_max = credits_max(model, min(_ACTORS_MAX, accounts - 1))
+        self._credits_max = credits_max(model, min(ACTORS_MAX, accounts - 1))
         self._of = ScheduleState()
 
     def encode(self) -> bytes:

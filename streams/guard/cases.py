@@ -43,8 +43,8 @@ def is_within(inner: Slice, outer: Slice) -> bool:
 
 
 def is_of_a_task(incident: Incident) -> bool:
-    """Return whether a partition task wrote it, which resolves it too."""
-    return incident.id.startswith(f"{incident.kind}:")
+    """Return whether a partition task wrote it, which resolves it too; what operators declare has any id they like."""
+    return incident.kind != "declared" and incident.id.startswith(f"{incident.kind}:")
 
 
 def opened(detector: str, verdict: Verdict, model: str, now_ms: int) -> Incident:

@@ -151,9 +151,12 @@ class Guard:
             self._end()
             self._server.stop()
 
-    def incidents(self) -> list[Incident]:
-        """Return the open incidents as of the last look, the one opened last first; any thread may ask."""
-        return self._shown
+    def incidents(self) -> list[Incident] | None:
+        """Return the open incidents as of the last look, the one opened last first; any thread may ask.
+
+        None where this guard does not know them: it stands by, or reads what was there when it began.
+        """
+        return self._shown if self._watch is not None and self._is_level else None
 
     # What the consumer asks.
 

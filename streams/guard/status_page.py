@@ -7,7 +7,7 @@ by itself, so nobody has to reload it.
 import base64
 import hashlib
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from html import escape
 from typing import Final
 
@@ -73,28 +73,36 @@ _HEADERS: Final = {
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
 }
+_STANDS_BY: Final = "This guard stands by or has just begun: it does not know how things stand; the active one does.\n"
 _EVERYWHERE: Final = {"access-control-allow-origin": "*"}
 """What is public anyway may be read by pages of others."""
 
 
 def status_routes(
     networks: Sequence[str],
-    incidents: Callable[[], Iterable[Incident]],
+    incidents: Callable[[], Iterable[Incident] | None],
     *,
     url: str = "",
     clock: Callable[[], float] = time.time,
 ) -> list[Route]:
-    """Return the routes; `incidents` returns those that are open, of which it must own a copy: threads call it."""
+    """Return the routes; `incidents` returns those that are open, of which it must own a copy: threads call it.
+
+    It returns None where this guard does not know them: it stands by, or has not read them all yet.
+    """
     since = format_ms(int(clock() * 1000))
 
-    def now() -> Summary:
-        return summary_of(incidents(), networks, now=format_ms(int(clock() * 1000)), since=since, url=url)
+    def shown(form: Callable[[Summary], str | bytes], media_type: str, headers: Mapping[str, str]) -> Response:
+        known = incidents()
+        if known is None:
+            return Response(_STANDS_BY, 503, media_type="text/plain", headers={**headers, "Retry-After": "5"})
+        summary = summary_of(known, networks, now=format_ms(int(clock() * 1000)), since=since, url=url)
+        return Response(form(summary), media_type=media_type, headers=headers)
 
     def page(_: Request) -> Response:
-        return Response(page_of(now()), media_type="text/html", headers=_HEADERS)
+        return shown(page_of, "text/html", _HEADERS)
 
     def summary(_: Request) -> Response:
-        return Response(encode_summary(now()), media_type="application/json", headers=_HEADERS | _EVERYWHERE)
+        return shown(encode_summary, "application/json", _HEADERS | _EVERYWHERE)
 
     return [Route(PAGE_PATH, page), Route(SUMMARY_PATH, summary)]
 

@@ -3,8 +3,10 @@ import pytest
 
 from schemas.incident import Slice
 from streams.guard.detector import Verdict
+from streams.guard.detectors import detectors
 from streams.guard.detectors.surges import SURGES, DuplicateSurge, FeedSurge, ForgetSurge
 from streams.guard.observations import FeedSeen, Moment, Observation
+from streams.settings import GuardSettings, NetworkSettings
 from tests.guard.seen import NOW_MS, all_verdicts, feed, histogram, population
 
 
@@ -126,3 +128,27 @@ def test_many_users_forgotten_at_once_are_a_surge() -> None:
 def test_a_guard_that_begins_late_does_not_count_what_was_before() -> None:
     detector = ForgetSurge(SURGES["forget_surge"])
     assert all_verdicts(detector, [forgotten(0, 5_000), forgotten(30, 5_001), forgotten(60, 5_002)]) == []
+
+
+@pytest.mark.parametrize(("events_a_minute", "spacing_seconds"), [(0, 10.0), (0, 10.6), (1, 10.0), (20, 10.3)])
+def test_what_the_guards_own_accounts_take_back_is_no_surge(events_a_minute: int, spacing_seconds: float) -> None:
+    found = detectors({"twitter": NetworkSettings()}, GuardSettings(canary_interval_seconds=10))
+    detector = next(of for of in found if of.name == "retraction_surge")
+    seen: list[Verdict] = []
+    for second in range(0, 7_200, 2):
+        acts = int(second / spacing_seconds)
+        # Three acts, and then the same three are taken back.
+        retracting = acts // 6 * 3 + max(0, acts % 6 - 3)
+        read = acts + second * events_a_minute // 60
+        seen += detector.update(feed(now_ms=NOW_MS + 1_000 * second, counters={"read": read, "retracting": retracting}))
+    assert seen == []
+
+
+def test_a_quiet_network_whose_people_take_back_much_is_one_still() -> None:
+    detector = FeedSurge(SURGES["retraction_surge"], "retracting", 10.0)
+    seen: list[Verdict] = []
+    for second in range(0, 1_200, 2):
+        acts, real = second // 10, 0 if second < 600 else (second - 600) // 4
+        counters = {"read": acts + 2 * real, "retracting": acts // 6 * 3 + max(0, acts % 6 - 3) + real}
+        seen += detector.update(feed(now_ms=NOW_MS + 1_000 * second, counters=counters))
+    assert [verdict.firing for verdict in seen][:1] == [True]

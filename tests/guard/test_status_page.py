@@ -290,3 +290,15 @@ def test_the_guard_serves_both_as_the_incidents_stand() -> None:
     assert "default-src 'none'" in policy
     assert page.headers["x-content-type-options"] == "nosniff"
     assert '<html lang="en">' in page.text
+
+
+def test_a_guard_that_stands_by_does_not_say_that_all_is_well() -> None:
+    server = RoleServer(HttpSettings(), "guard")
+    server.start(CollectorRegistry(), dict, lambda: None, status_routes(["twitter"], lambda: None))
+    try:
+        answers = [httpx.get(f"http://{server.address}{path}") for path in (SUMMARY_PATH, PAGE_PATH)]
+    finally:
+        server.stop()
+    for answer in answers:
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+        assert "does not know how things stand" in answer.text

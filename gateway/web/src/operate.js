@@ -203,7 +203,7 @@ function incidentPart(incident) {
 }
 
 /** Whether a partition told of itself: it says when that is over, no order does. */
-const isOfAPartition = ({ id, kind }) => id.startsWith(`${kind}:`);
+const isOfAPartition = ({ id, kind }) => kind !== "declared" && id.startsWith(`${kind}:`);
 
 function fillIncident(element, incident) {
   const open = incident.status !== "resolved";

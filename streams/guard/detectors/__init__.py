@@ -20,6 +20,7 @@ Nothing is minor: what no operator must look at today is told by no detector. Ea
 alarms it may make; `tests/guard/` holds it to that on synthetic weeks, and `bench/partial_feeds.py` on more of them.
 """
 
+import math
 from collections.abc import Mapping
 
 from streams.guard.detector import Detector
@@ -38,6 +39,7 @@ def detectors(networks: Mapping[str, NetworkSettings], settings: GuardSettings) 
     >>> len({detector.name for detector in detectors({"twitter": NetworkSettings()}, GuardSettings())})
     13
     """
+    own_interval_seconds = settings.canary_interval_seconds if settings.canaries else math.inf
     return [
         PassedOn("law_violation", ("law_violation",)),
         PassedOn("partition_stopped", ("partition_stopped", "lane_gap")),
@@ -50,6 +52,6 @@ def detectors(networks: Mapping[str, NetworkSettings], settings: GuardSettings) 
         FeedPartial(networks),
         FeedSurge(SURGES["dead_letter_surge"], "dead_lettered"),
         DuplicateSurge(SURGES["duplicate_surge"]),
-        FeedSurge(SURGES["retraction_surge"], "retracting"),
+        FeedSurge(SURGES["retraction_surge"], "retracting", own_interval_seconds),
         ForgetSurge(SURGES["forget_surge"]),
     ]

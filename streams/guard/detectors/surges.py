@@ -8,6 +8,7 @@ from typing import Final
 import msgspec
 
 from schemas.incident import IncidentKind, Slice
+from streams.guard.canary_schedule import ACTORS_MAX
 from streams.guard.detector import Verdict
 from streams.guard.detectors.kept import Kept, Learned, part, since
 from streams.guard.observations import FeedSeen, Observation, PopulationSeen
@@ -134,7 +135,8 @@ class _Surges(Kept[Rates]):
         found: tuple[float, int, int, float, int] | None = None
         for slots in WINDOWS:
             recent = [slot for slot in rate.slots if slot.at > self._learned.now - slots]
-            hits, trials = sum(slot.hits for slot in recent), self._trials([slot.trials for slot in recent])
+            hits = max(0, sum(slot.hits for slot in recent) - self._own_hits(slots))
+            trials = self._trials([slot.trials for slot in recent])
             share, limit = part(hits, trials), self._limit(rate, trials)
             passed = limit if before is None else (limit + rate.mean) / 2
             if hits >= surge.hits_min and share > passed:
@@ -181,6 +183,11 @@ class _Surges(Kept[Rates]):
     def _trials(self, trials: list[int]) -> int:
         return sum(trials)
 
+    def _own_hits(self, slots: int) -> int:
+        """Return how many hits within so many slots may be of the guard's own synthetic accounts."""
+        del slots
+        return 0
+
 
 class FeedSurge(_Surges):
     """A share of what ingest reads, by network, from the differences of its counters.
@@ -189,13 +196,19 @@ class FeedSurge(_Surges):
     above it by a fixed share, or by six deviations where shares differ much from slot to slot (twice the fixed share
     at most), within the last minute or, for feeds that bring little, ten. While it fires nothing is learned; after a
     day, what is so is usual. Counters that went back are begun anew. `clout retract` does not pass through ingest, so
-    it is no surge of retractions. False alarms: at most one a network in 20 weeks of clean data.
+    it is no surge of retractions. Of the guard's synthetic accounts, whose acts ingest counts too, as many as may have
+    come are left out. False alarms: at most one a network in 20 weeks of clean data.
     """
 
-    def __init__(self, surge: Surge, counter: str) -> None:
-        """Count what ingest counts under this name."""
+    def __init__(self, surge: Surge, counter: str, own_interval_seconds: float = math.inf) -> None:
+        """Count what ingest counts under this name; a synthetic account acts so often, and may be a hit."""
         super().__init__(surge)
-        self._counter = counter
+        self._counter, self._own_interval_seconds = counter, own_interval_seconds
+
+    def _own_hits(self, slots: int) -> int:
+        # Half of their acts take back the other half, a round at a time; two rounds may lie in a window of one.
+        acts = slots * SLOT_MS / 1000 / self._own_interval_seconds
+        return math.ceil(acts / 2) + ACTORS_MAX if acts else 0
 
     def _count(self, observation: Observation, now: int) -> None:
         if isinstance(observation, FeedSeen):
@@ -278,4 +291,4 @@ SURGES: Final[Mapping[str, Surge]] = {
         ),
     )
 }
-"""Shares above what is usual, measured by `bench/detectors.py` to be far from clean data."""
+"""Shares above what is usual, measured to be far from clean data (`tests/guard/test_detectors.py`)."""
