@@ -134,6 +134,45 @@ def test_series_go_on_under_the_name_of_the_role(site: Site) -> None:
     assert series["metric"]["instance"] == series["metric"]["instance_name"] == "score-0"
 
 
+@pytest.mark.parametrize(
+    ("louder", "other", "silenced"),
+    [
+        # A critical incident is said, whatever the alert about its kind is.
+        ("CloutRetractionSurge major kind=retraction_surge", "CloutIncidentOpen critical kind=retraction_surge", False),
+        ("CloutRetractionSurge major kind=retraction_surge", "CloutIncidentOpen major kind=retraction_surge", True),
+        # One dead worker of several does not hide that changes are slow.
+        ("CloutTargetDown major role=score", "CloutChangesSlow critical", False),
+        ("CloutTargetDown major role=score", "CloutLaneLag major", True),
+        # A canary whose change does not come is no second page.
+        ("CloutPartitionStopped critical", "CloutCanaryWrong critical", True),
+    ],
+)
+def test_what_says_less_is_silenced_and_what_is_graver_is_not(
+    site: Site, louder: str, other: str, silenced: bool
+) -> None:
+    case = f"case-{abs(hash((louder, other)))}"
+    alerts = []
+    for text in (louder, other):
+        name, severity, *more = text.split()
+        labels = {"alertname": name, "severity": severity, "network": "twitter", "case": case}
+        alerts.append({"labels": labels | dict(pair.split("=") for pair in more)})
+    api = f"{site.monitoring.alertmanager}/api/v2/alerts"
+    site.client.post(api, json=alerts).raise_for_status()
+
+    def silences() -> bool | None:
+        """Whether the first silences the second, which others may too; None until both are there."""
+        found = site.client.get(api, params={"filter": f"case={case}"}).raise_for_status().json()
+        by_name = {of["labels"]["alertname"]: of for of in found}
+        if len(by_name) < len(alerts):
+            return None
+        first, second = (by_name[alert["labels"]["alertname"]] for alert in alerts)
+        return first["fingerprint"] in second["status"]["inhibitedBy"]
+
+    eventually(lambda: silences() is silenced, seconds=10, otherwise=silences)
+    ended = [alert | {"endsAt": "2020-01-01T00:00:01Z", "startsAt": "2020-01-01T00:00:00Z"} for alert in alerts]
+    site.client.post(api, json=ended).raise_for_status()
+
+
 def test_one_that_died_is_started_again(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("clout.monitoring.RESTART_SECONDS", 0.0)
     former = site.monitoring.processes()
