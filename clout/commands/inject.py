@@ -1,6 +1,9 @@
 """`clout inject`: faults in a running demonstration, to see what stops them."""
 
+import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -33,7 +36,7 @@ def command(
 
     Feeds: stall, dead-collector, partial, half-garbage, future, skew, replay-storm, retract-storm, misattribute,
     bot-wave. Workers: floor, lost-partition, bad-model, mass-fall; these end when the worker is started again, which
-    happens at the end of the time. Ctrl-C ends any fault early.
+    happens at the end of the time. Ctrl-C or SIGTERM ends any fault early.
 
     Example: clout inject half-garbage --network mastodon --seconds 20
     """
@@ -47,11 +50,22 @@ def command(
         raise typer.BadParameter(f"{fault} is about workers, which score all networks", param_hint="--network")
     settings = settings_of(context)
     directory = injection.run_directory(settings, whatever=i_know)
-    if fault in injection.WORKER_FAULTS:
-        _harm_workers(injection.WorkerFault(directory, fault, audit=audit, partition=partition), fault, seconds)
-        return
-    network = network or injection.networks_of(directory)[0]
-    _harm_feed(injection.FeedOrder(directory, fault, network, seconds, share=share, seed=seed), seconds)
+    with _ended_as_by_ctrl_c():
+        if fault in injection.WORKER_FAULTS:
+            _harm_workers(injection.WorkerFault(directory, fault, audit=audit, partition=partition), fault, seconds)
+            return
+        network = network or injection.networks_of(directory)[0]
+        _harm_feed(injection.FeedOrder(directory, fault, network, seconds, share=share, seed=seed), seconds)
+
+
+@contextmanager
+def _ended_as_by_ctrl_c() -> Iterator[None]:
+    """Let SIGTERM, as of `timeout`, end what goes wrong too."""
+    former = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, former)
 
 
 def _harm_workers(fault: "WorkerFault", name: str, seconds: float) -> None:

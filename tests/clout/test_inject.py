@@ -70,7 +70,8 @@ def test_an_order_that_nobody_takes_is_withdrawn(tmp_path: Path, monkeypatch: py
         assert [path.name for path in tmp_path.iterdir()] == [injection.MARK_FILE]
 
 
-def test_ctrl_c_ends_a_fault_of_a_feed_early(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_and_a_time_limit_end_a_fault_of_a_feed_early(tmp_path: Path, number: signal.Signals) -> None:
     demo, stop = tmp_path / "demo", threading.Event()
     interference = Interference(Mailbox(demo / "run"), NETWORKS)
 
@@ -89,7 +90,7 @@ def test_ctrl_c_ends_a_fault_of_a_feed_early(tmp_path: Path) -> None:
                 eventually(lambda: interference.is_mute(0, 0))
                 assert process.stdout is not None
                 assert process.stdout.readline().startswith("stall on twitter: its collectors send nothing")
-                process.send_signal(signal.SIGINT)
+                process.send_signal(number)
                 assert process.wait(20) == 130
                 assert "stall on twitter: over; 0 events met it" in process.stdout.read()
             assert not interference.is_mute(0, 0)
