@@ -1,5 +1,6 @@
 """What the gateway knows of incidents: whom their lists name, and what everybody may know of them."""
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -49,13 +50,16 @@ class Listed:
         hash_ = np.uint64(user_hash(user.encode()))
         return {chunk.incident: chunk.written_ms for chunk in self._chunks.values() if _has(chunk.hashes, hash_)}
 
-    def count(self, incident: str) -> int:
-        """Return how many users the lists of an incident name.
+    def counts(self) -> Counter[str]:
+        """Return how many users the lists of each incident name.
 
-        >>> Listed().count("declared/1")
+        >>> Listed().counts()["declared/1"]
         0
         """
-        return sum(len(chunk.hashes) for chunk in self._chunks.values() if chunk.incident == incident)
+        counts: Counter[str] = Counter()
+        for chunk in self._chunks.values():
+            counts[chunk.incident] += len(chunk.hashes)
+        return counts
 
 
 def _has(hashes: NDArray[np.uint64], hash_: np.uint64) -> bool:

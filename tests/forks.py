@@ -50,7 +50,7 @@ class Forked:
 
     def poll(self) -> int | None:
         """Return the exit code, None while it runs."""
-        return self._process.exitcode
+        return self.returncode
 
     def wait(self, timeout: float | None = None) -> int:
         """Return the exit code once it has ended. Raise `subprocess.TimeoutExpired` when that takes longer."""

@@ -37,9 +37,9 @@ def routes(context: Context) -> list[Route]:
     """Return the routes."""
 
     def incidents(request: Request, query: IncidentsQuery) -> Response:
-        found = in_order(context.world.incidents.values())
+        found, listed = in_order(context.world.incidents.values()), context.world.listed.counts()
         answer = IncidentsAnswer(
-            incidents=[_told(context, incident) for incident in found[: query.limit]],
+            incidents=[_told(incident, listed[incident.id]) for incident in found[: query.limit]],
             open=sum(incident.status != "resolved" for incident in found),
             count=len(found),
         )
@@ -48,7 +48,7 @@ def routes(context: Context) -> list[Route]:
     return [INCIDENTS.route(incidents)]
 
 
-def _told(context: Context, incident: Incident) -> IncidentFacts:
+def _told(incident: Incident, listed_users: int) -> IncidentFacts:
     """Return what everybody may know; lists grow while it lasts, its record is written seldom."""
     known = facts(incident)
-    return replace(known, affected_users=max(known.affected_users, context.world.listed.count(incident.id)))
+    return replace(known, affected_users=max(known.affected_users, listed_users))
