@@ -26,12 +26,18 @@ def incidents_as_they_stand(settings: Settings) -> list[Incident]:
 
 
 def chosen(incidents: Iterable[Incident], identity: str) -> Incident:
-    """Return the incident of that id, or the only one whose id begins so; raise `CloutError` for none or several."""
+    """Return the incident of that id, or the only one whose id begins so; raise `CloutError` for none or several.
+
+    Of several the only one counts that is open.
+    """
     known = list(incidents)
     found = [incident for incident in known if incident.id.startswith(identity)]
     exact = [incident for incident in found if incident.id == identity]
-    if exact or len(found) == 1:
-        return [*exact, *found][0]
+    still_open = [incident for incident in found if incident.status != "resolved"]
+    for likely in (exact, still_open, found):
+        if len(likely) == 1:
+            return likely[0]
+    found = still_open or found
     if found:
         raise CloutError(
             f"{len(found)} incidents begin with {identity!r}",

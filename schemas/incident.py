@@ -28,6 +28,7 @@ IncidentKind = Literal[
     "retraction_surge",
     "forget_surge",
     "canary",
+    "canary_late",
     "declared",
 ]
 
@@ -47,7 +48,8 @@ INCIDENT_KINDS: Final[dict[IncidentKind, str]] = {
     "duplicate_surge": "More events than usual had come before.",
     "retraction_surge": "More events than usual are taken back.",
     "forget_surge": "More users than usual are forgotten.",
-    "canary": "A synthetic account whose score is known has another one, or has it too late.",
+    "canary": "A synthetic account whose score is known has another one.",
+    "canary_late": "The change of a synthetic account does not come in time.",
     "declared": "An operator says so.",
 }
 """Every kind of incident, and what it means."""

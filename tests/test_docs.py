@@ -69,7 +69,7 @@ def test_the_example_of_a_settings_file_shows_every_default(monkeypatch: pytest.
 def metrics() -> dict[str, tuple[str, tuple[str, ...]]]:
     """Name as it is scraped, type and labels of every metric of all roles."""
     found: dict[str, tuple[str, tuple[str, ...]]] = {}
-    guard = GuardMetrics({"twitter": NetworkSettings()}, ["canary"], ["partner"])
+    guard = GuardMetrics({"twitter": NetworkSettings()}, ["partner"])
     ingest, worker, gateway = IngestMetrics(["twitter"]), WorkerMetrics(["twitter"], 1), GatewayMetrics()
     for registry in (ingest.registry, worker.registry, guard.registry, gateway.registry):
         for family in registry.collect():

@@ -108,8 +108,10 @@ def resolve(context: typer.Context, identity: Identity, reason: Reason, timeout:
         )
     if incident.status == RESOLVED:
         raise CloutError(f"{incident.id} is resolved already")
-    _ordered(settings, "resolve", reason, incident.id, timeout, lambda of: of.status == RESOLVED)
+    resolved = _ordered(settings, "resolve", reason, incident.id, timeout, lambda of: of.status == RESOLVED)
     typer.echo(printable(f"{incident.id} is resolved"))
+    for network in resolved.frozen:
+        typer.echo(f"{network} is frozen still: `clout resume {network} --reason …` lets it go on", err=True)
 
 
 @group.command()

@@ -1,16 +1,21 @@
 """Orders to the demonstration's feeder: small files in its `run` directory, since the one who gives them may be gone.
 
-`clout inject` writes an order, the feeder looks for it several times a second and says in a file of its own what it has
-taken and what came of it. An order ends at its time, also when nobody withdraws it.
+`clout inject` writes an order, the feeder looks for orders several times a second and says of each what has become of
+it. Each has files of its own, so that nobody ends another's. An order ends at its time, also when nobody withdraws it.
 """
 
+import time
 from pathlib import Path
 from typing import Final, TypeVar
 
 import msgspec
 
-ORDER_FILE: Final = "feed-order.json"
-REPORT_FILE: Final = "feed-report.json"
+from streams.errors import CloutError
+
+ORDERS_MAX: Final = 8
+"""Orders at a time: the feeder opens each ten times a second."""
+ORDER_PREFIX: Final = "feed-order-"
+REPORT_PREFIX: Final = "feed-report-"
 
 _Message = TypeVar("_Message")
 
@@ -37,40 +42,60 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     sent: int = 0
     """Records that were sent instead, what was held back among them."""
     ended: bool = False
+    behind: Order | None = None
+    """The order that the network had already, and for which this one was refused."""
 
 
 class Mailbox:
-    """The two files; either side writes one and reads the other."""
+    """A file an order, and one for its report; either side writes one and reads the other."""
 
     def __init__(self, run_directory: Path) -> None:
         """Say where they are."""
-        self._order, self._report = run_directory / ORDER_FILE, run_directory / REPORT_FILE
+        self._directory = run_directory
 
     def place(self, order: Order) -> None:
-        """Give an order; it takes the place of the one before."""
-        _write(self._order, order)
+        """Give an order; `CloutError` when there are too many."""
+        others = [of for of in self.orders() if of.until_seconds > time.time()]
+        if len(others) >= ORDERS_MAX:
+            raise CloutError(
+                f"{len(others)} faults of feeds are ordered already, and more are not taken",
+                detail=", ".join(f"{of.fault} on {of.network}" for of in others),
+                hint="wait until one is over, or end its `clout inject` with Ctrl-C",
+            )
+        _write(self._order(order.id), order)
 
-    def withdraw(self) -> None:
-        """End the fault before its time."""
-        self._order.unlink(missing_ok=True)
+    def withdraw(self, order: Order) -> None:
+        """End the fault before its time; others stay."""
+        self._order(order.id).unlink(missing_ok=True)
 
-    def order(self) -> Order | None:
-        """Return the order there is."""
-        return _read(self._order, Order)
+    def orders(self) -> list[Order]:
+        """Return the orders there are."""
+        found = (_read(path, Order) for path in sorted(self._directory.glob(f"{ORDER_PREFIX}*.json")))
+        return [order for order in found if order is not None]
 
     def tell(self, report: Report) -> None:
         """Say what has become of an order."""
-        _write(self._report, report)
+        _write(self._report(report.id), report)
 
     def report(self, order: Order) -> Report | None:
         """Return what has become of an order; None as long as nobody has taken it."""
-        report = _read(self._report, Report)
-        return report if report is not None and report.id == order.id else None
+        return _read(self._report(order.id), Report)
+
+    def forget(self, order: Order) -> None:
+        """Remove what was said of an order."""
+        self._report(order.id).unlink(missing_ok=True)
 
     def clear(self) -> None:
         """Remove what earlier ones have left."""
-        self._order.unlink(missing_ok=True)
-        self._report.unlink(missing_ok=True)
+        for prefix in (ORDER_PREFIX, REPORT_PREFIX):
+            for path in self._directory.glob(f"{prefix}*"):
+                path.unlink(missing_ok=True)
+
+    def _order(self, number: str) -> Path:
+        return self._directory / f"{ORDER_PREFIX}{number}.json"
+
+    def _report(self, number: str) -> Path:
+        return self._directory / f"{REPORT_PREFIX}{number}.json"
 
 
 def _write(path: Path, message: Order | Report) -> None:

@@ -51,6 +51,7 @@ RULES: Final[dict[IncidentKind, Rule]] = {
     "retraction_surge": "moved",
     "forget_surge": "nobody",
     "canary": "moved",
+    "canary_late": "nobody",
     "declared": "moved",
 }
 """Whom a kind of incident touches, beside those whom its first record names.

@@ -33,7 +33,7 @@ from streams.guard.cases import (
     with_note,
     with_notes,
 )
-from streams.guard.detector import Verdict
+from streams.guard.detector import Firing, Verdict
 
 QUIET_MS: Final = 600_000
 """An incident ends by itself when nothing of it has fired for so long."""
@@ -47,6 +47,15 @@ GUARDS_COMMAND: Final = "guard-"
 """How the ids of commands begin that the guard itself issues."""
 STANDS_ANYWAY: Final[frozenset[IncidentKind]] = frozenset({"feed_stalled"})
 """Kinds that freezing a network does not help against."""
+
+SYMPTOMS: Final[frozenset[IncidentKind]] = frozenset({"canary_late"})
+"""Kinds that come of what other incidents say already: …"""
+HOLDS: Final[frozenset[IncidentKind]] = frozenset(
+    {"law_violation", "lane_gap", "partition_stopped", "partition_silent", "feed_stalled"}
+)
+"""… of these, …"""
+AFTER_MS: Final = 60_000
+"""… and for so long after they are resolved, in which what waited comes."""
 
 
 class Freeze(NamedTuple):
@@ -86,6 +95,8 @@ class _Entry(msgspec.Struct):
     urgent: bool = False
     """An operator said something: it is written at once."""
     quiet_since_ms: int | None = None
+    resumed: list[str] = []
+    """Networks that were frozen because of it and that an operator resumed: the guard freezes them no second time."""
 
     @property
     def is_open(self) -> bool:
@@ -98,6 +109,7 @@ class _State(msgspec.Struct):
     held: list[_Held]
     frozen: list[str]
     quiet_since_ms: dict[str, int]
+    resumed: dict[str, list[str]] = {}
 
 
 class Book:
@@ -116,9 +128,13 @@ class Book:
         found = (entry.incident for entry in self._entries.values())
         return sorted(found, key=lambda incident: incident.opened, reverse=True)
 
-    def firing(self) -> list[tuple[str, Slice]]:
-        """Return the detectors that fire, and about what."""
-        return [(held.key.detector, held.key.slice) for held in self._held.values()]
+    def firing(self) -> list[Firing]:
+        """Return what detectors find, and about what."""
+        return [Firing(held.key.detector, held.key.kind, held.key.slice) for held in self._held.values()]
+
+    def frozen(self) -> list[str]:
+        """Return the networks that are frozen, also where no incident is open any more."""
+        return sorted(self._frozen)
 
     # What comes in.
 
@@ -185,7 +201,7 @@ class Book:
     def look(self, now_ms: int) -> None:
         """Open incidents for what fires, bring all up to date, and forget those that ended long ago."""
         for held in self._held.values():
-            if not held.settled and self._open(held.incident) is None and not self._is_explained(held.verdict.slice):
+            if not held.settled and self._open(held.incident) is None and not self._is_explained(held.key, now_ms):
                 self._attach(held, now_ms)
         firing = {held.incident for held in self._held.values()}
         for entry in self._open_ones():
@@ -216,7 +232,7 @@ class Book:
             network, entry = held.key.slice.network, self._open(held.incident)
             if network is None or entry is None or held.settled or not self._freeze:
                 continue
-            is_new = network not in self._frozen and network not in entry.incident.frozen
+            is_new = network not in {*self._frozen, *entry.incident.frozen, *entry.resumed}
             if held.severity == "critical" and held.key.kind not in STANDS_ANYWAY and is_new:
                 found[network] = Freeze(network, entry.incident.id, held.verdict.detail)
         return list(found.values())
@@ -238,7 +254,8 @@ class Book:
     def state(self) -> bytes:
         """Return what fires, what is frozen, and since when it is quiet: the topic tells the rest."""
         quiet = {name: of.quiet_since_ms for name, of in self._entries.items() if of.quiet_since_ms is not None}
-        return msgspec.msgpack.encode(_State(list(self._held.values()), sorted(self._frozen), quiet))
+        resumed = {name: of.resumed for name, of in self._entries.items() if of.resumed}
+        return msgspec.msgpack.encode(_State(list(self._held.values()), sorted(self._frozen), quiet, resumed))
 
     def restore(self, state: bytes) -> None:
         """Go on from what was stored, once the incidents are in; raise `ValueError` when it cannot be read."""
@@ -248,6 +265,9 @@ class Book:
         for name, since_ms in found.quiet_since_ms.items():
             if name in self._entries:
                 self._entries[name].quiet_since_ms = since_ms
+        for name, networks in found.resumed.items():
+            if name in self._entries:
+                self._entries[name].resumed = networks
 
     # Helpers.
 
@@ -273,6 +293,7 @@ class Book:
         else:
             entry = _Entry(opened(detector, verdict, self._model, now_ms))
             self._entries[entry.incident.id] = entry
+            self._explain(entry.incident)
         held.incident = entry.incident.id
 
     def _bring_up_to_date(self, entry: _Entry, now_ms: int, *, is_firing: bool) -> None:
@@ -288,19 +309,27 @@ class Book:
         if status != incident.status:
             entry.incident = replace(incident, status=status)
 
-    def _is_explained(self, of: Slice) -> bool:
-        """Return whether a partition's own incident is about this."""
-        return of.partition is not None and any(
-            entry.is_open and is_of_a_task(entry.incident) and entry.incident.slice.partition == of.partition
-            for entry in self._entries.values()
+    def _is_explained(self, of: _Key, now_ms: int) -> bool:
+        """Return whether another incident says this already: a partition's own one, or of what it is a symptom."""
+        incidents = [entry.incident for entry in self._entries.values()]
+        if of.kind in SYMPTOMS:
+            return any(
+                _is_symptom(of.kind, of.slice, incident)
+                and (incident.status != RESOLVED or parse_ms(incident.updated) > now_ms - AFTER_MS)
+                for incident in incidents
+            )
+        return of.slice.partition is not None and any(
+            incident.status != RESOLVED and is_of_a_task(incident) and incident.slice.partition == of.slice.partition
+            for incident in incidents
         )
 
     def _explain(self, incident: Incident) -> None:
-        """Note that an incident of a partition is the cause of what was found there before."""
+        """Note that an incident is the cause of what was found of its partition, or of its symptoms, before."""
         for entry in self._open_ones():
-            evidence = entry.incident.evidence
+            found_before, evidence = entry.incident, entry.incident.evidence
+            is_there = found_before.slice.partition == incident.slice.partition is not None and is_of_a_task(incident)
             is_known = any(incident.id in found.detail for found in evidence)
-            if entry.incident.slice.partition == incident.slice.partition is not None and not is_known:
+            if (is_there or _is_symptom(found_before.kind, found_before.slice, incident)) and not is_known:
                 found = Evidence(finding=incident.kind, detail=f"explained by {incident.id}", at=incident.updated)
                 entry.incident = replace(entry.incident, evidence=kept([*evidence, found]))
 
@@ -324,16 +353,25 @@ class Book:
                 self._note(entry, record, f"{network} is frozen: {record.reason}")
 
     def _resume_noted(self, record: CommandRecord, network: str) -> None:
-        for entry in self._open_ones():
-            if network in entry.incident.frozen:
+        """Say of every incident that froze a network that it goes on; also of one that was resolved before."""
+        for entry in self._entries.values():
+            incident = entry.incident
+            if network in incident.frozen and incident.model == self._model:
                 self._note(entry, record, f"{network} is resumed: {record.reason}")
-                entry.incident = replace(entry.incident, reference=record.id)
+                frozen = [name for name in incident.frozen if name != network]
+                entry.incident = replace(entry.incident, frozen=frozen, reference=record.id)
+                entry.resumed = [*entry.resumed, network]
                 entry.quiet_since_ms = None
 
     def _resolve(self, entry: _Entry, reference: str) -> None:
         entry.incident = replace(entry.incident, status=RESOLVED, reference=reference)
         for held in self._held.values():
             held.settled = held.settled or held.incident == entry.incident.id
+
+
+def _is_symptom(kind: IncidentKind, of: Slice, incident: Incident) -> bool:
+    """Return whether what is found of a slice comes of what an incident says."""
+    return kind in SYMPTOMS and incident.kind in HOLDS and incident.slice.network in {None, of.network}
 
 
 def _is_identified(incident: Incident) -> bool:

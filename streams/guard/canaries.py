@@ -28,7 +28,7 @@ class _Network(msgspec.Struct):
 
 
 class CanaryDetector:
-    """Fires for a network when an account's score is wrong, its chain is broken, or its change comes late.
+    """Fires for a network when an account's score is wrong or its chain is broken; as late when its change is.
 
     Besides, `due` says what the accounts do next. Store the state before that is sent: what a lost state had sent is
     taken for unknown, not for a fault.
@@ -88,19 +88,19 @@ class CanaryDetector:
         return []
 
     def _judged(self, network: str, seen: Seen) -> list[Verdict]:
-        fired = self._fires(network)
+        said = []
         if seen.latency_seconds is not None:
             self._on_latency(network, seen.latency_seconds)
-        if seen.came:
+        if seen.came and self._is_late[network]:
             self._is_late[network] = False
+            said.append(self._of_time(network, "changes of synthetic accounts come in time again", {}))
         if seen.fault:
             self._wrong[network] = seen.fault
-            return [self._verdict(network, seen.fault, seen.numbers)]
-        if seen.round_ended:
+            said.append(self._of_score(network, seen.fault, seen.numbers))
+        elif seen.round_ended and self._wrong[network]:
             self._wrong[network] = ""
-        if fired and not self._fires(network):
-            return [self._verdict(network, "synthetic accounts are right and in time again", {})]
-        return []
+            said.append(self._of_score(network, "synthetic accounts are right again", {}))
+        return said
 
     def _late(self, network: str, now_ms: int) -> Verdict | None:
         waited_ms = self._schedules[network].waited_ms(now_ms)
@@ -108,21 +108,15 @@ class CanaryDetector:
             return None
         self._is_late[network] = True
         numbers = {"waited_seconds": waited_ms / 1000, "limit": LATE_MS / 1000}
-        return self._verdict(network, f"no change came {waited_ms / 1000:.0f} seconds after an interaction", numbers)
+        return self._of_time(network, f"no change came {waited_ms / 1000:.0f} seconds after an interaction", numbers)
 
-    def _fires(self, network: str) -> bool:
-        return bool(self._wrong[network]) or self._is_late[network]
+    def _of_score(self, network: str, detail: str, numbers: dict[str, float]) -> Verdict:
+        of, firing = self._schedules[network], bool(self._wrong[network])
+        about = Slice(network=network)
+        return Verdict("canary", about, firing, "critical", detail, numbers, since_ms=of.well_until_ms)
 
-    def _verdict(self, network: str, detail: str, numbers: dict[str, float]) -> Verdict:
-        return Verdict(
-            "canary",
-            Slice(network=network),
-            self._fires(network),
-            "critical" if self._wrong[network] else "major",
-            detail,
-            numbers,
-            since_ms=self._schedules[network].well_until_ms,
-        )
+    def _of_time(self, network: str, detail: str, numbers: dict[str, float]) -> Verdict:
+        return Verdict("canary_late", Slice(network=network), self._is_late[network], "major", detail, numbers)
 
     def state(self) -> bytes:
         """Return what was learned and done; feeds tell themselves anew."""

@@ -44,7 +44,7 @@ class Company:
         beside.on_end.append(self.end)
         beside.touched.append(self.touched)
         beside.send.append(self.send)
-        beside.routes.extend(status_routes(list(networks), guard.incidents))
+        beside.routes.extend(status_routes(list(networks), guard.standing))
         beside.routes.extend(alert_routes(FiringAlerts()))
 
     def begin(self, incidents: Sequence[Incident]) -> None:

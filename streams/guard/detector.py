@@ -29,6 +29,14 @@ class Verdict(NamedTuple):
     """Users whom it touches, where the detector knows them."""
 
 
+class Firing(NamedTuple):
+    """What a detector finds at the moment."""
+
+    detector: str
+    kind: IncidentKind
+    slice: Slice
+
+
 class Detector(Protocol):
     """Watches one thing about all slices of a kind."""
 

@@ -5,16 +5,16 @@ does.
 """
 
 from collections import Counter as Tally
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from schemas.feed_report import FeedReport
-from schemas.incident import INCIDENT_KINDS, Incident, Severity, Slice
+from schemas.incident import INCIDENT_KINDS, Incident, Severity
 from schemas.population import STEPS_POINTS, Population
 from schemas.times import parse_ms
-from streams.guard.detector import Verdict
+from streams.guard.detector import Firing, Verdict
 from streams.settings import NetworkSettings
 
 OBSERVED: Final = ("population", "feeds", "incidents", "canaries", "control")
@@ -22,17 +22,17 @@ DELIVERY_OUTCOMES: Final = ("delivered", "retried", "dead_lettered")
 CANARY_BUCKETS: Final = (0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 """Seconds; not those of the workers, whose module takes the kernels along."""
 NO_NETWORK: Final = ""
+FOUND: Final = [kind for kind in INCIDENT_KINDS if kind != "declared"]
+"""Kinds that detectors find."""
 
 
 class GuardMetrics:
     """What the guard counts and sees."""
 
-    def __init__(
-        self, networks: Mapping[str, NetworkSettings], detectors: Sequence[str], webhooks: Iterable[str] = ()
-    ) -> None:
+    def __init__(self, networks: Mapping[str, NetworkSettings], webhooks: Iterable[str] = ()) -> None:
         """Make every child."""
         registry = self.registry = CollectorRegistry()
-        self._networks, self._labels, self._detectors = networks, [NO_NETWORK, *networks], detectors
+        self._networks, self._labels = networks, [NO_NETWORK, *networks]
         self.active = Gauge("clout_guard_active", "1: this process watches; 0: it stands by.", registry=registry)
         self.moment = Gauge("clout_guard_moment_seconds", "When it last looked.", registry=registry)
         self.observations = Counter(
@@ -41,7 +41,7 @@ class GuardMetrics:
         for topic in OBSERVED:
             self.observations.labels(topic)
         self._firing = Gauge(
-            "clout_guard_firing", "1 while a detector fires.", ("detector", "network"), registry=registry
+            "clout_guard_firing", "1 while a detector finds this.", ("kind", "network"), registry=registry
         )
         self._open = Gauge(
             "clout_incidents_open", "Incidents not resolved.", ("kind", "severity", "network"), registry=registry
@@ -70,7 +70,7 @@ class GuardMetrics:
         )
         self.canaries_wrong = Counter(
             "clout_guard_canaries_wrong",
-            "Times that a synthetic account was found wrong or late.",
+            "Times that a synthetic account was found wrong.",
             ("network",),
             registry=registry,
         )
@@ -103,12 +103,12 @@ class GuardMetrics:
             if verdict.kind == "canary" and verdict.firing and verdict.slice.network in self._networks:
                 self.canaries_wrong.labels(verdict.slice.network).inc()
 
-    def show_firing(self, firing: Collection[tuple[str, Slice]]) -> None:
-        """Show which detectors fire."""
-        on = {(detector, of.network or NO_NETWORK) for detector, of in firing}
-        for detector in self._detectors:
+    def show_firing(self, firing: Iterable[Firing]) -> None:
+        """Show what detectors find."""
+        on = {(of.kind, of.slice.network or NO_NETWORK) for of in firing}
+        for kind in FOUND:
             for network in self._labels:
-                self._firing.labels(detector, network).set((detector, network) in on)
+                self._firing.labels(kind, network).set((kind, network) in on)
 
     def show_incidents(self, incidents: Iterable[Incident]) -> None:
         """Show how many of these, which are open, there are of each kind."""

@@ -36,6 +36,7 @@ from streams.guard.detector import Detector, Verdict
 from streams.guard.faust_app import RAW, make_app, make_table
 from streams.guard.metrics import GuardMetrics
 from streams.guard.observations import CanarySeen, FeedSeen, IncidentSeen, Observation, PopulationSeen
+from streams.guard.status_summary import Standing
 from streams.guard.watch import Watch
 from streams.guard.writer import IncidentWriter, ends_of
 from streams.http import RoleServer
@@ -99,7 +100,7 @@ class Guard:
         topics.require(kafka, topics.specification(self._names, lanes, dict(networks)))
         self._model, self._version, self._make_detectors = model, version, detectors
         self._server = RoleServer(http, "guard")
-        self.metrics = GuardMetrics(networks, [of.name for of in detectors()], settings.webhooks)
+        self.metrics = GuardMetrics(networks, settings.webhooks)
         self.beside = Beside()
         self._writer = IncidentWriter(kafka, self._names)
         self._read = self._readers()
@@ -151,12 +152,12 @@ class Guard:
             self._end()
             self._server.stop()
 
-    def incidents(self) -> list[Incident] | None:
-        """Return the open incidents as of the last look, the one opened last first; any thread may ask.
+    def standing(self) -> Standing | None:
+        """Return the open incidents, the one opened last first, and what is frozen, at the last look.
 
-        None where this guard does not know them: it stands by, or reads what was there when it began.
+        None where this guard does not know: it stands by, or reads what was there when it began. Any thread may ask.
         """
-        return self._shown if self._watch is not None and self._is_level else None
+        return self._standing if self._watch is not None and self._is_level else None
 
     # What the consumer asks.
 
@@ -222,7 +223,7 @@ class Guard:
         self._write_at = 0.0
         self._order_at = 0.0
         self._send_at = 0.0
-        self._shown: list[Incident] = []
+        self._standing = Standing([], [])
         self._to_send: list[Any] = []
         self.metrics.begin(is_active=watch is not None)
 
@@ -320,10 +321,10 @@ class Guard:
             self._send()
         self._touch(watch)
         await self._act(watch, now_ms)
-        self._shown = open_of(watch.book.incidents())
+        self._standing = Standing(open_of(watch.book.incidents()), watch.book.frozen())
         self.metrics.moment.set(now_ms / 1000)
         self.metrics.show_firing(watch.book.firing())
-        self.metrics.show_incidents(self._shown)
+        self.metrics.show_incidents(self._standing.incidents)
         self.metrics.show_population(self._populations)
         self.metrics.show_feeds(self._feeds, self._began_ms, now_ms)
 
@@ -394,12 +395,12 @@ class Guard:
             "active": watch is not None,
             "reading": watch is not None and not self._is_level,
             "detectors": {
-                name: [msgspec.to_builtins(of) for detector, of in firing if detector == name]
+                name: [msgspec.to_builtins(of.slice) for of in firing if of.detector == name]
                 for name in (watch.detectors if watch is not None else ())
             },
             "incidents": [
                 {name: getattr(of, name) for name in ("id", "severity", "status", "title", "opened")}
-                for of in self._shown
+                for of in self._standing.incidents
             ],
             "positions": watch.positions() if watch is not None else {},
         }

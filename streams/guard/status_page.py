@@ -7,7 +7,7 @@ by itself, so nobody has to reload it.
 import base64
 import hashlib
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from html import escape
 from typing import Final
 
@@ -15,9 +15,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from schemas.incident import Incident
 from schemas.times import format_ms
-from streams.guard.status_summary import Component, ComponentStatus, IncidentShown, Summary, anchor, encode_summary
+from streams.guard.status_summary import (
+    Component,
+    ComponentStatus,
+    IncidentShown,
+    Standing,
+    Summary,
+    anchor,
+    encode_summary,
+)
 from streams.guard.status_summary import summary as summary_of
 
 PAGE_PATH: Final = "/status"
@@ -80,19 +87,19 @@ _EVERYWHERE: Final = {"access-control-allow-origin": "*"}
 
 def status_routes(
     networks: Sequence[str],
-    incidents: Callable[[], Iterable[Incident] | None],
+    standing: Callable[[], Standing | None],
     *,
     url: str = "",
     clock: Callable[[], float] = time.time,
 ) -> list[Route]:
-    """Return the routes; `incidents` returns those that are open, of which it must own a copy: threads call it.
+    """Return the routes; `standing` returns how things stand, of which it must own a copy: threads call it.
 
-    It returns None where this guard does not know them: it stands by, or has not read them all yet.
+    It returns None where this guard does not know: it stands by, or has not read all yet.
     """
     since = format_ms(int(clock() * 1000))
 
     def shown(form: Callable[[Summary], str | bytes], media_type: str, headers: Mapping[str, str]) -> Response:
-        known = incidents()
+        known = standing()
         if known is None:
             return Response(_STANDS_BY, 503, media_type="text/plain", headers={**headers, "Retry-After": "5"})
         summary = summary_of(known, networks, now=format_ms(int(clock() * 1000)), since=since, url=url)

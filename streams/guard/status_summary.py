@@ -1,13 +1,13 @@
 """How things stand, in the form that status page tools read: Atlassian Statuspage's `summary.json`, version 2.
 
-Pure: made of the open incidents and the list of networks alone. No user whom an incident's record names is named, also
-where an operator's words do.
+Pure: made of the open incidents, the networks, and which of these are frozen, alone. No user whom an incident's record
+names is named, also where an operator's words do.
 """
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Final, Literal
+from collections.abc import Iterator, Sequence
+from typing import Final, Literal, NamedTuple
 
 import msgspec
 from msgspec import Struct
@@ -52,6 +52,7 @@ _OF_SCORES: Final[frozenset[IncidentKind]] = frozenset(
         "population_shift",
         "population_at_floor",
         "canary",
+        "canary_late",
     }
 )
 _STATUS_WORDS: Final[dict[IncidentStatus, str]] = {
@@ -60,6 +61,9 @@ _STATUS_WORDS: Final[dict[IncidentStatus, str]] = {
     "monitoring": "Nothing of it is seen any more; it is watched.",
     "resolved": "It is over.",
 }
+OF_A_FROZEN_ONE: Final = "partial_outage"
+"""How the feed of a network stands that is frozen: nothing of it counts until it goes on, and nothing is lost."""
+_HELD_BACK: Final = "It is held back, and goes on when an operator says so; nothing of it is lost."
 _ID_BYTES: Final = 8
 
 
@@ -155,25 +159,38 @@ encode_summary: Final = msgspec.json.Encoder().encode
 """Write a summary as JSON."""
 
 
+class Standing(NamedTuple):
+    """What a guard knows."""
+
+    incidents: Sequence[Incident]
+    frozen: Sequence[str]
+    """Networks that stand still, also those of which no incident is open any more."""
+
+
 def summary(
-    incidents: Iterable[Incident], networks: Sequence[str], *, now: str, since: str, name: str = "Clout", url: str = ""
+    standing: Standing, networks: Sequence[str], *, now: str, since: str, name: str = "Clout", url: str = ""
 ) -> Summary:
     """Return how things stand `now`; `since` is when it was first looked at, `url` that of the page.
 
-    >>> summary([], ["twitter"], now="2012-07-01T00:00:00.000Z", since="2012-07-01T00:00:00.000Z").status.description
+    >>> times = {"now": "2012-07-01T00:00:00.000Z", "since": "2012-07-01T00:00:00.000Z"}
+    >>> summary(Standing([], []), ["twitter"], **times).status.description
     'All Systems Operational'
+    >>> summary(Standing([], ["twitter"]), ["twitter"], **times).components[0].status
+    'partial_outage'
     """
     unresolved = sorted(
-        (incident for incident in incidents if incident.status != "resolved"),
+        (incident for incident in standing.incidents if incident.status != "resolved"),
         key=lambda incident: (incident.opened, incident.id),
         reverse=True,
     )
+    frozen = {_feed(network) for network in standing.frozen}
     components = [
-        _component(position, id_, title, description, unresolved, since)
+        _component(position, id_, title, description, unresolved, since, is_frozen=id_ in frozen)
         for position, (id_, title, description) in enumerate(_parts(networks), 1)
     ]
     by_id = {component.id: component for component in components}
     impacts: list[Indicator] = ["none", *(incident.severity for incident in unresolved)]
+    impacts += ["major" for id_ in frozen if id_ in by_id]
     worst = max(impacts, key=list(INDICATORS).index)
     return Summary(
         page=Page(name=name, url=url, updated_at=now),
@@ -214,23 +231,31 @@ def _touches(incident: Incident) -> dict[str, ComponentStatus]:
     touched = {SCORES if of_scores else _feed(network or ""): status}
     for frozen in incident.frozen:
         touched[_feed(frozen)] = max(
-            touched.get(_feed(frozen), "operational"), "partial_outage", key=COMPONENT_STATUSES.index
+            touched.get(_feed(frozen), "operational"), OF_A_FROZEN_ONE, key=COMPONENT_STATUSES.index
         )
     return touched
 
 
 def _component(
-    position: int, id_: str, name: str, description: str, incidents: Sequence[Incident], since: str
+    position: int,
+    id_: str,
+    name: str,
+    description: str,
+    incidents: Sequence[Incident],
+    since: str,
+    *,
+    is_frozen: bool,
 ) -> Component:
     theirs = [(touched[id_], incident.updated) for incident in incidents if id_ in (touched := _touches(incident))]
+    at_best: ComponentStatus = OF_A_FROZEN_ONE if is_frozen else "operational"
     return Component(
         id=id_,
         name=name,
-        status=max((status for status, _ in theirs), key=COMPONENT_STATUSES.index, default="operational"),
+        status=max([at_best, *(status for status, _ in theirs)], key=COMPONENT_STATUSES.index),
         created_at=since,
         updated_at=max((updated for _, updated in theirs), default=since),
         position=position,
-        description=description,
+        description=f"{description} {_HELD_BACK}" if is_frozen else description,
     )
 
 

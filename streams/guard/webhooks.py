@@ -12,7 +12,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
 import httpx
 import structlog
@@ -53,16 +53,28 @@ Count = Callable[[str, str], object]
 _log: Final = structlog.get_logger(__name__)
 
 
+class _Told(NamedTuple):
+    """What of an incident partners are to know at once."""
+
+    severity: Severity
+    status: IncidentStatus
+    frozen: tuple[str, ...]
+
+
+def _told_of(incident: Incident) -> _Told:
+    return _Told(incident.severity, incident.status, tuple(incident.frozen))
+
+
 class News:
     """Knows what partners were told last, and so what is worth telling; pure."""
 
     def __init__(self) -> None:
-        self._told: OrderedDict[str, tuple[Severity, IncidentStatus]] = OrderedDict()
+        self._told: OrderedDict[str, _Told] = OrderedDict()
 
     def of(self, incident: Incident) -> DeliveryType | None:
         """Return what this record is to partners; None where it changes nothing that they need to know at once."""
         before = self._remember(incident)
-        if before == (incident.severity, incident.status):
+        if before == _told_of(incident):
             return None
         if incident.status == _RESOLVED:
             return "incident.resolved"
@@ -76,9 +88,9 @@ class News:
             return "incident.resolved" if parse_ms(incident.updated) > now_ms - RESOLVED_OF_LATE_MS else None
         return "incident.opened" if incident.updated == incident.opened else "incident.updated"
 
-    def _remember(self, incident: Incident) -> tuple[Severity, IncidentStatus] | None:
+    def _remember(self, incident: Incident) -> _Told | None:
         before = self._told.pop(incident.id, None)
-        self._told[incident.id] = incident.severity, incident.status
+        self._told[incident.id] = _told_of(incident)
         if len(self._told) > INCIDENTS_KNOWN_MAX:
             self._told.popitem(last=False)
         return before

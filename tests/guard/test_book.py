@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from schemas.control import CommandRecord
 from schemas.incident import EVIDENCE_MAX, Incident, Severity, Slice
 from schemas.times import format_ms
-from streams.guard.book import DECLARED_MS_MAX, KEPT_MS, QUIET_MS, UPDATE_MS, Book, open_of
+from streams.guard.book import AFTER_MS, DECLARED_MS_MAX, KEPT_MS, QUIET_MS, UPDATE_MS, Book, open_of
 from streams.guard.detector import Verdict
 
 NOW: Final = 1_760_000_000_000
@@ -333,9 +333,63 @@ def test_an_incident_that_froze_a_network_does_not_end_before_it_is_resumed(writ
     assert written.last.status == "monitoring"
     resumed_ms = NOW + 3 * QUIET_MS
     [resumed] = written.order(record("resume", resumed_ms, network="twitter"), resumed_ms)
-    assert (resumed.reference, resumed.frozen) == (f"resume-{resumed_ms}", ["twitter"])
+    assert (resumed.reference, resumed.frozen) == (f"resume-{resumed_ms}", [])
     assert written.look(resumed_ms + QUIET_MS - 1) == []
     assert [of.status for of in written.look(resumed_ms + QUIET_MS)] == ["resolved"]
+
+
+def test_a_network_that_was_resumed_is_not_said_to_be_frozen_and_is_not_frozen_again_for_the_same(
+    written: Written,
+) -> None:
+    written.say(verdict(severity="critical"))
+    [freeze] = written.book.to_freeze()
+    written.book.froze(freeze)
+    written.order(record("freeze", network="twitter", incident=freeze.incident, id="guard-1"))
+    assert written.book.frozen() == ["twitter"]
+    [resumed] = written.order(record("resume", NOW + 1, network="twitter"), NOW + 1)
+    assert (resumed.frozen, resumed.status) == ([], "identified")
+    assert written.book.frozen() == []
+    for book in (written, gone_on_with(written)):
+        book.say(verdict(severity="critical", detail="still"), now_ms=NOW + UPDATE_MS)
+        assert book.book.to_freeze() == []
+
+
+def test_an_incident_that_was_resolved_while_its_network_was_frozen_says_when_that_goes_on(written: Written) -> None:
+    written.say(verdict(severity="critical"))
+    [freeze] = written.book.to_freeze()
+    written.book.froze(freeze)
+    written.order(record("freeze", network="twitter", incident=freeze.incident, id="guard-1"))
+    [resolved] = written.order(record("resolve", NOW + 1, incident=freeze.incident), NOW + 1)
+    assert (resolved.status, resolved.frozen) == ("resolved", ["twitter"])
+    assert written.book.frozen() == ["twitter"]
+    [resumed] = written.order(record("resume", NOW + 2, network="twitter"), NOW + 2)
+    assert (resumed.status, resumed.frozen, resumed.notes[-1].text) == ("resolved", [], "twitter is resumed: because")
+
+
+LATE = verdict(kind="canary_late", detail="no change came")
+
+
+def test_what_is_late_because_a_partition_stands_is_no_case_of_its_own(written: Written) -> None:
+    written.book.take(of_a_task())
+    assert written.say(LATE) == []
+    written.book.take(of_a_task(status="resolved", at_ms=NOW + 60_000))
+    assert written.look(NOW + 60_000 + AFTER_MS - 1) == []
+    [late] = written.look(NOW + 60_000 + AFTER_MS)
+    assert late.kind == "canary_late"
+
+
+def test_what_is_late_where_nothing_else_is_wrong_is_a_case(written: Written) -> None:
+    mastodon = Slice(network="mastodon")
+    written.say(verdict(mastodon, kind="feed_stalled"))
+    [late] = written.say(LATE)
+    assert (late.kind, late.slice, late.severity, late.affected_users) == ("canary_late", TWITTER, "major", 0)
+
+
+def test_a_cause_that_is_found_later_explains_what_was_late(written: Written) -> None:
+    written.say(LATE)
+    [silent, late] = written.say(verdict(PARTITION_2, kind="partition_silent"), now_ms=NOW + 1)[::-1]
+    assert (silent.kind, late.status) == ("partition_silent", "identified")
+    assert late.evidence[-1].detail == f"explained by {silent.id}"
 
 
 def test_an_operators_freeze_says_that_the_cause_is_known(written: Written) -> None:

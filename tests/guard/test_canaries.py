@@ -118,7 +118,7 @@ def test_a_wrong_score_is_critical_until_other_accounts_were_right_for_a_round()
     world = World(model=Model(influence_floor=0.12))
     world.run(10)
     [wrong] = world.verdicts
-    assert (wrong.firing, wrong.severity, wrong.slice.network) == (True, "critical", NETWORK)
+    assert (wrong.kind, wrong.firing, wrong.severity, wrong.slice.network) == ("canary", True, "critical", NETWORK)
     assert wrong.numbers["score"] - wrong.numbers["score_expected"] > wrong.numbers["limit"] == 0.05
     first = {read(record).actor for record in world.sent}
     world.stand.model = world.guards_model
@@ -176,7 +176,7 @@ def test_what_comes_late_is_said_once_and_sent_again_as_the_same_event_until_it_
     for _ in range(3 * LATE_SECONDS):
         world.second()
     [late] = world.verdicts
-    assert (late.firing, late.severity) == (True, "major")
+    assert (late.kind, late.firing, late.severity) == ("canary_late", True, "major")
     assert late.numbers == {"waited_seconds": LATE_SECONDS + 1, "limit": LATE_SECONDS}
     assert len(world.waiting) == 4
     assert len({record.value for record in world.waiting}) == 1

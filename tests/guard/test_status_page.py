@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry
 from schemas.incident import Evidence, Incident, Note, Slice, UserValues
 from schemas.times import parse_ms
 from streams.guard.status_page import PAGE_PATH, SUMMARY_PATH, page_of, status_routes
-from streams.guard.status_summary import Summary, summary
+from streams.guard.status_summary import Standing, Summary, summary
 from streams.http import RoleServer
 from streams.settings import HttpSettings
 
@@ -116,8 +116,9 @@ def an_incident(name: str = "feed_partial/twitter/1", **fields: Any) -> Incident
     return Incident(id=name, **(described | fields))
 
 
-def of(*incidents: Incident, networks: Sequence[str] = ("twitter", "mastodon")) -> Summary:
-    return summary(incidents, networks, now=NOW, since="2012-07-01T00:00:00.000Z", url="https://status.example/status")
+def of(*incidents: Incident, networks: Sequence[str] = ("twitter", "mastodon"), frozen: Sequence[str] = ()) -> Summary:
+    standing = Standing(incidents, frozen)
+    return summary(standing, networks, now=NOW, since="2012-07-01T00:00:00.000Z", url="https://status.example/status")
 
 
 def statuses(summary: Summary) -> dict[str, str]:
@@ -244,6 +245,15 @@ class Seen(HTMLParser):
         self.text += data
 
 
+def test_a_network_that_is_frozen_is_no_well_running_one_also_without_an_incident() -> None:
+    found = of(frozen=["twitter", "unknown"])
+    assert statuses(found)["feed-twitter"] == "partial_outage"
+    assert statuses(found)["feed-mastodon"] == statuses(found)["scores"] == "operational"
+    assert (found.status.indicator, found.incidents) == ("major", [])
+    assert "held back" in found.components[0].description
+    assert "held back" not in found.components[1].description
+
+
 def test_what_others_wrote_is_text_and_never_part_of_the_page() -> None:
     wicked = '</h3><script>alert("1")</script><img src=//x onerror=alert(1)> & \'"'
     notes = [Note(at=OPENED, key="ops", text=wicked)]
@@ -270,7 +280,7 @@ def test_the_page_loads_nothing_and_says_in_words_what_colours_say() -> None:
 def test_the_guard_serves_both_as_the_incidents_stand() -> None:
     incidents: list[Incident] = []
     server = RoleServer(HttpSettings(), "guard")
-    routes = status_routes(["twitter"], incidents.copy, url="https://status.example/status")
+    routes = status_routes(["twitter"], lambda: Standing(incidents.copy(), []), url="https://status.example/status")
     server.start(CollectorRegistry(), dict, lambda: None, routes)
     try:
         address = f"http://{server.address}"

@@ -294,6 +294,9 @@ def test_only_what_partners_need_to_know_at_once_is_told() -> None:
     assert news.of(replace(incident, severity="critical", status="identified")) == "incident.updated"
     assert news.of(replace(incident, severity="critical", status="resolved")) == "incident.resolved"
     assert news.of(replace(incident, severity="critical", status="resolved", notes=[])) is None
+    frozen = replace(incident, id="another", frozen=["twitter"])
+    told = [news.of(of) for of in (frozen, frozen, replace(frozen, frozen=[]))]
+    assert told == ["incident.opened", None, "incident.updated"]
 
 
 def test_a_guard_that_begins_tells_what_is_open_and_lately_resolved_with_the_ids_that_it_had(

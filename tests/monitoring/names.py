@@ -10,10 +10,9 @@ import yaml
 from prometheus_client import CollectorRegistry
 
 from gateway.metrics import GatewayMetrics
-from streams.guard.detectors import detectors
 from streams.guard.metrics import GuardMetrics
 from streams.metrics import IngestMetrics, WorkerMetrics
-from streams.settings import GuardSettings, NetworkSettings
+from streams.settings import NetworkSettings
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 PROMETHEUS: Final = ROOT / "deploy" / "prometheus"
@@ -34,7 +33,7 @@ def exported() -> set[str]:
     """Every series name that a role exports."""
     names = set()
     networks = {"twitter": NetworkSettings()}
-    guard = GuardMetrics(networks, [of.name for of in detectors(networks, GuardSettings())], ["partner"])
+    guard = GuardMetrics(networks, ["partner"])
     roles = (IngestMetrics(["twitter"]), WorkerMetrics(["twitter"], 1), guard, GatewayMetrics())
     for registry in (role.registry for role in roles):
         names |= set(_series(registry))
