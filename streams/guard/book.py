@@ -130,7 +130,7 @@ class Book:
 
     def firing(self) -> list[Firing]:
         """Return what detectors find, and about what."""
-        return [Firing(held.key.detector, held.key.kind, held.key.slice) for held in self._held.values()]
+        return [Firing(of.key.detector, of.key.kind, of.severity, of.key.slice) for of in self._held.values()]
 
     def frozen(self) -> list[str]:
         """Return the networks that are frozen, also where no incident is open any more."""

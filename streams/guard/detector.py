@@ -34,6 +34,7 @@ class Firing(NamedTuple):
 
     detector: str
     kind: IncidentKind
+    severity: Severity
     slice: Slice
 
 

@@ -5,15 +5,14 @@ does.
 """
 
 from collections import Counter as Tally
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from itertools import product
 from typing import Final, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from schemas.feed_report import FeedReport
 from schemas.incident import INCIDENT_KINDS, Incident, Severity
 from schemas.population import STEPS_POINTS, Population
-from schemas.times import parse_ms
 from streams.guard.detector import Firing, Verdict
 from streams.settings import NetworkSettings
 
@@ -41,7 +40,10 @@ class GuardMetrics:
         for topic in OBSERVED:
             self.observations.labels(topic)
         self._firing = Gauge(
-            "clout_guard_firing", "1 while a detector finds this.", ("kind", "network"), registry=registry
+            "clout_guard_firing",
+            "1 while a detector finds this.",
+            ("kind", "severity", "network"),
+            registry=registry,
         )
         self._open = Gauge(
             "clout_incidents_open", "Incidents not resolved.", ("kind", "severity", "network"), registry=registry
@@ -57,7 +59,7 @@ class GuardMetrics:
         )
         self._age = Gauge(
             "clout_guard_feed_age_seconds",
-            "Time since the last heartbeat of the collector silent longest, or since the last arrival.",
+            "Time since a heartbeat of the collector silent longest came, or since anything did.",
             ("network",),
             registry=registry,
         )
@@ -105,18 +107,15 @@ class GuardMetrics:
 
     def show_firing(self, firing: Iterable[Firing]) -> None:
         """Show what detectors find."""
-        on = {(of.kind, of.slice.network or NO_NETWORK) for of in firing}
-        for kind in FOUND:
-            for network in self._labels:
-                self._firing.labels(kind, network).set((kind, network) in on)
+        on = {(of.kind, of.severity, of.slice.network or NO_NETWORK) for of in firing}
+        for labels in product(FOUND, get_args(Severity), self._labels):
+            self._firing.labels(*labels).set(labels in on)
 
     def show_incidents(self, incidents: Iterable[Incident]) -> None:
         """Show how many of these, which are open, there are of each kind."""
         counts = Tally((of.kind, of.severity, of.slice.network or NO_NETWORK) for of in incidents)
-        for kind in INCIDENT_KINDS:
-            for severity in get_args(Severity):
-                for network in self._labels:
-                    self._open.labels(kind, severity, network).set(counts[kind, severity, network])
+        for labels in product(INCIDENT_KINDS, get_args(Severity), self._labels):
+            self._open.labels(*labels).set(counts[labels])
 
     def show_population(self, newest: Mapping[int, Population]) -> None:
         """Show the users of all partitions, and what share of them has fallen."""
@@ -129,16 +128,7 @@ class GuardMetrics:
             there = [of.networks[network].users for of in newest.values() if network in of.networks]
             self._users.labels(network).set(sum(there))
 
-    def show_feeds(self, newest: Mapping[tuple[str, int], FeedReport], since_ms: int, now_ms: int) -> None:
-        """Show how long each network has been silent; one that was never heard of, since `since_ms`."""
-        for network, settings in self._networks.items():
-            reports = [report for report in newest.values() if report.network == network]
-            self._age.labels(network).set(max(0, now_ms - _heard_ms(reports, settings.sources, since_ms)) / 1000)
-
-
-def _heard_ms(reports: Sequence[FeedReport], sources: Sequence[str], since_ms: int) -> int:
-    """Return when the collector that is silent longest was last heard, or where none is known, anything."""
-    if not sources:
-        return max((parse_ms(of.arrival) for of in reports if of.arrival is not None), default=since_ms)
-    heard = [[parse_ms(of.heartbeats[source]) for of in reports if source in of.heartbeats] for source in sources]
-    return min(max(times, default=since_ms) for times in heard)
+    def show_feeds(self, ages_seconds: Mapping[str, float]) -> None:
+        """Show how long each network has been silent."""
+        for network in self._networks:
+            self._age.labels(network).set(ages_seconds.get(network, 0.0))

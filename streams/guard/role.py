@@ -24,7 +24,7 @@ from starlette.routing import Route
 
 from schemas.change import decode_change
 from schemas.control import CommandRecord, decode_record
-from schemas.feed_report import FeedReport, decode_feed_report
+from schemas.feed_report import decode_feed_report
 from schemas.incident import Incident, decode_incident, encode_incident
 from schemas.population import Population, decode_population
 from streams import orders, topics
@@ -34,6 +34,7 @@ from streams.errors import CloutError
 from streams.guard.book import GUARDS_COMMAND, Book, Freeze, open_of
 from streams.guard.detector import Detector, Verdict
 from streams.guard.faust_app import RAW, make_app, make_table
+from streams.guard.feed_ages import FeedAges
 from streams.guard.metrics import GuardMetrics
 from streams.guard.observations import CanarySeen, FeedSeen, IncidentSeen, Observation, PopulationSeen
 from streams.guard.status_summary import Standing
@@ -99,7 +100,7 @@ class Guard:
         self._kafka, self._names, self._settings, self._secrets = kafka, Names(kafka.prefix, model), settings, secrets
         topics.require(kafka, topics.specification(self._names, lanes, dict(networks)))
         self._model, self._version, self._make_detectors = model, version, detectors
-        self._server = RoleServer(http, "guard")
+        self._networks, self._server = networks, RoleServer(http, "guard")
         self.metrics = GuardMetrics(networks, settings.webhooks)
         self.beside = Beside()
         self._writer = IncidentWriter(kafka, self._names)
@@ -217,8 +218,7 @@ class Guard:
         self._generation = -1
         self._is_read = self._is_level = False
         self._populations: dict[int, Population] = {}
-        self._feeds: dict[tuple[str, int], FeedReport] = {}
-        self._began_ms = _now_ms()
+        self._ages = FeedAges(self._networks, _now_ms())
         self._stored_at = time.monotonic()
         self._write_at = 0.0
         self._order_at = 0.0
@@ -265,8 +265,7 @@ class Guard:
         if isinstance(observation, PopulationSeen):
             self._populations[observation.population.partition] = observation.population
         elif isinstance(observation, FeedSeen):
-            report = observation.report
-            self._feeds[report.network, report.raw_partition] = report
+            self._ages.hear(observation.report, observation.now_ms)
         self.metrics.count_wrong_canaries(said)
 
     def _keep(self, incident: Incident) -> None:
@@ -326,7 +325,7 @@ class Guard:
         self.metrics.show_firing(watch.book.firing())
         self.metrics.show_incidents(self._standing.incidents)
         self.metrics.show_population(self._populations)
-        self.metrics.show_feeds(self._feeds, self._began_ms, now_ms)
+        self.metrics.show_feeds(self._ages.seconds(now_ms))
 
     def _touch(self, watch: Watch) -> None:
         for incident in open_of(watch.book.incidents()):

@@ -145,7 +145,7 @@ def test_a_stopped_partitions_incident_is_known_to_the_guard_which_opens_none_of
     eventually(lambda: active.status()["detectors"]["law_violation"] == [{"partition": 1}], otherwise=active.log)
     open_now = 'clout_incidents_open{kind="law_violation",network="",severity="critical"}'
     eventually(lambda: gauge(active, open_now) == 1, otherwise=active.log)
-    assert gauge(active, 'clout_guard_firing{kind="law_violation",network=""}') == 1
+    assert gauge(active, 'clout_guard_firing{kind="law_violation",network="",severity="critical"}') == 1
     assert [incident["id"] for incident in active.status()["incidents"]] == [stopped.id]
     assert incidents_of(installation) == [stopped]
     code, _, errors = ran(installation, "incident", "resolve", "law_violation", "--reason", "it is late")

@@ -143,3 +143,86 @@ def test_a_guard_that_was_away_begins_to_watch_anew() -> None:
     detector = two()
     all_verdicts(detector, minutes(0, 10, ALL))
     assert all_verdicts(detector, [Moment(NOW_MS + 7_200_000 + 1_000 * second) for second in range(100)]) == []
+
+
+def raw_minutes(
+    begin: int, end: int, raws: dict[int, bool], sources: tuple[str, ...] = ("main",), *, of: int = 2
+) -> list[Observation]:
+    """Raw partitions that bring something each minute, with or without heartbeats; seconds go by between."""
+    seen: list[Observation] = []
+    for second in range(60 * begin, 60 * end):
+        now_ms = NOW_MS + 1_000 * second
+        if second % 60 == 0:
+            seen += [
+                feed(
+                    now_ms,
+                    raw_partition=number,
+                    raw_partitions=of,
+                    heartbeats_ms=dict.fromkeys(sources, now_ms) if beats else {},
+                )
+                for number, beats in raws.items()
+            ]
+        seen.append(Moment(now_ms))
+    return seen
+
+
+ONE = {"twitter": NetworkSettings(sources=("main",))}
+
+
+def test_a_raw_partition_that_brings_nothing_while_the_network_goes_on_stalls_until_it_does() -> None:
+    detector = FeedStalled(ONE, 60)
+    assert all_verdicts(detector, raw_minutes(0, 10, {0: True, 1: True})) == []
+    [silent, *_] = all_verdicts(detector, raw_minutes(10, 13, {0: True}))
+    assert (silent.slice, silent.severity) == (Slice(network="twitter", raw_partition=1), "major")
+    assert 105 < silent.numbers["age_seconds"] <= 107
+    ends = all_verdicts(detector, raw_minutes(13, 15, {0: True, 1: True}))
+    assert [(end.slice, end.firing) for end in ends] == [(silent.slice, False)]
+
+
+def test_a_raw_partition_that_never_brought_anything_holds_the_clock_and_is_said() -> None:
+    seen = raw_minutes(0, 5, {0: True})
+    assert {verdict.slice.raw_partition for verdict in all_verdicts(FeedStalled(ONE, 60), seen)} == {1}
+    idle = {"twitter": NetworkSettings(sources=("main",), idle_after_seconds=60)}
+    assert all_verdicts(FeedStalled(idle, 60), seen) == []
+
+
+def test_a_raw_partition_through_which_no_heartbeats_come_may_be_quiet() -> None:
+    detector = FeedStalled(ONE, 60)
+    assert all_verdicts(detector, raw_minutes(0, 10, {0: True, 1: False})) == []
+    assert all_verdicts(detector, raw_minutes(10, 30, {0: True})) == []
+
+
+def test_a_network_that_stalls_as_a_whole_is_one_finding_whatever_its_raw_partitions() -> None:
+    detector = FeedStalled(ONE | {"mastodon": NetworkSettings(sources=("main",))}, 60)
+    mastodon = minutes(0, 20, {"mastodon": ("main",)})
+    first, then = raw_minutes(0, 10, {0: True, 1: True}), raw_minutes(10, 12, {0: True})
+    seen = sorted([*first, *then, *mastodon], key=lambda one: one.now_ms)
+    verdicts = all_verdicts(detector, seen)
+    firing = {verdict.slice: verdict.firing for verdict in verdicts}
+    assert firing == {Slice(network="twitter", raw_partition=1): False, Slice(network="twitter"): True}
+
+
+def test_without_collectors_a_raw_partition_is_judged_by_its_own_arrivals_unless_idle_ones_hold_nothing() -> None:
+    for idle_after_seconds, expected in ((0, {Slice(network="twitter", raw_partition=1)}), (60, set())):
+        detector = FeedStalled({"twitter": NetworkSettings(idle_after_seconds=idle_after_seconds)}, 60)
+        assert all_verdicts(detector, raw_minutes(0, 120, {0: False, 1: False})) == []
+        verdicts = all_verdicts(detector, raw_minutes(120, 125, {0: False}))
+        assert {verdict.slice for verdict in verdicts} == expected
+
+
+def test_a_network_that_is_resumed_gives_its_raw_partitions_time_again() -> None:
+    detector = FeedStalled(ONE, 60)
+    all_verdicts(detector, [*raw_minutes(0, 10, {0: True, 1: True}), *raw_minutes(10, 13, {0: True})])
+    end_ms = NOW_MS + 13 * 60_000
+
+    def told(raw_partition: int, now_ms: int, *, frozen: bool) -> Observation:
+        return feed(
+            now_ms, raw_partition=raw_partition, raw_partitions=2, frozen=frozen, heartbeats_ms={"main": now_ms}
+        )
+
+    frozen = [told(0, end_ms, frozen=True), told(1, end_ms, frozen=True), Moment(end_ms + 1)]
+    assert [verdict.firing for verdict in all_verdicts(detector, frozen)] == [False]
+    moments: list[Observation] = [Moment(end_ms + 1_000 * second) for second in range(2, 300)]
+    thawed = [told(0, end_ms + 300_000, frozen=False), told(1, end_ms + 300_000, frozen=False)]
+    after = [Moment(end_ms + 300_000 + 1_000 * second) for second in range(100)]
+    assert all_verdicts(detector, [*moments, *thawed, *after]) == []

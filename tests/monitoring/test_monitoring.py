@@ -142,9 +142,14 @@ def test_series_go_on_under_the_name_of_the_role(site: Site) -> None:
         ("CloutRetractionSurge major kind=retraction_surge", "CloutIncidentOpen major kind=retraction_surge", True),
         # One dead worker of several does not hide that changes are slow.
         ("CloutTargetDown major role=score", "CloutChangesSlow critical", False),
-        ("CloutTargetDown major role=score", "CloutLaneLag major", True),
-        # A canary whose change does not come is no second page.
-        ("CloutPartitionStopped critical", "CloutCanaryWrong critical", True),
+        # Nor that others do not take over what it did; where nobody is left they cannot.
+        ("CloutTargetDown major role=score", "CloutLaneLag major", False),
+        ("CloutRoleGone critical role=score", "CloutLaneLag major", True),
+        ("CloutTargetDown major role=ingest", "CloutFeedStalled major", False),
+        ("CloutRoleGone critical role=ingest", "CloutFeedStalled major", True),
+        # A canary whose change does not come is no second page; one that is wrong is another fault.
+        ("CloutPartitionStopped critical", "CloutCanaryLate major", True),
+        ("CloutPartitionStopped critical", "CloutCanaryWrong critical", False),
     ],
 )
 def test_what_says_less_is_silenced_and_what_is_graver_is_not(

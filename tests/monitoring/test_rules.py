@@ -84,7 +84,10 @@ def test_every_alert_has_a_case_that_fires_and_one_that_must_not(rule: dict[str,
 @pytest.mark.parametrize("rule", alerts(), ids=identity)
 def test_every_alert_says_how_bad_it_is_what_happened_how_much_and_what_to_do(rule: dict[str, Any]) -> None:
     severity = rule.get("labels", {}).get("severity")
-    assert severity in SEVERITIES or (severity is None and "severity" in rule["expr"]), "a severity, or its series' own"
+    its_own = "severity" in rule["expr"] or "clout_guard_firing:max" in rule["expr"]
+    assert severity in SEVERITIES if severity is not None else its_own
+    assert "for" in rule, "how long it must last, be it no time at all"
+    assert "keep_firing_for" in rule or rule["alert"] == "CloutWatchdog"
     assert {"summary", "description", "runbook_url"} <= set(rule["annotations"])
     assert "$value" in rule["annotations"]["description"]
     page = ROOT / rule["annotations"]["runbook_url"]

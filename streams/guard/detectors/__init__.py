@@ -9,7 +9,7 @@
 | `population_fall` | all | 5 times the limit | from 2 % of users by 1 point, 1 % by 5, 0.5 % by 10 |
 | `population_shift` | all, network | half of the users moved | index above 0.25 and a tenth moved |
 | `population_at_floor` | all, network | a quarter of the users | 5 % of the users |
-| `feed_stalled` | network, collector; all | all networks | one: scores hold, nothing is lost |
+| `feed_stalled` | network, collector, raw partition; all | all networks | one: scores hold, nothing is lost |
 | `feed_partial` | network, collector, raw partition | half is missing | less |
 | `dead_letter_surge` | network | 40 % of the events | 5 points above what is usual |
 | `duplicate_surge` | network | 90 % | 20 points above |

@@ -7,6 +7,7 @@ import msgspec
 
 from schemas.feed_report import FeedReport
 from schemas.incident import Severity, Slice
+from schemas.limits import RAW_PARTITIONS_MAX
 from streams.guard.detector import Verdict
 from streams.guard.detectors.kept import AWAY_MS, Kept, Learned, name_of
 from streams.guard.observations import FeedSeen, Observation
@@ -58,6 +59,14 @@ class Arrivals(msgspec.Struct):
         return self.gaps >= GAPS_MIN and self.last_ms - self.first_ms >= LEARNING_MS
 
 
+class Raw(Source):
+    """The same of a raw partition."""
+
+    beats: bool = False
+    """Whether heartbeats came through it: then they are expected."""
+    arrivals: Arrivals = msgspec.field(default_factory=Arrivals)
+
+
 class Feeds(Learned, kw_only=True):
     """All inputs."""
 
@@ -71,20 +80,25 @@ class Feeds(Learned, kw_only=True):
     """By network; of all reports under the empty name."""
     newest: dict[str, str] = msgspec.field(default_factory=dict)
     """Newest arrival by network."""
+    raws: dict[str, dict[int, Raw]] = msgspec.field(default_factory=dict)
+    """By network, every raw partition."""
     frozen: dict[str, dict[int, bool]] = msgspec.field(default_factory=dict)
 
 
 class FeedStalled(Kept[Feeds]):
-    """A network's time stands still: a collector, a network without heartbeats, or ingest brings nothing.
+    """A network's time stands still: a collector, a raw partition, a whole network or ingest brings nothing.
 
     By the guard's own clock, from when it saw something go on: a history that is replayed has event times of long ago.
     A registered collector is stalled when its heartbeat has not gone on for 1.75 `guard.heartbeat_seconds`, while
     ingest tells of anything at all. A network without registered collectors is stalled when nothing arrived for three
     times its longest gap of late, and for as long as collectors would be given; it must have been seen for an hour
-    and 30 arrivals before, and until then nothing is said. When ingest tells nothing of any network for 1.75 times the
-    heartbeat (where no network has heartbeats: for three times its longest silence), that is one finding about all.
-    Frozen networks do not stall. False alarms: at most one a network in 10 weeks of clean data, in which heartbeats
-    are late by half of their interval at most; one that never comes is an alarm.
+    and 30 arrivals before, and until then nothing is said. A raw partition holds its network's clock as a collector
+    does, and is judged like one while the network goes on: where heartbeats come through it, or nothing ever did.
+    Without registered collectors its arrivals are, unless `idle_after_seconds` lets the clock go on. When ingest tells
+    nothing of any network for 1.75 times the heartbeat (where no network has heartbeats: for three times its longest
+    silence), that is one finding about all. Frozen networks do not stall. False alarms: at most one a network in 10
+    weeks of clean data, in which heartbeats are late by half of their interval at most; one that never comes is an
+    alarm.
     """
 
     name = "feed_stalled"
@@ -118,6 +132,9 @@ class FeedStalled(Kept[Feeds]):
                 source.advanced_ms = now_ms
         for arrivals in learned.arrivals.values():
             arrivals.last_ms = now_ms
+        for raws in learned.raws.values():
+            for raw in raws.values():
+                raw.advanced_ms = raw.arrivals.last_ms = now_ms
 
     def _hear(self, report: FeedReport, now_ms: int) -> None:
         learned, network = self._learned, report.network
@@ -139,6 +156,20 @@ class FeedStalled(Kept[Feeds]):
             self._came(network, now_ms)
         elif thawed and network in learned.arrivals:
             learned.arrivals[network].last_ms = now_ms
+        self._hear_raw(report, now_ms, thawed=thawed)
+
+    def _hear_raw(self, report: FeedReport, now_ms: int, *, thawed: bool) -> None:
+        raws = self._learned.raws.setdefault(report.network, {})
+        for number in range(len(raws), min(report.raw_partitions, RAW_PARTITIONS_MAX)):
+            raws[number] = Raw(advanced_ms=now_ms)
+        for raw in raws.values() if thawed else ():
+            raw.advanced_ms = raw.arrivals.last_ms = now_ms
+        if (told := raws.get(report.raw_partition)) is None:
+            return
+        told.beats = told.beats or bool(report.heartbeats)
+        if (report.time or "") > told.value:
+            told.value, told.advanced_ms = report.time or "", now_ms
+            told.arrivals.came(now_ms, self._arrival_limit_ms(told.arrivals))
 
     def _came(self, network: str, now_ms: int) -> None:
         arrivals = self._learned.arrivals.setdefault(network, Arrivals())
@@ -170,8 +201,10 @@ class FeedStalled(Kept[Feeds]):
                 yield from self._ends(network)
             elif self._sources(network):
                 yield from self._judge_sources(network, now_ms)
+                yield from self._judge_raws(network, now_ms)
             elif network in self._learned.arrivals:
                 yield from self._judge_arrivals(network, now_ms)
+                yield from self._judge_raws(network, now_ms)
 
     def _limit(self, now_ms: int, heard_ms: int) -> float:
         """Return how long an input may be silent that was last heard at a time."""
@@ -222,6 +255,30 @@ class FeedStalled(Kept[Feeds]):
         elif age_ms <= limit_ms:
             yield from self._goes_on(about, age_ms)
 
+    def _judge_raws(self, network: str, now_ms: int) -> Iterator[Verdict]:
+        """Judge the raw partitions of a network, unless it stands as a whole."""
+        is_whole = self._said("feed_stalled", Slice(network=network)) is not None
+        for number, raw in self._learned.raws.get(network, {}).items():
+            about = Slice(network=network, raw_partition=number)
+            limit_ms = self._raw_limit_ms(network, raw, now_ms)
+            age_ms = now_ms - (raw.advanced_ms if self._sources(network) else raw.arrivals.last_ms)
+            if is_whole:
+                yield from self._unsay("feed_stalled", about, f"nothing of {network} comes", {})
+            elif limit_ms is not None and age_ms > limit_ms:
+                ever = f"the last is of {raw.value}" if raw.value else "nothing ever did"
+                what = f"raw partition {number} of {network} brings nothing and holds its clock ({ever})"
+                yield from self._stalls(about, age_ms, limit_ms, what, now_ms)
+            else:
+                yield from self._goes_on(about, age_ms)
+
+    def _raw_limit_ms(self, network: str, raw: Raw, now_ms: int) -> float | None:
+        """Return how long a raw partition may bring nothing; None where that holds no clock, or is not known."""
+        holds = not self._networks[network].idle_after_seconds
+        if self._sources(network):
+            is_expected = raw.beats or (holds and not raw.value)
+            return self._limit(now_ms, raw.advanced_ms if raw.value else 0) if is_expected else None
+        return self._arrival_limit_ms(raw.arrivals) if holds and raw.arrivals.is_known() else None
+
     def _stalls(self, about: Slice, age_ms: float, limit_ms: float, what: str, now_ms: int) -> list[Verdict]:
         severity: Severity = "critical" if about.network is None else "major"
         return self._say(
@@ -236,12 +293,16 @@ class FeedStalled(Kept[Feeds]):
 
     def _goes_on(self, about: Slice, age_ms: float) -> list[Verdict]:
         whose = about.source or about.network or "ingest"
+        if about.raw_partition is not None:
+            whose = f"raw partition {about.raw_partition} of {about.network}"
         return self._unsay(
             "feed_stalled", about, f"{whose} tells again, {age_ms / 1000:.0f} s ago", {"age_seconds": age_ms / 1000}
         )
 
     def _ends(self, network: str) -> Iterator[Verdict]:
         """End what was said of a network that is frozen now: nobody expects anything of it."""
-        for about in (Slice(network=network), *(Slice(network=network, source=of) for of in self._sources(network))):
+        sources = (Slice(network=network, source=of) for of in self._sources(network))
+        raws = (Slice(network=network, raw_partition=of) for of in self._learned.raws.get(network, {}))
+        for about in (Slice(network=network), *sources, *raws):
             if name_of("feed_stalled", about) in self._learned.said:
                 yield from self._unsay("feed_stalled", about, f"{network} is frozen", {})
