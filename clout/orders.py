@@ -8,7 +8,7 @@ from confluent_kafka import Consumer, Message, TopicPartition
 
 from clout.config import Settings
 from clout.whole_topic import extents, reading, records
-from schemas.control import NEEDS, WHYS, Command, CommandName, CommandRecord, decode_record
+from schemas.control import NEEDS, WHYS, Command, CommandName, CommandRecord, Why, decode_record
 from schemas.limits import USER_BYTES_MAX
 from schemas.users import is_user_id
 from streams.control_secrets import control_secrets
@@ -16,6 +16,9 @@ from streams.errors import CloutError
 from streams.orders import check_reason, new_command, send
 
 POLL_SECONDS: Final = 0.1
+_OF_KEYS: Final[frozenset[Why]] = frozenset({"unknown_key", "bad_signature", "not_permitted"})
+_OF_TIMES: Final[frozenset[Why]] = frozenset({"issued_ahead", "issued_before"})
+_OF_SETTINGS: Final[frozenset[Why]] = frozenset({"network_unknown", "source_unknown"})
 
 
 def signed(settings: Settings, name: CommandName, reason: str, **about: Any) -> Command:
@@ -58,9 +61,24 @@ def issue(settings: Settings, command: Command, timeout_seconds: float) -> Comma
         raise CloutError(
             "the command was refused",
             detail=f"{record.why}: {WHYS[record.why]}",
-            hint="see control.keys and control.key of this machine and of ingest, and both clocks",
+            hint=_hint(record.why),
         )
     return record
+
+
+def _hint(why: Why) -> str:
+    """Return what to do about a refusal.
+
+    >>> _hint("issued_ahead")
+    'compare the clock of this machine with that of the broker, and try again'
+    """
+    if why in _OF_KEYS:
+        return "see control.keys and control.key of this machine and of ingest"
+    if why in _OF_TIMES:
+        return "compare the clock of this machine with that of the broker, and try again"
+    if why in _OF_SETTINGS:
+        return "see the networks in the settings of ingest: `clout config show` there prints them"
+    return "give the command again without that"
 
 
 def _answer(reader: Consumer, identity: str, deadline: float) -> CommandRecord | None:

@@ -18,6 +18,7 @@ from schemas.control import CommandName
 from schemas.incident import Incident, encode_incident
 from schemas.limits import INCIDENT_ID_BYTES_MAX
 from schemas.times import format_ms
+from schemas.users import is_printable
 from streams.errors import CloutError
 from streams.guard.cases import RESOLVED, is_of_a_task, slice_name
 
@@ -140,8 +141,9 @@ def declare(
 
 
 def _check_new(settings: Settings, name: str) -> None:
-    if len(name.encode()) > INCIDENT_ID_BYTES_MAX:
-        raise typer.BadParameter(f"an incident's id has at most {INCIDENT_ID_BYTES_MAX} bytes", param_hint="ID")
+    if not is_printable(name) or len(name.encode()) > INCIDENT_ID_BYTES_MAX:
+        what = f"an incident's id has 1 to {INCIDENT_ID_BYTES_MAX} bytes and no control characters"
+        raise typer.BadParameter(what, param_hint="ID")
     if any(incident.id == name for incident in incidents_as_they_stand(settings)):
         raise CloutError(f"there is an incident {name!r}", hint="say more of it with `clout incident note`")
 
