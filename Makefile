@@ -14,8 +14,8 @@ help: ## list the targets
 setup: $(RUNS) .venv/.browser ## install what is missing: Python environment, Kafka's jars, web pages (and Java, Maven, Prometheus, Node, Chromium where it may)
 	@echo "All is there. Next: make demo, make test, or .venv/bin/clout up"
 
-demo: $(RUNS) ## run everything on a synthetic population, for a minute (SECONDS=30: for half of one; FAULT=floor)
-	@$(BIN)/clout demo $(if $(SECONDS),--seconds $(SECONDS)) $(if $(FAULT),--fault $(FAULT))
+demo: $(RUNS) ## run everything on a synthetic population, for a minute (SECONDS=30: for half of one; FAULT=floor; ARGS='--seed 7')
+	@$(BIN)/clout demo $(if $(SECONDS),--seconds $(SECONDS)) $(if $(FAULT),--fault $(FAULT)) $(ARGS)
 
 test: $(RUNS) .venv/.browser lint ## lint, then all tests (ARGS='-k lanes' passes on to pytest)
 	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)

@@ -1,14 +1,15 @@
 """Faults in a running system: a feed's go as orders to the demonstration's feeder, a worker's over its own HTTP.
 
 Only a demonstration is harmed without being asked twice. Its supervisor holds the lock of its data directory, and it
-leaves a mark there: without both, no demonstration runs.
+leaves a mark there: without both, no demonstration runs. Asked twice or not, nothing is harmed that does not take part:
+workers refuse unless they were started with `FAULTS_VARIABLE`, and real collectors take no orders.
 """
 
 import fcntl
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 from uuid import uuid4
@@ -19,6 +20,7 @@ from clout.config import Settings
 from clout.demo.orders import Mailbox, Order, Report
 from clout.supervisor import LOCK_FILE
 from streams.errors import CloutError
+from streams.process import FAULTS_VARIABLE
 
 DEMO: Final = "demo"
 """The demonstration's directory in the data directory."""
@@ -33,7 +35,15 @@ WORKER_FAULTS: Final[Mapping[str, str]] = {
     "mass-fall": "everyone's sums are a quarter of what they were, as no law of a batch can tell",
 }
 """What happens with each fault of `streams.planting`, in words."""
+OF_A_PARTITION: Final = "lost-partition"
+"""The one that is about a partition."""
 HTTP_SECONDS: Final = 5.0
+FAULTS_PATH: Final = "/v1/faults"
+_NEW_DEMO: Final = "start `clout demo --seconds 300` in another terminal"
+_PERMITTING: Final = (
+    f"{_NEW_DEMO}; or, where wrong scores hurt nobody, start workers that let faults be planted:"
+    f" `{FAULTS_VARIABLE}=1 clout up`, then `clout inject` with --i-know"
+)
 
 
 @contextmanager
@@ -50,28 +60,36 @@ def marked(run_directory: Path, networks: Sequence[str]) -> Iterator[None]:
         mailbox.clear()
 
 
-def run_directory(settings: Settings, *, whatever: bool) -> Path:
+def run_directory(settings: Settings, fault: str, *, whatever: bool) -> Path:
     """Return where the running demonstration of this data directory has its run files.
 
-    `whatever` takes the data directory as it is, whoever works in it. Raises `CloutError` when no demonstration runs.
+    `whatever` takes those of the data directory itself where no demonstration runs, whoever works there. Raises
+    `CloutError` when no demonstration runs; it hints at `whatever` only if the fault can be had by it.
     """
-    for directory in (settings.data_dir / DEMO / "run", settings.data_dir / "run"):
+    own = settings.data_dir / "run"
+    for directory in (settings.data_dir / DEMO / "run", own):
         if (directory / MARK_FILE).exists() and _is_held(directory / LOCK_FILE):
             return directory
     if whatever:
-        return settings.data_dir / "run"
-    raise CloutError(
-        "no demonstration runs here",
-        detail=f"faults are for `clout demo`, and none runs on {settings.data_dir}",
-        hint="start `clout demo --seconds 300` in another terminal; --i-know harms what is no demonstration",
-    )
+        return own
+    detail, hint = f"faults are for `clout demo`, and none runs on {settings.data_dir}", _NEW_DEMO
+    if _is_held(settings.data_dir / DEMO / "run" / LOCK_FILE):
+        detail, hint = f"the one on {settings.data_dir} is starting or ending", "try again when it shows scores"
+    elif fault in WORKER_FAULTS and _lets_plant(own, fault):
+        hint += "; --i-know harms the workers that run here, which let faults be planted"
+    raise CloutError("no demonstration runs here", detail=detail, hint=hint)
 
 
 def networks_of(run_directory: Path) -> list[str]:
     """Return the networks of the feed that takes orders there; `CloutError` when none does."""
     mark = _read_json(run_directory / MARK_FILE)
     if mark is None:
-        raise CloutError("no feeder takes orders here", detail=f"there is no {MARK_FILE} in {run_directory}")
+        raise CloutError(
+            "no feeder takes orders here",
+            detail="a feed's fault is carried out by the feeder that makes its events up, as that of `clout demo`;"
+            f" real collectors take no orders, and there is no {MARK_FILE} in {run_directory}",
+            hint=_NEW_DEMO,
+        )
     return [str(network) for network in mark["networks"]]
 
 
@@ -113,60 +131,97 @@ class FeedOrder:
     def begin(self) -> None:
         """Give the order and return when the feeder has taken it; `CloutError` when it does not."""
         self._mailbox.place(self.order)
-        if _within(TAKEN_SECONDS_MAX, lambda: self._mailbox.report(self.order)) is None:
-            self._mailbox.withdraw()
+        try:
+            self._wait_until_taken()
+        except BaseException:
+            # Ctrl-C too: an order that stays is carried out.
+            self._mailbox.withdraw(self.order)
+            self._mailbox.forget(self.order)
+            raise
+
+    def _wait_until_taken(self) -> None:
+        report: Report | None = _within(TAKEN_SECONDS_MAX, lambda: self._mailbox.report(self.order))
+        if report is None:
             raise CloutError(
                 "nobody took the order",
                 detail="the feeder of a demonstration looks for orders several times a second, and none did here",
                 hint="the population may have said all it had to say: start another demonstration",
             )
+        if report.behind is not None:
+            other = report.behind
+            raise CloutError(
+                f"{other.network} has a fault already: {other.fault}",
+                detail=f"it goes on for another {max(0.0, other.until_seconds - time.time()):.0f} s,"
+                " and a network has one at a time",
+                hint="wait until it is over, end its `clout inject` with Ctrl-C, or take another network",
+            )
 
     def end(self) -> Report | None:
         """End the fault, now if it is not over, and return what the feeder says of it; None if it is gone."""
-        self._mailbox.withdraw()
+        self._mailbox.withdraw(self.order)
 
         def ended() -> Report | None:
             report = self._mailbox.report(self.order)
             return report if report is not None and report.ended else None
 
         report: Report | None = _within(ENDED_SECONDS_MAX, ended)
+        self._mailbox.forget(self.order)
         return report
 
 
 class WorkerFault:
     """A fault planted in all workers of a machine, until these end; their supervisor starts them again."""
 
-    def __init__(self, run_directory: Path, fault: str, *, audit: bool, partition: int) -> None:
-        """Prepare; nothing is planted yet."""
+    def __init__(
+        self, run_directory: Path, fault: str, *, audit: bool, partition: int, seconds: float | None = None
+    ) -> None:
+        """Prepare; nothing is planted yet. After the seconds the workers end by themselves, if nobody has ended it."""
         self._run_directory = run_directory
-        self._plant = {"fault": fault, "audit": audit, "partition": partition}
+        self._plant = {"fault": fault, "audit": audit, "partition": partition, "seconds": seconds, "id": uuid4().hex}
         self._pids: dict[str, int] = {}
 
     def begin(self) -> list[str]:
         """Plant it, and return the workers that have it now; `CloutError` when one refuses or none runs."""
-        for name, address in worker_addresses(self._run_directory):
-            answer = _asked("POST", address, self._plant)
-            if not answer.is_success:
-                raise CloutError(
-                    f"{name} does not let a fault be planted",
-                    detail=str(answer.json().get("error", answer.text)),
-                    hint="only workers that `clout demo` started do",
-                )
-            self._pids[name] = answer.json()["pid"]
-        if not self._pids:
-            raise CloutError("no worker runs here", hint=f"see {self._run_directory}/score-0.json")
+        workers = worker_addresses(self._run_directory)
+        if not workers:
+            raise CloutError(
+                "no worker runs here",
+                detail=f"none has said its address in {self._run_directory}",
+                hint=f"one that is being started again is back in seconds; else {_PERMITTING}",
+            )
+        # All are asked before one is harmed.
+        self._pids = {worker[0]: self._planted_in(worker, dry_run=True) for worker in workers}
+        if self._plant["fault"] == OF_A_PARTITION:
+            _require_owner(self._plant["partition"], workers)
+        try:
+            for worker in workers:
+                self._planted_in(worker, dry_run=False)
+        except BaseException:
+            self.ask_to_end()
+            raise
         return list(self._pids)
 
-    def end(self) -> None:
-        """End the workers that have it, and return when their supervisor has started others."""
+    def _planted_in(self, worker: tuple[str, str], *, dry_run: bool) -> int:
+        """Plant it in a worker, or see that it would let that be; return its process."""
+        name, address = worker
+        answer = _asked("POST", address, FAULTS_PATH, json={**self._plant, "dry_run": dry_run})
+        if not answer.is_success:
+            detail, hint = _refusal(answer)
+            raise CloutError(f"{name} does not let {self._plant['fault']} be planted", detail=detail, hint=hint)
+        return int(answer.json()["pid"])
+
+    def end(self) -> bool:
+        """End the workers that have it, and return whether their supervisor was seen to start others."""
         self.ask_to_end()
-        _within(ENDED_SECONDS_MAX, self.is_over)
+        return bool(_within(ENDED_SECONDS_MAX, self.is_over))
 
     def ask_to_end(self) -> None:
-        """End the workers that have it."""
+        """End the workers that have it, and none that has another's."""
         for name, address in worker_addresses(self._run_directory):
             if name in self._pids:
-                _asked("DELETE", address, None)
+                # One that does not answer is ending, or does so when the fault's time is over.
+                with suppress(CloutError):
+                    _asked("DELETE", address, FAULTS_PATH, params={"id": self._plant["id"]})
 
     def is_over(self) -> bool:
         """Return whether other processes have taken the place of all that had it."""
@@ -180,9 +235,8 @@ class WorkerFault:
 def end_where_standing(run_directory: Path) -> None:
     """End the workers of a demonstration whose partitions stand still: a fault may be in them that nobody ends."""
     for _, address in worker_addresses(run_directory):
-        answer = httpx.get(f"http://{address}/v1/status", timeout=HTTP_SECONDS)
-        if any(task["state"] == "stopped" for task in answer.json()["partitions"]):
-            _asked("DELETE", address, None)
+        if any(task["state"] == "stopped" for task in _partitions_of(address)):
+            _asked("DELETE", address, FAULTS_PATH)
 
 
 def worker_addresses(run_directory: Path) -> list[tuple[str, str]]:
@@ -191,11 +245,51 @@ def worker_addresses(run_directory: Path) -> list[tuple[str, str]]:
     return [(name, str(of["address"])) for name, of in found if of is not None]
 
 
-def _asked(method: str, address: str, content: object) -> httpx.Response:
+def _require_owner(partition: object, workers: Sequence[tuple[str, str]]) -> None:
+    """Refuse a partition that is none of any worker's right now."""
+    owned = {name: [task["partition"] for task in _partitions_of(address)] for name, address in workers}
+    if not any(partition in of for of in owned.values()):
+        raise CloutError(
+            f"no worker has partition {partition} right now",
+            detail="; ".join(f"{name} has {', '.join(map(str, of)) or 'none'}" for name, of in owned.items()),
+            hint="partitions go from worker to worker when one comes or goes: try again, or take another partition",
+        )
+
+
+def _lets_plant(run_directory: Path, fault: str) -> bool:
+    """Return whether workers run there that let a fault be planted, if they have none yet."""
+    ask = {"fault": fault, "dry_run": True}
     try:
-        return httpx.request(method, f"http://{address}/v1/faults", json=content, timeout=HTTP_SECONDS)
+        answers = [_asked("POST", address, FAULTS_PATH, json=ask) for _, address in worker_addresses(run_directory)]
+    except CloutError:
+        return False
+    return bool(answers) and all(answer.is_success or answer.status_code == httpx.codes.CONFLICT for answer in answers)
+
+
+def _refusal(answer: httpx.Response) -> tuple[str, str]:
+    """Return why a worker refuses, and what to do about it."""
+    try:
+        said = answer.json()
+        return said["error"], said["hint"] or _PERMITTING
+    except (ValueError, KeyError, TypeError):
+        # Something else has taken the port of a worker that is gone.
+        return f"it answers {answer.status_code}", _PERMITTING
+
+
+def _partitions_of(address: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = _asked("GET", address, "/v1/status").json()["partitions"]
+    return found
+
+
+def _asked(method: str, address: str, path: str, **content: Any) -> httpx.Response:
+    try:
+        return httpx.request(method, f"http://{address}{path}", timeout=HTTP_SECONDS, **content)
     except httpx.HTTPError as error:
-        raise CloutError(f"the worker at {address} does not answer", detail=str(error), hint="try again") from error
+        raise CloutError(
+            f"the worker at {address} does not answer",
+            detail=str(error),
+            hint="it may be starting or ending: see `clout status`, and try again",
+        ) from error
 
 
 def _read_json(path: Path) -> dict[str, Any] | None:

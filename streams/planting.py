@@ -1,8 +1,8 @@
 """Faults planted in a worker, so that what stops them is seen to work: in the demonstration and in tests alone.
 
 A fault takes the place of a function that the fold or the opening of a partition calls, for the whole process: as long
-as none is planted nothing is looked at for them. It ends with the process: a worker that is started again knows nothing
-of it and resumes from its last commit. What each leaves behind:
+as none is planted nothing is looked at for them. It ends with the process, which has one at a time: a worker that is
+started again knows nothing of it and resumes from its last commit. What each leaves behind:
 
 - `floor`: with the audit nothing, the partitions go on from the record at which they stopped. Without it scores of 1
   were published; the sums are whole, and whoever is credited next, or fades, is published rightly again.
@@ -11,6 +11,7 @@ of it and resumes from its last commit. What each leaves behind:
 - `mass-fall`: the sums of whoever was touched are a quarter of what they were, and stay so.
 """
 
+import asyncio
 import os
 import signal
 import threading
@@ -40,8 +41,10 @@ FALLEN_SHARE: Final = 0.25
 """What a mass fall leaves of everyone's sums."""
 HASTE: Final = 0.5
 """How much sooner things fade by the bad model."""
-_FORBIDDEN: Final = 403
 _UNUSABLE: Final = 400
+_FORBIDDEN: Final = 403
+_NOT_FOUND: Final = 404
+_TAKEN: Final = 409
 
 _log = structlog.get_logger(__name__)
 
@@ -54,6 +57,12 @@ class Plant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Whether batches are audited as ever."""
     partition: int = 0
     """Of a fault that is about one."""
+    seconds: float | None = None
+    """After which the process ends by itself, since whoever planted the fault may be gone; None: never."""
+    id: str = ""
+    """By which it can be ended, and no other."""
+    dry_run: bool = False
+    """Whether it is only asked if the fault could be planted."""
 
 
 Exchange = Callable[[object, str, object], None]
@@ -154,27 +163,90 @@ def plant_fault(plant: Plant, exchange: Exchange = setattr) -> None:
     put(exchange, plant)
 
 
-def fault_routes(environment: Mapping[str, str] = os.environ) -> list[Route]:
-    """Return the routes by which faults are planted and ended; where they are not permitted these refuse."""
+class _Planted:
+    """What is planted in this process, if anything is."""
+
+    def __init__(self, partitions: int) -> None:
+        self._partitions = partitions
+        self._plant: Plant | None = None
+        self._ends_at: float | None = None
+        """By the event loop's clock (s)."""
+        self._is_ending = False
+
+    def refusal(self, plant: Plant) -> Response | None:
+        """Return why a fault cannot be planted; None when it can."""
+        if plant.fault not in FAULTS:
+            return _refused(_UNUSABLE, f"no such fault: {plant.fault!r}", f"give one of {', '.join(FAULTS)}")
+        if not 0 <= plant.partition < self._partitions:
+            last = self._partitions - 1
+            return _refused(
+                _UNUSABLE,
+                f"there is no partition {plant.partition}: they are 0 to {last}",
+                f"give one of 0 to {last} as --partition",
+            )
+        if self._plant is not None:
+            more = "until the worker is started again"
+            if self._ends_at is not None:
+                more = f"for another {max(0.0, self._ends_at - asyncio.get_running_loop().time()):.0f} s"
+            return _refused(
+                _TAKEN,
+                f"{self._plant.fault} is planted already, {more}",
+                "wait until it is over, or end the `clout inject` that planted it with Ctrl-C",
+            )
+        return None
+
+    def plant(self, plant: Plant) -> None:
+        """Plant a fault that is not refused."""
+        plant_fault(plant)
+        self._plant = plant
+        _log.warning("a fault was planted", fault=plant.fault, audit=plant.audit, partition=plant.partition)
+        if plant.seconds is not None:
+            loop = asyncio.get_running_loop()
+            self._ends_at = loop.time() + plant.seconds
+            loop.call_later(plant.seconds, self.end)
+
+    def has(self, number: str) -> bool:
+        """Return whether it is the fault of this id that is planted."""
+        return self._plant is not None and self._plant.id == number
+
+    def end(self) -> None:
+        """End the process, as a supervisor does: the batch in hand is finished, and the next knows of no fault."""
+        if self._is_ending:
+            return
+        self._is_ending = True
+        fault = self._plant.fault if self._plant is not None else None
+        _log.warning("the planted fault ends, and with it this process", fault=fault)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def fault_routes(partitions: int, environment: Mapping[str, str] = os.environ) -> list[Route]:
+    """Return the routes by which a fault is planted and ended; where that is not permitted these refuse."""
     permitted = environment.get(FAULTS_VARIABLE) == "1"
-    planted: list[Plant] = []
+    planted = _Planted(partitions)
 
     async def change(request: Request) -> Response:
         if not permitted:
             _log.warning("a fault was to be planted, and is refused: this worker is of no demonstration and no test")
-            return JSONResponse({"error": "no faults can be planted here: it is no demonstration"}, _FORBIDDEN)
+            return _refused(_FORBIDDEN, f"it was started without {FAULTS_VARIABLE}=1 in its environment")
         if request.method == "DELETE":
-            _log.warning("planted faults end, and with them this process", faults=[plant.fault for plant in planted])
-            # As the supervisor's: the batch in hand is finished, and the next process knows nothing of it.
-            os.kill(os.getpid(), signal.SIGTERM)
+            number = request.query_params.get("id")
+            if number is not None and not planted.has(number):
+                return _refused(_NOT_FOUND, "that fault is not planted here")
+            planted.end()
             return JSONResponse({"pid": os.getpid()})
         try:
             plant = msgspec.json.decode(await request.body(), type=Plant)
-            plant_fault(plant)
-        except (msgspec.DecodeError, KeyError) as error:
-            return JSONResponse({"error": f"no such fault: {error}"}, _UNUSABLE)
-        planted.append(plant)
-        _log.warning("a fault was planted", fault=plant.fault, audit=plant.audit, partition=plant.partition)
+        except msgspec.DecodeError as error:
+            return _refused(_UNUSABLE, f"no such fault: {error}", "give what `streams.planting.Plant` has")
+        refusal = planted.refusal(plant)
+        if refusal is not None:
+            return refusal
+        if not plant.dry_run:
+            planted.plant(plant)
         return JSONResponse({"pid": os.getpid()})
 
     return [Route("/v1/faults", change, methods=["POST", "DELETE"])]
+
+
+def _refused(status: int, error: str, hint: str = "") -> Response:
+    return JSONResponse({"error": error, "hint": hint}, status)

@@ -137,7 +137,7 @@ class Worker:
             [
                 *routes(self._partitions.tasks, self.shared.partitions),
                 *look_routes(self._partitions.tasks, self.shared.partitions),
-                *fault_routes(),
+                *fault_routes(self.shared.partitions),
             ],
         )
         try:

@@ -27,16 +27,23 @@ def command(
         float | None, typer.Option(min=0.0, max=1.0, metavar="P", help="Of the events that a feed's fault meets.")
     ] = None,
     seconds: Annotated[float, typer.Option(min=0.1, max=3_600, metavar="S", help="How long.")] = 15.0,
-    partition: Annotated[int, typer.Option(min=0, help="Which one is lost, with lost-partition.")] = 0,
+    partition: Annotated[int | None, typer.Option(min=0, help="Which one is lost with lost-partition, else 0.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Another seed meets other events.")] = 1,
     audit: Annotated[bool, typer.Option(help="Whether a faulty worker's batches are audited.")] = True,
-    i_know: Annotated[bool, typer.Option("--i-know", help="Harm what is no demonstration.")] = False,
+    i_know: Annotated[
+        bool, typer.Option("--i-know", help="Without a demonstration: harm what runs here and lets itself be harmed.")
+    ] = False,
 ) -> None:
     """Let something go wrong in the running demonstration, for a while.
 
     Feeds: stall, dead-collector, partial, half-garbage, future, skew, replay-storm, retract-storm, misattribute,
     bot-wave. Workers: floor, lost-partition, bad-model, mass-fall; these end when the worker is started again, which
-    happens at the end of the time. Ctrl-C or SIGTERM ends any fault early.
+    happens at the end of the time. Each network has one fault at a time, and so have the workers; a second one is
+    refused. Ctrl-C or SIGTERM ends any fault early.
+
+    With --i-know it acts without a demonstration too, and still on nothing that takes no part: on workers that were
+    started with CLOUT_TEST_PLANTED_FAULTS=1 in their environment, and on a feeder that takes orders in `run` in the
+    data directory, as tests start one. Real collectors take none.
 
     Example: clout inject half-garbage --network mastodon --seconds 20
     """
@@ -46,13 +53,21 @@ def command(
     if fault not in FEED_FAULTS and fault not in injection.WORKER_FAULTS:
         names = ", ".join((*FEED_FAULTS, *injection.WORKER_FAULTS))
         raise typer.BadParameter(f"{fault!r} is none of {names}", param_hint="FAULT")
-    if network is not None and fault in injection.WORKER_FAULTS:
+    of_workers = fault in injection.WORKER_FAULTS
+    if network is not None and of_workers:
         raise typer.BadParameter(f"{fault} is about workers, which score all networks", param_hint="--network")
-    settings = settings_of(context)
-    directory = injection.run_directory(settings, whatever=i_know)
+    if share is not None and (of_workers or FEED_FAULTS[fault].mute):
+        raise typer.BadParameter(f"{fault} meets everything, whatever the share", param_hint="--share")
+    if partition is not None and fault != injection.OF_A_PARTITION:
+        raise typer.BadParameter(f"{fault} is not about one", param_hint="--partition")
+    directory = injection.run_directory(settings_of(context), fault, whatever=i_know)
     with _ended_as_by_ctrl_c():
-        if fault in injection.WORKER_FAULTS:
-            _harm_workers(injection.WorkerFault(directory, fault, audit=audit, partition=partition), fault, seconds)
+        if of_workers:
+            _harm_workers(
+                injection.WorkerFault(directory, fault, audit=audit, partition=partition or 0, seconds=seconds),
+                fault,
+                seconds,
+            )
             return
         network = network or injection.networks_of(directory)[0]
         _harm_feed(injection.FeedOrder(directory, fault, network, seconds, share=share, seed=seed), seconds)
@@ -76,8 +91,10 @@ def _harm_workers(fault: "WorkerFault", name: str, seconds: float) -> None:
         typer.echo(f"{name}: {WORKER_FAULTS[name]}; in {workers}, for {seconds:g} s")
         time.sleep(seconds)
     finally:
-        fault.end()
-        typer.echo(f"{name}: over; {workers} was started again without it")
+        if fault.end():
+            typer.echo(f"{name}: over; started again without it: {workers}")
+        else:
+            typer.echo(f"{name}: told to end with it, and not all back yet: {workers}; see `clout status`")
 
 
 def _harm_feed(fault: "FeedOrder", seconds: float) -> None:

@@ -46,9 +46,10 @@ class Run:
         interference = Interference(mailbox, NETWORKS, lambda: now)
         self.before = [sent for event in events[:half] for sent in interference.instead(event)]
         fields = {"id": "1", "fault": fault, "network": "sick", "until_seconds": now + 10.0} | order
-        mailbox.place(msgspec.convert(fields, Order))
+        placed = msgspec.convert(fields, Order)
+        mailbox.place(placed)
         now += 1.0
-        assert interference.look() == ()
+        assert not interference.look()
         self.due = [event for event in events[half:] if event.network == SICK]
         self.sent: list[Event] = []
         for event in events[half:]:
@@ -60,9 +61,8 @@ class Run:
         assert not any(interference.is_mute(WELL, collector) for collector in range(len(COLLECTORS)))
         now += 10.0
         self.later = interference.look()
-        self.order = mailbox.order()
-        assert self.order is not None
-        self.report = mailbox.report(self.order)
+        assert not mailbox.orders()
+        self.report = mailbox.report(placed)
         assert list(interference.instead(events[0])) == [events[0]]
         assert not interference.is_mute(SICK, DEAD)
 
@@ -170,9 +170,61 @@ def test_an_order_that_cannot_be_carried_out_changes_nothing(
     placed = msgspec.convert(fields, Order)
     mailbox.place(placed)
     interference = Interference(mailbox, NETWORKS, lambda: NOW_SECONDS)
-    assert interference.look() == ()
+    assert not interference.look()
     assert all(list(interference.instead(event)) == [event] for event in events[:100])
     assert mailbox.report(placed) is None
+
+
+def test_faults_on_two_networks_go_on_side_by_side_and_each_ends_alone(tmp_path: Path, events: list[Event]) -> None:
+    now, mailbox = NOW_SECONDS, Mailbox(tmp_path)
+    interference = Interference(mailbox, NETWORKS, lambda: now)
+    lost, held = (
+        Order(id=fault, fault=fault, network=network, until_seconds=now + seconds, share=1.0)
+        for fault, network, seconds in (("partial", "sick", 50.0), ("stall", "well", 60.0))
+    )
+    mailbox.place(lost)
+    mailbox.place(held)
+    assert not interference.look()
+    assert not [sent for event in events[:100] for sent in interference.instead(event)]
+    now += 1.0
+    mailbox.withdraw(lost)
+    assert not interference.look()
+    assert [list(interference.instead(event)) for event in events[100:200]] == [
+        [event] if event.network == SICK else [] for event in events[100:200]
+    ]
+    mailbox.withdraw(held)
+    now += 1.0
+    assert interference.look() == [event for event in events[:200] if event.network == WELL]
+    for order, network in ((lost, SICK), (held, WELL)):
+        report = mailbox.report(order)
+        assert report is not None
+        met = sum(event.network == network for event in events[: 100 if order is lost else 200])
+        assert (report.ended, report.behind, report.events) == (True, None, met)
+
+
+def test_a_second_order_for_a_network_is_refused_and_does_not_begin_later(tmp_path: Path) -> None:
+    now, mailbox = NOW_SECONDS, Mailbox(tmp_path)
+    interference = Interference(mailbox, NETWORKS, lambda: now)
+    first = Order(id="2", fault="stall", network="sick", until_seconds=now + 10)
+    second = Order(id="1", fault="partial", network="sick", until_seconds=now + 60)
+    mailbox.place(first)
+    assert not interference.look()
+    mailbox.place(second)
+    now += 1.0
+    assert not interference.look()
+    refused, going_on = mailbox.report(second), mailbox.report(first)
+    assert refused is not None
+    assert going_on is not None
+    assert (refused.ended, refused.behind) == (True, first)
+    assert not going_on.ended
+    assert interference.is_mute(SICK, DEAD)
+    now += 10.0
+    assert not interference.look()
+    now += 1.0
+    assert not interference.look()
+    assert not interference.is_mute(SICK, DEAD)
+    assert not interference.end()
+    assert mailbox.orders() == []
 
 
 def test_a_feed_that_stalls_brings_everything_in_the_end_and_its_heartbeats_behind_it(
