@@ -166,7 +166,15 @@ class Book:
             held.severity, held.verdict = verdict.severity, verdict
         elif held is not None:
             del self._held[key]
-        if held is not None and (entry := self._open(held.incident)) is not None:
+        if held is None:
+            return
+        entry = self._open(held.incident)
+        if held.incident is None:
+            # Whoever goes on from a stored state may hear that it is over before having looked what case it belongs to.
+            entry = self._case_of(verdict)
+            if entry is not None and all(found.finding != detector for found in entry.incident.evidence):
+                entry = None
+        if entry is not None:
             entry.incident = with_finding(entry.incident, detector, verdict, now_ms)
 
     def obey(self, record: CommandRecord, now_ms: int) -> None:
@@ -284,17 +292,23 @@ class Book:
     def _attach(self, held: _Held, now_ms: int) -> None:
         """Let a finding join an open incident about the same, or open one."""
         detector, verdict = held.key.detector, held.verdict
-        for entry in self._open_ones():
-            if entry.quiet_since_ms is not None and entry.incident.kind != verdict.kind:
-                continue  # That is over: what comes now is something else.
-            if is_within(verdict.slice, entry.incident.slice) or is_within(entry.incident.slice, verdict.slice):
-                entry.incident = with_finding(entry.incident, detector, verdict, now_ms)
-                break
+        entry = self._case_of(verdict)
+        if entry is not None:
+            entry.incident = with_finding(entry.incident, detector, verdict, now_ms)
         else:
             entry = _Entry(opened(detector, verdict, self._model, now_ms))
             self._entries[entry.incident.id] = entry
             self._explain(entry.incident)
         held.incident = entry.incident.id
+
+    def _case_of(self, verdict: Verdict) -> _Entry | None:
+        """Return the open incident that a finding is about, the first one."""
+        for entry in self._open_ones():
+            if entry.quiet_since_ms is not None and entry.incident.kind != verdict.kind:
+                continue  # That is over: what comes now is something else.
+            if is_within(verdict.slice, entry.incident.slice) or is_within(entry.incident.slice, verdict.slice):
+                return entry
+        return None
 
     def _bring_up_to_date(self, entry: _Entry, now_ms: int, *, is_firing: bool) -> None:
         incident = entry.incident

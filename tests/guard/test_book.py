@@ -457,6 +457,17 @@ def test_a_standby_goes_on_with_what_fires_and_opens_nothing_again(written: Writ
     assert (quiet.id, quiet.status) == (incident.id, "monitoring")
 
 
+def test_a_standby_that_hears_of_an_end_before_it_looked_notes_it_with_its_numbers(written: Written) -> None:
+    [incident] = written.say(verdict())
+    standby = Written()
+    standby.book.take(incident)
+    # Nothing was stored: the finding is read again, and so is its end.
+    standby.book.judge("feed_partial", verdict(), NOW + 1)
+    standby.book.judge("feed_partial", verdict(firing=False, detail="all of it comes"), NOW + 2)
+    [ended] = standby.look(NOW + 3)
+    assert (ended.id, ended.status, ended.evidence[-1].detail) == (incident.id, "monitoring", "all of it comes")
+
+
 def test_a_standby_counts_quiet_time_from_where_it_began(written: Written) -> None:
     written.say(verdict())
     written.say(verdict(firing=False), now_ms=NOW + 1)
