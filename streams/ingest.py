@@ -172,7 +172,7 @@ class Ingest:
                 "group.id": self.names.ingest_group,
                 "client.id": f"clout-ingest@{self.server.address}",
                 "enable.partition.eof": True,
-                "session.timeout.ms": 10_000,
+                "session.timeout.ms": self.settings.session_timeout_seconds * 1000,
                 "heartbeat.interval.ms": 1_000,
                 "queued.min.messages": max(_QUEUE_RECORDS_MIN, 4 * self.settings.batch_events_max),
                 "queued.max.messages.kbytes": _QUEUE_KILOBYTES_MAX,

@@ -103,6 +103,7 @@ class IngestSettings:
     tick_interval_ms: Annotated[int, Ge(0)] = 1_000
     """Shortest time between two ticks of a raw partition: how finely the networks' clocks move; and between two of its
     reports on `feeds.v1`."""
+    session_timeout_seconds: Positive = 10
     transaction_timeout_seconds: Positive = 15
 
 

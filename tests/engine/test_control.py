@@ -22,7 +22,14 @@ from streams.errors import CloutError
 from streams.feed_position import CONTROL
 from streams.progress import Conservation, conservation
 from streams.progress_reader import ProgressReader
-from streams.settings import ControlKeySettings, ControlSettings, KafkaSettings, LaneSettings, NetworkSettings
+from streams.settings import (
+    ControlKeySettings,
+    ControlSettings,
+    IngestSettings,
+    KafkaSettings,
+    LaneSettings,
+    NetworkSettings,
+)
 from tests.roles import Installation, eventually
 
 PARTITIONS = 3
@@ -37,6 +44,7 @@ def installation(broker: str, tmp_path: Path) -> Iterator[Installation]:
         data_dir=tmp_path,
         kafka=kafka,
         lanes=LaneSettings(partitions=PARTITIONS),
+        ingest=IngestSettings(session_timeout_seconds=6),
         networks={"twitter": NetworkSettings(raw_partitions=2)},
         control=ControlSettings(keys=keys, key="ops"),
     )

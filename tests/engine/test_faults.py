@@ -10,7 +10,7 @@ from schemas.export import UserState
 from scorer.model import Model
 from scorer.reference import Sums, sums_of
 from streams.progress import Conservation, conservation
-from streams.settings import WorkerSettings
+from streams.settings import IngestSettings, WorkerSettings
 from tests.checks import broken_chains, wrong_sums
 from tests.engine.conftest import Install
 from tests.engine.feeder import Feeder
@@ -44,7 +44,11 @@ def survived(install: Install, higgs_path: Path) -> Survived:
     """
     interactions = first_interactions(higgs_path, 300_000)
     model = Model(name="flat", influence_floor=1.0)
-    installation = install(model=model, worker=WorkerSettings(session_timeout_seconds=SESSION_SECONDS))
+    installation = install(
+        model=model,
+        ingest=IngestSettings(session_timeout_seconds=SESSION_SECONDS),
+        worker=WorkerSettings(session_timeout_seconds=SESSION_SECONDS),
+    )
     ingests, [killed, frozen] = installation.up(ingests=2, workers=2)
     eventually(lambda: killed.partitions() and frozen.partitions(), otherwise=frozen.log)
     with Feeder(installation, interactions.raw, events_per_second=3_000) as feeder:
