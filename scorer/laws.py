@@ -222,9 +222,9 @@ def bounds(score_scale: float) -> Floats:
 
 
 @shared
-def _left(elapsed_ms: np.int64, half_life_ms: float) -> float:
-    """What is left of 1 after a time, by the natural exponential function."""
-    return math.exp(-elapsed_ms * LN_2 / half_life_ms) if elapsed_ms else 1.0
+def _left(elapsed_ms: np.int64, rate: float) -> float:
+    """What is left of 1 after a time, by the natural exponential function; the rate is ln 2 / half-life, a ms."""
+    return math.exp(-elapsed_ms * rate) if elapsed_ms else 1.0
 
 
 @shared
@@ -316,6 +316,29 @@ def _bring(
 
 
 @shared
+def _bring_all(
+    brought: Records,
+    before: Records,
+    after: Records,
+    rows: Ints,
+    networks_of: Ints,
+    times_of: Ints,
+    grants_of: tuple[Floats, Floats, Floats],
+    takes_back: Bools,
+    rate: float,
+) -> bool:
+    """Add what rows bring to the parts of their user; return whether any takes back."""
+    loses = False
+    for row in rows:
+        code = networks_of[row]
+        left = _left(after[code]["time"] - times_of[row], rate)
+        grant = (grants_of[0][row], grants_of[1][row], grants_of[2][row])
+        _bring(brought[code], before[code], times_of[row], takes_back[row], grant, left)
+        loses = loses or bool(takes_back[row])
+    return loses
+
+
+@shared
 def _nothing_yet(brought: np.void) -> None:
     brought["reach"] = brought["amplification"] = brought["network"] = 0.0
     brought["taken_reach"] = brought["taken_amplification"] = brought["taken_network"] = 0.0
@@ -344,6 +367,28 @@ def _exact(old: np.void, new: np.void, brought: np.void, left: float) -> bool:
             brought["taken_amplification"],
         )
         and _adds_up(new["network"], old["network"] * left + brought["network"], brought["taken_network"])
+    )
+
+
+@shared
+def _exact_by_one(
+    old: np.void,
+    new: np.void,
+    time: np.int64,
+    grants_of: tuple[Floats, Floats, Floats],
+    row: np.int64,
+    left: float,
+    rate: float,
+) -> bool:
+    """Whether a part is what is left of it and what one row brought; as `_bring` and `_exact`, with nothing stored."""
+    latest = max(np.int64(old["time"]), time) if old["events"] else time
+    own = _left(latest - time, rate)
+    return bool(
+        new["time"] == latest
+        and np.int64(new["events"]) == np.int64(old["events"]) + 1
+        and _adds_up(new["reach"], old["reach"] * left + grants_of[0][row] * own, 0.0)
+        and _adds_up(new["amplification"], old["amplification"] * left + grants_of[1][row] * own, 0.0)
+        and _adds_up(new["network"], old["network"] * left + grants_of[2][row] * own, 0.0)
     )
 
 
@@ -388,46 +433,48 @@ def _judge(
     known: Bools,
 ) -> np.int64:
     _sort_by_user(users, order, first)
+    rate, grants_of = LN_2 / half_life_ms, (reach_of, amplification_of, network_of)
     difference = np.int64(0)
     for user in range(len(heads)):
-        loses = np.bool_(False)
-        for at in range(first[user], first[user + 1]):
-            row = order[at]
-            code = networks_of[row]
-            left = _left(after[user, code]["time"] - times_of[row], half_life_ms)
-            grant = (reach_of[row], amplification_of[row], network_of[row])
-            _bring(brought[code], before[user, code], times_of[row], takes_back[row], grant, left)
-            loses = loses or takes_back[row]
-        credited = first[user] < first[user + 1]
+        rows, loses = order[first[user] : first[user + 1]], False
+        credited = len(rows) > 0
+        # Most users of a batch are named by one row, which is held against its part as it is.
+        only, code_only = np.int64(-1), np.int64(-1)
+        if len(rows) == 1 and not takes_back[rows[0]]:
+            only, code_only = rows[0], networks_of[rows[0]]
+        elif credited:
+            loses = _bring_all(
+                brought, before[user], after[user], rows, networks_of, times_of, grants_of, takes_back, rate
+            )
         in_range = on_time = kept = exact = shown = True
         r_before = a_before = n_before = r_after = a_after = n_after = r = a = n = 0.0
         for code in range(after.shape[1]):
             old = before[user, code]
             new = after[user, code]
-            if old["events"] == 0 and new["events"] == 0 and not brought[code]["named"]:
+            if old["events"] == 0 and new["events"] == 0 and code != code_only and not brought[code]["named"]:
                 continue
             difference += np.int64(new["events"]) - np.int64(old["events"])
-            left = _left(new["time"] - old["time"], half_life_ms) if old["events"] else 0.0
+            left = _left(new["time"] - old["time"], rate) if old["events"] else 0.0
             kept = kept and _kept(old, new, left)
-            exact = exact and _exact(old, new, brought[code], left)
-            brought[code]["named"] = False
+            if code == code_only:
+                exact = exact and _exact_by_one(old, new, times_of[only], grants_of, only, left, rate)
+            else:
+                exact = exact and _exact(old, new, brought[code], left)
+                brought[code]["named"] = False
             now = max(clocks[code], new["time"])
-            left_now = _left(now - new["time"], half_life_ms)
-            r_before += old["reach"] * left * left_now
-            a_before += old["amplification"] * left * left_now
-            n_before += old["network"] * left * left_now
+            left_now = _left(now - new["time"], rate)
+            old_now = left * left_now
+            r_before, a_before = r_before + old["reach"] * old_now, a_before + old["amplification"] * old_now
+            n_before += old["network"] * old_now
             if new["events"] == 0:
                 continue
             known[user] = True
-            r_after += new["reach"] * left_now
-            a_after += new["amplification"] * left_now
+            r_after, a_after = r_after + new["reach"] * left_now, a_after + new["amplification"] * left_now
             n_after += new["network"] * left_now
             at_ms = times[user, code]
             on_time = on_time and new["time"] <= at_ms <= now and (at_ms == now or not credited)
-            left_now = left_now if at_ms == now else _left(at_ms - new["time"], half_life_ms)
-            r_own = new["reach"] * left_now
-            a_own = new["amplification"] * left_now
-            n_own = new["network"] * left_now
+            left_now = left_now if at_ms == now else _left(at_ms - new["time"], rate)
+            r_own, a_own, n_own = new["reach"] * left_now, new["amplification"] * left_now, new["network"] * left_now
             r, a, n = r + r_own, a + a_own, n + n_own
             in_range = in_range and _in_range(networks[user, code])
             shown = shown and _shown(_fourth(r_own, a_own, n_own), bounds[2], bounds[3], np.int64(new["score_tenths"]))
