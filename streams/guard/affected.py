@@ -22,7 +22,9 @@ NAMES_KEPT_MAX: Final = 2_000_000
 FORMER_MAX: Final = 200_000
 """Users whose scores by network are remembered until their next change, those that changed last."""
 MARGIN_MS: Final = 300_000
-"""Changes so much older than an incident may be its doing, where it does not say since when."""
+"""Changes so much older than a fall or a shift that was found may be its doing, …"""
+MOVED_MARGIN_MS: Final = 90_000
+"""… and so much older than what is found of a feed: its detectors look at a minute. What is declared says since when."""
 WARM_UP_MS: Final = 600_000
 """Changes before those are read, to know the scores that they started from."""
 READ_BACK_MS_MAX: Final = 86_400_000
@@ -47,7 +49,7 @@ RULES: Final[dict[IncidentKind, Rule]] = {
     "feed_stalled": "nobody",
     "feed_partial": "moved",
     "dead_letter_surge": "moved",
-    "duplicate_surge": "moved",
+    "duplicate_surge": "nobody",
     "retraction_surge": "moved",
     "forget_surge": "nobody",
     "canary": "moved",
@@ -92,6 +94,7 @@ class _List:
     partition: int | None = None
     since_ms: int | None = None
     """Event time from which on a change counts."""
+    margin_ms: int = MARGIN_MS
     from_ms: int = 0
     until_ms: int | None = 0
     """Time of writing between which a change counts; None: its finding lasts."""
@@ -115,7 +118,7 @@ class _List:
         begins_again = self.is_settled
         self.until_ms, self.last_ms, self.is_settled = None, updated_ms, False
         if begins_again:
-            self.from_ms = updated_ms - MARGIN_MS
+            self.from_ms = updated_ms - self.margin_ms
         return begins_again
 
     def ends(self, updated_ms: int, *, is_over: bool) -> bool:
@@ -233,6 +236,9 @@ class Affected:
         if change.user.startswith(CANARY_PREFIX):
             return
         former, as_of_ms = self._former.pop(change.user, None), parse_ms(change.as_of)
+        named = self._lists.get(change.reference or "")
+        if named is not None:
+            self._add(named, change.user)  # What was taken back because of it, however long its finding has ended.
         for listed in self._growing:
             if (
                 change.user not in listed.chunk_of
@@ -306,7 +312,9 @@ def _describe(listed: _List, incident: Incident) -> None:
     listed.network, listed.partition = incident.slice.network, incident.slice.partition
     listed.since_ms = None if incident.since is None else parse_ms(incident.since)
     began_ms = opened_ms if listed.since_ms is None else max(listed.since_ms, opened_ms - READ_BACK_MS_MAX)
-    listed.from_ms = min(opened_ms - MARGIN_MS, began_ms)
+    if listed.rule == "moved":
+        listed.margin_ms = 0 if incident.kind == "declared" else MOVED_MARGIN_MS
+    listed.from_ms = min(opened_ms - listed.margin_ms, began_ms)
 
 
 def _touches(listed: _List, change: ScoreChange, former: dict[str, float] | None) -> bool:

@@ -11,7 +11,7 @@ Pure; time is an argument. The book is what `incidents.v1` says, read from its b
 Incidents that partition tasks wrote are in the book as they come; only notes are added to them.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
@@ -48,14 +48,17 @@ GUARDS_COMMAND: Final = "guard-"
 STANDS_ANYWAY: Final[frozenset[IncidentKind]] = frozenset({"feed_stalled"})
 """Kinds that freezing a network does not help against."""
 
-SYMPTOMS: Final[frozenset[IncidentKind]] = frozenset({"canary_late"})
-"""Kinds that come of what other incidents say already: …"""
-HOLDS: Final[frozenset[IncidentKind]] = frozenset(
-    {"law_violation", "lane_gap", "partition_stopped", "partition_silent", "feed_stalled"}
-)
-"""… of these, …"""
+CAUSES: Final[Mapping[IncidentKind, frozenset[IncidentKind]]] = {
+    "canary_late": frozenset({"law_violation", "lane_gap", "partition_stopped", "partition_silent", "feed_stalled"}),
+    "canary": frozenset({"population_fall", "population_shift", "population_at_floor"}),
+}
+"""Of which kinds of incident a finding of another kind is only a symptom, …"""
 AFTER_MS: Final = 60_000
-"""… and for so long after they are resolved, in which what waited comes."""
+"""… and for so long after they are over, in which what waited comes."""
+OF_SCORES: Final[frozenset[IncidentKind]] = frozenset({"canary", "population_shift", "population_at_floor"})
+"""What is wrong with a network's scores can be its feed, or what all scores go through, …"""
+FREEZE_AFTER_MS: Final = 10_000
+"""… so that it freezes the network only if so long after it nothing is known to be wrong with all."""
 
 
 class Freeze(NamedTuple):
@@ -82,6 +85,7 @@ class _Held(msgspec.Struct):
     severity: Severity
     verdict: Verdict
     incident: str | None = None
+    begun_ms: int = 0
     settled: bool = False
     """An operator resolved the incident: nothing more comes of it unless it gets worse."""
 
@@ -97,6 +101,8 @@ class _Entry(msgspec.Struct):
     quiet_since_ms: int | None = None
     resumed: list[str] = []
     """Networks that were frozen because of it and that an operator resumed: the guard freezes them no second time."""
+    again: str = ""
+    """When it last began again after it was quiet: what operators said before was about what was before."""
 
     @property
     def is_open(self) -> bool:
@@ -110,6 +116,7 @@ class _State(msgspec.Struct):
     frozen: list[str]
     quiet_since_ms: dict[str, int]
     resumed: dict[str, list[str]] = {}
+    again: dict[str, str] = {}
 
 
 class Book:
@@ -160,7 +167,7 @@ class Book:
         held = self._held.get(key)
         if verdict.firing:
             if held is None:
-                self._held[key] = _Held(key, verdict.severity, verdict)
+                self._held[key] = _Held(key, verdict.severity, verdict, begun_ms=now_ms)
                 return
             held.settled = held.settled and RANKS[verdict.severity] <= RANKS[held.severity]
             held.severity, held.verdict = verdict.severity, verdict
@@ -233,14 +240,19 @@ class Book:
         entry.incident = entry.written = incident
         entry.written_ms, entry.urgent = now_ms, False
 
-    def to_freeze(self) -> list[Freeze]:
-        """Return the networks that a critical finding is about and that are not frozen; once an incident."""
+    def to_freeze(self, now_ms: int) -> list[Freeze]:
+        """Return the networks that a critical finding is about and that are not frozen; once an incident.
+
+        What is wrong with scores is not a feed's fault where it is wrong with all of them.
+        """
         found = {}
         for held in self._held.values():
             network, entry = held.key.slice.network, self._open(held.incident)
             if network is None or entry is None or held.settled or not self._freeze:
                 continue
             is_new = network not in {*self._frozen, *entry.incident.frozen, *entry.resumed}
+            if held.key.kind in OF_SCORES and (now_ms - held.begun_ms < FREEZE_AFTER_MS or self._is_about_all(held)):
+                continue
             if held.severity == "critical" and held.key.kind not in STANDS_ANYWAY and is_new:
                 found[network] = Freeze(network, entry.incident.id, held.verdict.detail)
         return list(found.values())
@@ -263,7 +275,8 @@ class Book:
         """Return what fires, what is frozen, and since when it is quiet: the topic tells the rest."""
         quiet = {name: of.quiet_since_ms for name, of in self._entries.items() if of.quiet_since_ms is not None}
         resumed = {name: of.resumed for name, of in self._entries.items() if of.resumed}
-        return msgspec.msgpack.encode(_State(list(self._held.values()), sorted(self._frozen), quiet, resumed))
+        again = {name: of.again for name, of in self._entries.items() if of.again}
+        return msgspec.msgpack.encode(_State(list(self._held.values()), sorted(self._frozen), quiet, resumed, again))
 
     def restore(self, state: bytes) -> None:
         """Go on from what was stored, once the incidents are in; raise `ValueError` when it cannot be read."""
@@ -276,6 +289,9 @@ class Book:
         for name, networks in found.resumed.items():
             if name in self._entries:
                 self._entries[name].resumed = networks
+        for name, again in found.again.items():
+            if name in self._entries:
+                self._entries[name].again = again
 
     # Helpers.
 
@@ -294,6 +310,8 @@ class Book:
         detector, verdict = held.key.detector, held.verdict
         entry = self._case_of(verdict)
         if entry is not None:
+            if entry.quiet_since_ms is not None:
+                entry.again, entry.resumed = format_ms(now_ms), []
             entry.incident = with_finding(entry.incident, detector, verdict, now_ms)
         else:
             entry = _Entry(opened(detector, verdict, self._model, now_ms))
@@ -314,7 +332,7 @@ class Book:
         incident = entry.incident
         if is_firing or incident.kind == "declared":
             entry.quiet_since_ms = None
-            status: IncidentStatus = "identified" if _is_identified(incident) else "investigating"
+            status: IncidentStatus = "identified" if _is_identified(entry) else "investigating"
         else:
             entry.quiet_since_ms = now_ms if entry.quiet_since_ms is None else entry.quiet_since_ms
             status = "monitoring"
@@ -325,16 +343,26 @@ class Book:
 
     def _is_explained(self, of: _Key, now_ms: int) -> bool:
         """Return whether another incident says this already: a partition's own one, or of what it is a symptom."""
-        incidents = [entry.incident for entry in self._entries.values()]
-        if of.kind in SYMPTOMS:
-            return any(
-                _is_symptom(of.kind, of.slice, incident)
-                and (incident.status != RESOLVED or parse_ms(incident.updated) > now_ms - AFTER_MS)
-                for incident in incidents
-            )
-        return of.slice.partition is not None and any(
-            incident.status != RESOLVED and is_of_a_task(incident) and incident.slice.partition == of.slice.partition
-            for incident in incidents
+        return any(
+            self._stands(entry, now_ms)
+            if _is_symptom(of.kind, of.slice, entry.incident)
+            else entry.is_open and is_of_a_task(entry.incident) and entry.incident.slice.partition == of.slice.partition
+            for entry in self._entries.values()
+        )
+
+    def _stands(self, entry: _Entry, now_ms: int) -> bool:
+        """Return whether what an incident says goes on, or did until lately."""
+        goes_on = entry.is_open and entry.quiet_since_ms is None
+        return goes_on or parse_ms(entry.incident.updated) > now_ms - AFTER_MS
+
+    def _is_about_all(self, held: _Held) -> bool:
+        """Return whether what is found of a network's scores is found of all, or of every one with its like."""
+        return any(
+            of.severity == "critical" and of.key.slice == Slice() and of.key.kind in {*OF_SCORES, *CAUSES["canary"]}
+            for of in self._held.values()
+        ) or any(
+            of.key.kind == held.key.kind and of.key.slice != held.key.slice and of.severity == "critical"
+            for of in self._held.values()
         )
 
     def _explain(self, incident: Incident) -> None:
@@ -385,11 +413,15 @@ class Book:
 
 def _is_symptom(kind: IncidentKind, of: Slice, incident: Incident) -> bool:
     """Return whether what is found of a slice comes of what an incident says."""
-    return kind in SYMPTOMS and incident.kind in HOLDS and incident.slice.network in {None, of.network}
+    return incident.kind in CAUSES.get(kind, ()) and incident.slice.network in {None, of.network}
 
 
-def _is_identified(incident: Incident) -> bool:
-    return bool(incident.notes) or any(found.detail.startswith("explained by ") for found in incident.evidence)
+def _is_identified(entry: _Entry) -> bool:
+    """Return whether somebody said something, or a cause was found, since it began, or began again."""
+    notes, evidence = entry.incident.notes, entry.incident.evidence
+    return any(note.at >= entry.again for note in notes) or any(
+        found.detail.startswith("explained by ") and (found.at or "") >= entry.again for found in evidence
+    )
 
 
 def _is_due(entry: _Entry, now_ms: int) -> bool:
@@ -399,6 +431,7 @@ def _is_due(entry: _Entry, now_ms: int) -> bool:
     if replace(incident, updated=written.updated) == written:
         return False
     is_news = (incident.status, incident.severity) != (written.status, written.severity)
+    is_news = is_news or (incident.affected_users > 0 == written.affected_users)
     return is_news or entry.urgent or now_ms - entry.written_ms >= UPDATE_MS
 
 

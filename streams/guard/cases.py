@@ -6,7 +6,17 @@ from typing import Final
 from msgspec.structs import replace
 
 from schemas.control import CommandRecord
-from schemas.incident import EVIDENCE_MAX, NOTES_MAX, USERS_NAMED_MAX, Evidence, Incident, Note, Severity, Slice
+from schemas.incident import (
+    EVIDENCE_MAX,
+    NOTES_MAX,
+    USERS_NAMED_MAX,
+    Evidence,
+    Incident,
+    IncidentKind,
+    Note,
+    Severity,
+    Slice,
+)
 from schemas.times import format_ms
 from streams.guard.detector import Verdict
 
@@ -56,7 +66,7 @@ def opened(detector: str, verdict: Verdict, model: str, now_ms: int) -> Incident
         slice=verdict.slice,
         severity=verdict.severity,
         status="investigating",
-        title=f"{verdict.kind.replace('_', ' ')}, {name}: {verdict.detail}",
+        title=_title(verdict.kind, verdict.slice, verdict),
         opened=now,
         updated=now,
         evidence=[],
@@ -64,6 +74,10 @@ def opened(detector: str, verdict: Verdict, model: str, now_ms: int) -> Incident
         model=model,
     )
     return with_finding(incident, detector, verdict, now_ms)
+
+
+def _title(kind: IncidentKind, of: Slice, verdict: Verdict) -> str:
+    return f"{kind.replace('_', ' ')}, {slice_name(of)}: {verdict.detail}"
 
 
 def declared(record: CommandRecord, model: str) -> Incident:
@@ -103,9 +117,13 @@ def with_finding(incident: Incident, detector: str, verdict: Verdict, now_ms: in
     found = Evidence(finding=detector, detail=verdict.detail, numbers=verdict.numbers, at=format_ms(now_ms))
     users = [*dict.fromkeys([*incident.users, *verdict.users])]
     since = [text for text in (incident.since, _since(verdict)) if text is not None]
+    widest = verdict.slice if is_within(incident.slice, verdict.slice) else incident.slice
+    # The headline says how it is now; what joined it, and that it is over, the evidence says.
+    is_news = verdict.firing and verdict.kind == incident.kind and verdict.slice == widest
     return replace(
         incident,
-        slice=verdict.slice if is_within(incident.slice, verdict.slice) else incident.slice,
+        title=_title(verdict.kind, widest, verdict) if is_news else incident.title,
+        slice=widest,
         severity=max(incident.severity, verdict.severity, key=RANKS.__getitem__),
         evidence=kept([*incident.evidence, found]),
         users=users[:USERS_NAMED_MAX],

@@ -100,7 +100,8 @@ class Guard:
         self._kafka, self._names, self._settings, self._secrets = kafka, Names(kafka.prefix, model), settings, secrets
         topics.require(kafka, topics.specification(self._names, lanes, dict(networks)))
         self._model, self._version, self._make_detectors = model, version, detectors
-        self._networks, self._server = networks, RoleServer(http, "guard")
+        self._networks, self._lane_partitions = networks, lanes.partitions
+        self._server = RoleServer(http, "guard")
         self.metrics = GuardMetrics(networks, settings.webhooks)
         self.beside = Beside()
         self._writer = IncidentWriter(kafka, self._names)
@@ -320,7 +321,7 @@ class Guard:
             self._send()
         self._touch(watch)
         await self._act(watch, now_ms)
-        self._standing = Standing(open_of(watch.book.incidents()), watch.book.frozen())
+        self._standing = Standing(open_of(watch.book.incidents()), watch.book.frozen(), self._lane_partitions)
         self.metrics.moment.set(now_ms / 1000)
         self.metrics.show_firing(watch.book.firing())
         self.metrics.show_incidents(self._standing.incidents)
@@ -342,7 +343,7 @@ class Guard:
     async def _act(self, watch: Watch, now_ms: int) -> None:
         """Open, update and resolve incidents, and freeze what is to be frozen."""
         watch.book.look(now_ms)
-        for freeze in watch.book.to_freeze():
+        for freeze in watch.book.to_freeze(now_ms):
             await self._order(watch, freeze)
         due = watch.book.due(now_ms)
         if not due or watch is not self._watch or time.monotonic() < self._write_at:

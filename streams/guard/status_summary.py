@@ -55,9 +55,11 @@ _OF_SCORES: Final[frozenset[IncidentKind]] = frozenset(
         "canary_late",
     }
 )
+_STANDING: Final[frozenset[IncidentKind]] = frozenset({"law_violation", "lane_gap", "partition_stopped"})
+"""By which a partition stands still."""
 _STATUS_WORDS: Final[dict[IncidentStatus, str]] = {
     "investigating": "We are looking into it.",
-    "identified": "The cause is known.",
+    "identified": "Somebody is at work on it.",
     "monitoring": "Nothing of it is seen any more; it is watched.",
     "resolved": "It is over.",
 }
@@ -165,6 +167,8 @@ class Standing(NamedTuple):
     incidents: Sequence[Incident]
     frozen: Sequence[str]
     """Networks that stand still, also those of which no incident is open any more."""
+    partitions: int = 1
+    """Of the scores: where incidents of all of them are open, nothing of the scores goes on."""
 
 
 def summary(
@@ -184,8 +188,17 @@ def summary(
         reverse=True,
     )
     frozen = {_feed(network) for network in standing.frozen}
+    best: dict[str, ComponentStatus] = dict.fromkeys(frozen, OF_A_FROZEN_ONE)
+    partitions = {of.slice.partition for of in unresolved if of.kind in _STANDING}
+    if len(partitions - {None}) >= standing.partitions:
+        best[SCORES] = "major_outage"
     components = [
-        _component(position, id_, title, description, unresolved, since, is_frozen=id_ in frozen)
+        _component(
+            (position, id_, title, description),
+            [(_touches(incident, networks), incident.updated) for incident in unresolved],
+            since,
+            at_best=best.get(id_, "operational"),
+        )
         for position, (id_, title, description) in enumerate(_parts(networks), 1)
     ]
     by_id = {component.id: component for component in components}
@@ -196,7 +209,8 @@ def summary(
         page=Page(name=name, url=url, updated_at=now),
         components=components,
         incidents=[
-            _shown(incident, [by_id[id_] for id_ in _touches(incident) if id_ in by_id], url) for incident in unresolved
+            _shown(incident, networks, [by_id[id_] for id_ in _touches(incident, networks) if id_ in by_id], url)
+            for incident in unresolved
         ],
         status=Status(indicator=worst, description=INDICATORS[worst]),
     )
@@ -222,13 +236,16 @@ def _feed(network: str) -> str:
     return f"feed-{network}"
 
 
-def _touches(incident: Incident) -> dict[str, ComponentStatus]:
+def _touches(incident: Incident, networks: Sequence[str]) -> dict[str, ComponentStatus]:
     """Return the components that an incident touches, and how."""
     network, status = incident.slice.network, _STATUS_OF[incident.severity]
     if incident.slice.partition is not None:  # The others go on.
         status = min(status, "partial_outage", key=COMPONENT_STATUSES.index)
-    of_scores = incident.kind in _OF_SCORES or network is None
-    touched = {SCORES if of_scores else _feed(network or ""): status}
+    touched = {SCORES: status}
+    if incident.kind not in _OF_SCORES and network is not None:
+        touched = {_feed(network): status}
+    elif incident.kind == "feed_stalled":
+        touched = dict.fromkeys(map(_feed, networks), status)
     for frozen in incident.frozen:
         touched[_feed(frozen)] = max(
             touched.get(_feed(frozen), "operational"), OF_A_FROZEN_ONE, key=COMPONENT_STATUSES.index
@@ -237,17 +254,15 @@ def _touches(incident: Incident) -> dict[str, ComponentStatus]:
 
 
 def _component(
-    position: int,
-    id_: str,
-    name: str,
-    description: str,
-    incidents: Sequence[Incident],
+    part: tuple[int, str, str, str],
+    touched: Sequence[tuple[dict[str, ComponentStatus], str]],
     since: str,
     *,
-    is_frozen: bool,
+    at_best: ComponentStatus,
 ) -> Component:
-    theirs = [(touched[id_], incident.updated) for incident in incidents if id_ in (touched := _touches(incident))]
-    at_best: ComponentStatus = OF_A_FROZEN_ONE if is_frozen else "operational"
+    """Return a component, of its position, id, name and description; `touched` is what each incident does, and when."""
+    position, id_, name, description = part
+    theirs = [(parts[id_], updated) for parts, updated in touched if id_ in parts]
     return Component(
         id=id_,
         name=name,
@@ -255,11 +270,11 @@ def _component(
         created_at=since,
         updated_at=max((updated for _, updated in theirs), default=since),
         position=position,
-        description=f"{description} {_HELD_BACK}" if is_frozen else description,
+        description=f"{description} {_HELD_BACK}" if at_best == OF_A_FROZEN_ONE else description,
     )
 
 
-def _shown(incident: Incident, components: list[Component], url: str) -> IncidentShown:
+def _shown(incident: Incident, networks: Sequence[str], components: list[Component], url: str) -> IncidentShown:
     return IncidentShown(
         id=incident.id,
         name=without_users(incident.title, incident),
@@ -270,7 +285,7 @@ def _shown(incident: Incident, components: list[Component], url: str) -> Inciden
         impact=incident.severity,
         shortlink=f"{url}#{anchor(incident.id)}",
         started_at=incident.opened,
-        incident_updates=list(_updates(incident, components)),
+        incident_updates=list(_updates(incident, networks, components)),
         components=components,
     )
 
@@ -284,9 +299,9 @@ def anchor(incident: str) -> str:
     return f"i-{_digest(incident)}"
 
 
-def _updates(incident: Incident, components: Sequence[Component]) -> Iterator[Update]:
+def _updates(incident: Incident, networks: Sequence[str], components: Sequence[Component]) -> Iterator[Update]:
     """Yield what is said of an incident, the newest first: how it stands, operators' notes, and what it is."""
-    touched = _touches(incident)
+    touched = _touches(incident, networks)
     affected = [
         AffectedComponent(code=component.id, name=component.name, new_status=touched[component.id])
         for component in components

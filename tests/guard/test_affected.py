@@ -26,6 +26,7 @@ from streams.guard import affected, affected_reader
 from streams.guard.affected import (
     KEPT_MS,
     MARGIN_MS,
+    MOVED_MARGIN_MS,
     READ_BACK_MS_MAX,
     RULES,
     SETTLED_MS,
@@ -100,6 +101,29 @@ def test_a_feed_touches_those_whose_score_on_its_network_it_moved() -> None:
     assert story.users() == ["moved"]
 
 
+def test_duplicates_touch_nobody_as_they_count_once() -> None:
+    story = Story(an_incident(kind="duplicate_surge")).take(a_change("u", {"twitter": 20.0}))
+    assert story.users() == []
+
+
+def test_what_moved_before_an_operator_declared_it_is_not_its_doing_unless_they_say_since_when() -> None:
+    before_ms = OPENED_MS - 1
+    declared = an_incident(kind="declared")
+    assert Story(declared).take(a_change("u", {"twitter": 20.0}), time_ms=before_ms).users() == []
+    since = replace(declared, since=format_ms(OPENED_MS - 600_000))
+    assert Story(since).take(a_change("u", {"twitter": 20.0}), time_ms=before_ms).users() == ["u"]
+
+
+def test_whose_events_are_taken_back_because_of_it_is_touched_however_long_it_is_over() -> None:
+    incident = an_incident()
+    story = Story(incident)
+    story.affected.tell(replace(incident, status="monitoring", updated=format_ms(OPENED_MS + 1)))
+    change = a_change("late", {"twitter": 20.0}, "retraction")
+    story.take(a_change("other", {"twitter": 20.0}, "retraction"), time_ms=OPENED_MS + 900_000)
+    story.take(replace(change, reference="i"), time_ms=OPENED_MS + 900_000)
+    assert story.users() == ["late"]
+
+
 def test_of_a_user_on_two_networks_only_what_moved_counts() -> None:
     story = Story(an_incident())
     before = OPENED_MS - MARGIN_MS - 1
@@ -149,7 +173,7 @@ def test_nobody_more_is_touched_once_its_finding_has_ended_until_that_begins_aga
     assert not story.affected.is_listing
     again_ms = quiet_ms + 3 * MARGIN_MS
     begins_ms = story.affected.tell(replace(incident, updated=format_ms(again_ms)))
-    assert begins_ms == again_ms - MARGIN_MS - WARM_UP_MS
+    assert begins_ms == again_ms - MOVED_MARGIN_MS - WARM_UP_MS
     story.affected.rewind()
     story.take(a_change("between", {"twitter": 20.0}), time_ms=again_ms - MARGIN_MS - 1)
     story.take(a_change("again", {"twitter": 20.0}), time_ms=again_ms)
@@ -211,9 +235,9 @@ def test_an_incident_of_another_model_touches_nobody_here() -> None:
 def test_changes_are_read_from_a_while_before_it_opened_or_from_when_its_cause_began() -> None:
     of_yesterday, of_long_ago = (format_ms(OPENED_MS - days * READ_BACK_MS_MAX) for days in (1, 9))
     story = Story(an_incident(name="a"), an_incident(name="b", since=of_yesterday), an_incident(since=of_long_ago))
-    margin = OPENED_MS - MARGIN_MS
+    margin = OPENED_MS - MOVED_MARGIN_MS
     assert story.begins_ms == [
-        begin_ms - WARM_UP_MS for begin_ms in (margin, margin - READ_BACK_MS_MAX + MARGIN_MS)
+        begin_ms - WARM_UP_MS for begin_ms in (margin, margin - READ_BACK_MS_MAX + MOVED_MARGIN_MS)
     ] + [OPENED_MS - READ_BACK_MS_MAX - WARM_UP_MS]
     assert story.affected.tell(an_incident(name="a")) is None
 

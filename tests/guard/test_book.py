@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from schemas.control import CommandRecord
 from schemas.incident import EVIDENCE_MAX, Incident, Severity, Slice
 from schemas.times import format_ms
-from streams.guard.book import AFTER_MS, DECLARED_MS_MAX, KEPT_MS, QUIET_MS, UPDATE_MS, Book, open_of
+from streams.guard.book import AFTER_MS, DECLARED_MS_MAX, FREEZE_AFTER_MS, KEPT_MS, QUIET_MS, UPDATE_MS, Book, open_of
 from streams.guard.detector import Verdict
 
 NOW: Final = 1_760_000_000_000
@@ -277,16 +277,16 @@ def test_commands_that_were_refused_or_name_nothing_change_nothing(written: Writ
 
 def test_a_critical_finding_about_one_network_freezes_it_once(written: Written) -> None:
     written.say(verdict(severity="critical"))
-    [freeze] = written.book.to_freeze()
+    [freeze] = written.book.to_freeze(NOW)
     assert (freeze.network, freeze.incident) == ("twitter", written.last.id)
     written.book.froze(freeze)
-    assert written.book.to_freeze() == []
+    assert written.book.to_freeze(NOW) == []
     assert [of.frozen for of in written.look()] == [["twitter"]]
     written.order(record("freeze", network="twitter", incident=written.last.id, id="guard-1"))
     assert written.last.status == "investigating"
     written.order(record("resume", NOW + 1, network="twitter"), NOW + 1)
     written.say(verdict(severity="critical", detail="still"), now_ms=NOW + UPDATE_MS)
-    assert written.book.to_freeze() == []
+    assert written.book.to_freeze(NOW) == []
 
 
 @pytest.mark.parametrize(
@@ -300,32 +300,32 @@ def test_a_critical_finding_about_one_network_freezes_it_once(written: Written) 
 )
 def test_nothing_else_freezes_a_network(written: Written, found: Verdict) -> None:
     written.say(found)
-    assert written.book.to_freeze() == []
+    assert written.book.to_freeze(NOW) == []
 
 
 def test_nothing_freezes_where_the_settings_say_so_or_it_is_frozen() -> None:
     never, already = Written(freeze=False), Written()
     never.say(verdict(severity="critical"))
-    assert never.book.to_freeze() == []
+    assert never.book.to_freeze(NOW) == []
     already.order(record("freeze", network="twitter"))
     already.say(verdict(severity="critical"))
-    assert already.book.to_freeze() == []
+    assert already.book.to_freeze(NOW) == []
 
 
 def test_a_freeze_that_was_overtaken_is_ordered_again(written: Written) -> None:
     written.say(verdict(severity="critical"))
-    [freeze] = written.book.to_freeze()
+    [freeze] = written.book.to_freeze(NOW)
     written.book.froze(freeze)
     refused: dict[str, Any] = {"network": "twitter", "incident": freeze.incident, "accepted": False, "id": "guard-1"}
     written.order(record("freeze", **refused, why="not_permitted"))
-    assert written.book.to_freeze() == []
+    assert written.book.to_freeze(NOW) == []
     written.order(record("freeze", **refused, why="issued_before"))
-    assert written.book.to_freeze() == [freeze]
+    assert written.book.to_freeze(NOW) == [freeze]
 
 
 def test_an_incident_that_froze_a_network_does_not_end_before_it_is_resumed(written: Written) -> None:
     written.say(verdict(severity="critical"))
-    [freeze] = written.book.to_freeze()
+    [freeze] = written.book.to_freeze(NOW)
     written.book.froze(freeze)
     written.order(record("freeze", network="twitter", incident=freeze.incident, id="guard-1"))
     written.say(verdict(severity="critical", firing=False), now_ms=NOW + 1)
@@ -342,7 +342,7 @@ def test_a_network_that_was_resumed_is_not_said_to_be_frozen_and_is_not_frozen_a
     written: Written,
 ) -> None:
     written.say(verdict(severity="critical"))
-    [freeze] = written.book.to_freeze()
+    [freeze] = written.book.to_freeze(NOW)
     written.book.froze(freeze)
     written.order(record("freeze", network="twitter", incident=freeze.incident, id="guard-1"))
     assert written.book.frozen() == ["twitter"]
@@ -351,12 +351,12 @@ def test_a_network_that_was_resumed_is_not_said_to_be_frozen_and_is_not_frozen_a
     assert written.book.frozen() == []
     for book in (written, gone_on_with(written)):
         book.say(verdict(severity="critical", detail="still"), now_ms=NOW + UPDATE_MS)
-        assert book.book.to_freeze() == []
+        assert book.book.to_freeze(NOW) == []
 
 
 def test_an_incident_that_was_resolved_while_its_network_was_frozen_says_when_that_goes_on(written: Written) -> None:
     written.say(verdict(severity="critical"))
-    [freeze] = written.book.to_freeze()
+    [freeze] = written.book.to_freeze(NOW)
     written.book.froze(freeze)
     written.order(record("freeze", network="twitter", incident=freeze.incident, id="guard-1"))
     [resolved] = written.order(record("resolve", NOW + 1, incident=freeze.incident), NOW + 1)
@@ -364,6 +364,80 @@ def test_an_incident_that_was_resolved_while_its_network_was_frozen_says_when_th
     assert written.book.frozen() == ["twitter"]
     [resumed] = written.order(record("resume", NOW + 2, network="twitter"), NOW + 2)
     assert (resumed.status, resumed.frozen, resumed.notes[-1].text) == ("resolved", [], "twitter is resumed: because")
+
+
+def frozen_and_resumed(written: Written) -> str:
+    """A critical finding that froze its network, was resumed, and ended; return its incident's id."""
+    written.say(verdict(severity="critical"))
+    [freeze] = written.book.to_freeze(NOW)
+    written.book.froze(freeze)
+    written.order(record("freeze", network="twitter", incident=freeze.incident, id="guard-1"))
+    written.order(record("resume", NOW + 1, network="twitter"), NOW + 1)
+    written.say(verdict(firing=False, severity="critical"), now_ms=NOW + 2)
+    return freeze.incident
+
+
+def test_what_begins_again_is_not_known_yet_has_its_own_headline_and_freezes_again(written: Written) -> None:
+    incident = frozen_and_resumed(written)
+    assert written.last.status == "monitoring"
+    [again] = written.say(verdict(severity="critical", detail="all of it is missing"), now_ms=NOW + 60_000)
+    assert (again.id, again.status) == (incident, "investigating")
+    assert again.title == "feed partial, twitter: all of it is missing"
+    for book in (written, gone_on_with(written)):
+        book.look(NOW + 60_001)
+        assert [freeze.network for freeze in book.book.to_freeze(NOW + 60_001)] == ["twitter"]
+        assert book.last.status == "investigating"
+
+
+def test_the_headline_says_how_it_is_now_and_not_what_joined(written: Written) -> None:
+    written.say(verdict(kind="feed_stalled", detail="no collector sends"))
+    written.say(verdict(kind="feed_stalled", detail="no collector sends for 20 s"), now_ms=NOW + UPDATE_MS)
+    assert written.last.title == "feed stalled, twitter: no collector sends for 20 s"
+    written.say(verdict(kind="canary", severity="critical"), now_ms=NOW + 2 * UPDATE_MS)
+    written.say(verdict(kind="feed_stalled", firing=False, detail="it sends"), now_ms=NOW + 3 * UPDATE_MS)
+    assert written.last.title == "feed stalled, twitter: no collector sends for 20 s"
+
+
+def test_a_wrong_score_of_one_network_freezes_it_when_nothing_is_known_of_all(written: Written) -> None:
+    written.say(verdict(kind="canary", severity="critical"))
+    assert written.book.to_freeze(NOW + FREEZE_AFTER_MS - 1) == []
+    assert [freeze.network for freeze in written.book.to_freeze(NOW + FREEZE_AFTER_MS)] == ["twitter"]
+
+
+@pytest.mark.parametrize(
+    "also",
+    [
+        verdict(ALL, "critical", kind="population_fall"),
+        verdict(Slice(network="mastodon"), "critical", kind="canary"),
+    ],
+)
+def test_wrong_scores_of_all_networks_are_no_feeds_fault_and_freeze_none(written: Written, also: Verdict) -> None:
+    written.say(verdict(kind="canary", severity="critical"))
+    written.say(also, now_ms=NOW + 1)
+    assert written.book.to_freeze(NOW + FREEZE_AFTER_MS) == []
+
+
+def test_a_feeds_own_surge_freezes_it_also_where_the_population_falls_by_it(written: Written) -> None:
+    written.say(verdict(ALL, "critical", kind="population_fall"))
+    written.say(verdict(kind="retraction_surge", severity="critical"))
+    assert [freeze.network for freeze in written.book.to_freeze(NOW)] == ["twitter"]
+
+
+def test_wrong_canaries_are_one_case_with_the_fall_of_all(written: Written) -> None:
+    written.say(verdict(ALL, "critical", kind="population_fall"))
+    assert written.say(verdict(kind="canary", severity="critical"), now_ms=NOW + 1) == []
+    written.say(verdict(ALL, "critical", kind="population_fall", firing=False), now_ms=NOW + 2)
+    assert written.look(NOW + 2 + AFTER_MS - 1) == []
+    assert [of.kind for of in written.look(NOW + 2 + AFTER_MS)] == ["canary"]
+
+
+def test_that_somebody_is_touched_is_written_at_once(written: Written) -> None:
+    [incident] = written.say(verdict())
+    written.book.touch(incident.id, 7, ["t:1"])
+    [touched] = written.look(NOW + 1)
+    assert touched.affected_users == 7
+    written.book.touch(incident.id, 9, ["t:1"])
+    assert written.look(NOW + 2) == []
 
 
 LATE = verdict(kind="canary_late", detail="no change came")
@@ -482,7 +556,7 @@ def test_a_standby_knows_what_is_frozen_and_what_an_operator_ended(written: Writ
     standby = gone_on_with(written)
     assert standby.say(verdict(severity="critical", detail="still"), now_ms=NOW + 1) == []
     standby.say(verdict(kind="canary", severity="critical"), now_ms=NOW + 2)
-    assert standby.book.to_freeze() == []
+    assert standby.book.to_freeze(NOW) == []
 
 
 def test_a_finding_stored_before_its_incident_was_joins_what_the_topic_has(written: Written) -> None:

@@ -145,6 +145,40 @@ def test_a_guard_that_was_away_begins_to_watch_anew() -> None:
     assert all_verdicts(detector, [Moment(NOW_MS + 7_200_000 + 1_000 * second) for second in range(100)]) == []
 
 
+def test_a_new_installation_of_which_no_collector_was_ever_heard_says_so_and_does_not_blame_ingest() -> None:
+    detector = two()
+    report = feed(NOW_MS, time_ms=None, heartbeats_ms={})
+    moments: list[Observation] = [Moment(NOW_MS + 1_000 * second) for second in range(300)]
+    verdicts = all_verdicts(detector, [report, *moments])
+    assert {verdict.slice for verdict in verdicts} == {Slice(network="twitter"), Slice(network="mastodon")}
+    assert {verdict.severity for verdict in verdicts} == {"major"}
+
+
+def test_a_guard_that_was_away_takes_nothing_for_news_that_nobody_told() -> None:
+    detector = two()
+    begun = [*minutes(0, 10, ALL), *minutes(10, 14, {"mastodon": ("main",)})]
+    assert all_verdicts(detector, begun)[-1].slice == Slice(network="twitter")
+    end_ms = NOW_MS + 14 * 60_000
+    silent = [
+        seen
+        for second in range(60, 150)
+        for seen in (
+            feed(
+                end_ms + 1_000 * second,
+                network="mastodon",
+                time_ms=end_ms + 1_000 * second,
+                heartbeats_ms={"main": end_ms + 1_000 * second},
+            ),
+            Moment(end_ms + 1_000 * second),
+        )
+    ]
+    assert [verdict.firing for verdict in all_verdicts(detector, silent) if not verdict.firing] == []
+    back = minutes(17, 18, ALL)
+    assert [(verdict.slice, verdict.firing) for verdict in all_verdicts(detector, back)] == [
+        (Slice(network="twitter"), False)
+    ]
+
+
 def raw_minutes(
     begin: int, end: int, raws: dict[int, bool], sources: tuple[str, ...] = ("main",), *, of: int = 2
 ) -> list[Observation]:

@@ -117,7 +117,7 @@ def an_incident(name: str = "feed_partial/twitter/1", **fields: Any) -> Incident
 
 
 def of(*incidents: Incident, networks: Sequence[str] = ("twitter", "mastodon"), frozen: Sequence[str] = ()) -> Summary:
-    standing = Standing(incidents, frozen)
+    standing = Standing(incidents, frozen, partitions=2)
     return summary(standing, networks, now=NOW, since="2012-07-01T00:00:00.000Z", url="https://status.example/status")
 
 
@@ -243,6 +243,23 @@ class Seen(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         self.text += data
+
+
+def test_an_ingest_that_brings_nothing_is_about_all_feeds_and_no_scores() -> None:
+    found = of(an_incident(kind="feed_stalled", slice=Slice(), severity="critical"))
+    assert statuses(found) == {
+        "feed-twitter": "major_outage", "feed-mastodon": "major_outage", "scores": "operational", "guard": "operational"
+    }  # fmt: skip
+    assert [part.name for part in found.incidents[0].components] == ["Feed of twitter", "Feed of mastodon"]
+
+
+def test_scores_are_out_where_no_partition_is_left_that_goes_on() -> None:
+    stopped = [
+        an_incident(f"law_violation:1:{number}:17:0", kind="law_violation", slice=Slice(partition=number))
+        for number in range(2)
+    ]
+    assert statuses(of(stopped[0]))["scores"] == "partial_outage"
+    assert statuses(of(*stopped))["scores"] == "major_outage"
 
 
 def test_a_network_that_is_frozen_is_no_well_running_one_also_without_an_incident() -> None:

@@ -123,18 +123,25 @@ class FeedStalled(Kept[Feeds]):
         return list(self._judge(now_ms))
 
     def _return(self, now_ms: int) -> None:
-        """Begin to watch anew: what was not seen happened or did not."""
+        """Begin to watch anew: what was not seen happened or did not. Of what stood nothing says that it goes on."""
         learned = self._learned
         learned.watching_ms = now_ms
-        learned.report_ms = now_ms if learned.report_ms else 0
-        for sources in learned.sources.values():
-            for source in sources.values():
-                source.advanced_ms = now_ms
-        for arrivals in learned.arrivals.values():
-            arrivals.last_ms = now_ms
-        for raws in learned.raws.values():
-            for raw in raws.values():
-                raw.advanced_ms = raw.arrivals.last_ms = now_ms
+        if learned.report_ms and not self._stood(self._all):
+            learned.report_ms = now_ms
+        for network, sources in learned.sources.items():
+            for name, source in sources.items():
+                if not self._stood(Slice(network=network), Slice(network=network, source=name)):
+                    source.advanced_ms = now_ms
+        for network, arrivals in learned.arrivals.items():
+            if not self._stood(Slice(network=network or self._all.network)):
+                arrivals.last_ms = now_ms
+        for network, raws in learned.raws.items():
+            for number, raw in raws.items():
+                if not self._stood(Slice(network=network), Slice(network=network, raw_partition=number)):
+                    raw.advanced_ms = raw.arrivals.last_ms = now_ms
+
+    def _stood(self, *about: Slice) -> bool:
+        return any(self._said("feed_stalled", of) is not None for of in about)
 
     def _hear(self, report: FeedReport, now_ms: int) -> None:
         learned, network = self._learned, report.network
@@ -191,8 +198,8 @@ class FeedStalled(Kept[Feeds]):
         limit_ms = self._all_limit_ms()
         if limit_ms is not None and age_ms > (limit_ms := max(limit_ms, self._limit(now_ms, self._learned.report_ms))):
             yield from self._stalls(self._all, age_ms, limit_ms, "ingest tells nothing of any feed", now_ms)
-        # A collector is told from ingest only while ingest is seen to work.
-        if age_ms > self._heartbeat_ms:
+        # A collector is told from ingest only while ingest is seen to work; where none was ever heard, ingest rests.
+        if age_ms > self._heartbeat_ms and self._was_any_heard():
             return
         if self._all.network is None:
             yield from self._goes_on(self._all, age_ms)
@@ -214,12 +221,19 @@ class FeedStalled(Kept[Feeds]):
 
     def _all_limit_ms(self) -> float | None:
         """Return how long ingest may tell nothing of anything; None where that is not known."""
-        expected = any(self._sources(network) and not self._is_frozen(network) for network in self._networks)
-        if expected:
+        if any(self._was_heard(network) and not self._is_frozen(network) for network in self._networks):
             return float(self._limit_ms)
         reports = self._learned.arrivals.get("")
         frozen = any(self._is_frozen(network) for network in self._networks)
         return self._arrival_limit_ms(reports) if reports is not None and reports.is_known() and not frozen else None
+
+    def _was_heard(self, network: str) -> bool:
+        """Return whether any registered collector of a network ever sent a heartbeat."""
+        sources = self._learned.sources.get(network, {})
+        return any(name in sources and sources[name].value for name in self._sources(network))
+
+    def _was_any_heard(self) -> bool:
+        return any(map(self._was_heard, self._networks)) or not any(map(self._sources, self._networks))
 
     def _judge_sources(self, network: str, now_ms: int) -> Iterator[Verdict]:
         names, never = self._sources(network), Source(advanced_ms=self._learned.watching_ms)
@@ -285,7 +299,7 @@ class FeedStalled(Kept[Feeds]):
             "feed_stalled",
             about,
             severity,
-            f"{what} for {age_ms / 1000:.0f} s, {limit_ms / 1000:.0f} s at most",
+            f"{what} for {age_ms / 1000:.1f} s (limit {limit_ms / 1000:.1f} s)",
             {"age_seconds": age_ms / 1000, "limit_seconds": limit_ms / 1000},
             size=age_ms,
             at_ms=now_ms,
