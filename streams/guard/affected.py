@@ -24,7 +24,7 @@ FORMER_MAX: Final = 200_000
 MARGIN_MS: Final = 300_000
 """Changes so much older than a fall or a shift that was found may be its doing, …"""
 MOVED_MARGIN_MS: Final = 90_000
-"""… and so much older than what is found of a feed: its detectors look at a minute. What is declared says since when."""
+"""… and so much older than what is found of a feed, which is seen in a minute. What is declared says since when."""
 WARM_UP_MS: Final = 600_000
 """Changes before those are read, to know the scores that they started from."""
 READ_BACK_MS_MAX: Final = 86_400_000
