@@ -89,3 +89,11 @@ def check_network(context: typer.Context, network: str, named_by: str = "--netwo
     if network not in settings.networks:
         message = f"{network!r} is none of {', '.join(settings.networks)}, which the settings name"
         raise typer.BadParameter(message, param_hint=named_by)
+
+
+def check_registered(context: typer.Context, network: str, source: str) -> None:
+    """Refuse a collector that a network does not register; one that registers none may have any."""
+    registered = settings_of(context).networks[network].sources
+    if source and registered and source not in registered:
+        message = f"{source!r} is none of {', '.join(registered)}, which networks.{network}.sources registers"
+        raise typer.BadParameter(message, param_hint="--source")

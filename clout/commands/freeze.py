@@ -58,13 +58,16 @@ def resume(
 ) -> None:
     """Read a network that was frozen again, from where it stopped.
 
-    Returns when every ingest process does so, and says how many records wait. The order is signed with this machine's
-    key (control.key) and recorded for everyone to read: `clout control log`.
+    Returns when every ingest process does so, and says how many records had waited. The order is signed with this
+    machine's key (control.key) and recorded for everyone to read: `clout control log`.
 
     Example: clout resume twitter --reason "the collector is repaired"
     """
+    check_network(context, network, "NETWORK")
+    held = _waiting(reader_of(connected_to_lanes(context)), network)
     reader = _ordered(context, RESUME, network, reason, timeout, {})
-    typer.echo(f"{network} is read again: {_waiting(reader, network):,} records are to be read")
+    left = _waiting(reader, network)
+    typer.echo(f"{network} is read again: {held:,} records had waited, {left:,} are still to be read")
 
 
 def _ordered(

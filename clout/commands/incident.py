@@ -8,7 +8,7 @@ import msgspec
 import typer
 from rich.table import Table
 
-from clout.commands.common import check_network, connected, reason_given
+from clout.commands.common import check_network, check_registered, connected, reason_given
 from clout.commands.durations import seconds_of
 from clout.config import Settings
 from clout.incidents import chosen, following, incidents_as_they_stand
@@ -130,9 +130,10 @@ def declare(
 
     Example: clout incident declare --network twitter --reason "their interface returns half of what it should"
     """
-    settings = connected(context)
     if network:
         check_network(context, network)
+        check_registered(context, network, source)
+    settings = connected(context)
     name = identity or f"declared/{network or 'all'}/{format_ms(int(time.time() * 1000))}"
     _check_new(settings, name)
     about = {"network": network, "source": source}

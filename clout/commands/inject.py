@@ -41,6 +41,10 @@ def command(
     happens at the end of the time. Each network has one fault at a time, and so have the workers; a second one is
     refused. Ctrl-C or SIGTERM ends any fault early.
 
+    The guard notices partial only where about two weeks of the feed have been learned, and skew, misattribute and
+    bot-wave not at all: no number tells them from true activity. A person who finds them says so with `clout incident
+    declare`, and takes them back with `clout retract`.
+
     With --i-know it acts without a demonstration too, and still on nothing that takes no part: on workers that were
     started with CLOUT_TEST_PLANTED_FAULTS=1 in their environment, and on a feeder that takes orders in `run` in the
     data directory, as tests start one. Real collectors take none.

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from clout.commands.common import check_network, connected_to_lanes, reason_given
+from clout.commands.common import check_network, check_registered, connected_to_lanes, reason_given
 from clout.commands.durations import moment_ms, seconds_of
 from clout.commands.wait import Plain, reader_of
 from clout.config import Settings
@@ -54,6 +54,7 @@ def command(
     Example: clout retract --network twitter --from 3h --to 2026-01-31T12:00:00Z --source west --reason INC-7
     """
     check_network(context, network)
+    check_registered(context, network, source)
     timeout_seconds = seconds_of(timeout)
     since_ms, until_ms = _moments(since, until)
     settings = connected_to_lanes(context)

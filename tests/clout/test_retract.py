@@ -1,11 +1,13 @@
 """What `clout retract` refuses before anything is ordered."""
 
 import time
+from pathlib import Path
 
 import pytest
 import typer
 
 from clout.commands.retract import _moments, lines
+from clout.main import main
 from clout.retracting import Outcome, check_reach, check_unfinished
 from streams.errors import CloutError
 from streams.retract_position import RetractPosition, Span
@@ -45,6 +47,43 @@ def test_another_order_is_refused_until_the_one_before_is_done() -> None:
     assert check_unfinished(begun, SPAN)
     begun.done = True
     assert not check_unfinished(begun, other)
+
+
+RETRACT = ("retract", "--from", "2h", "--to", "1h", "--reason", "INC-7")
+DECLARE = ("incident", "declare", "--reason", "half of it is missing")
+REGISTERED = """
+[networks.twitter]
+sources = ["east", "west"]
+[networks.mastodon]
+"""
+
+
+def error_of(capsys: pytest.CaptureFixture[str], directory: Path, *arguments: str) -> str:
+    """What a command says where no Kafka runs."""
+    file = directory / "clout.toml"
+    file.write_text(REGISTERED, encoding="utf-8")
+    with pytest.raises(SystemExit):
+        main([*arguments, "--config", str(file), "--data-dir", str(directory)])
+    return " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize("command", [RETRACT, DECLARE], ids=["retract", "declare"])
+def test_a_collector_that_its_network_does_not_register_is_refused(
+    command: tuple[str, ...], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    said = error_of(capsys, tmp_path, *command, "--network", "twitter", "--source", "nosuch")
+    assert "'nosuch' is none of east, west" in said
+    assert "networks.twitter.sources" in said
+
+
+@pytest.mark.parametrize("command", [RETRACT, DECLARE], ids=["retract", "declare"])
+@pytest.mark.parametrize("about", [("twitter", "west"), ("twitter", ""), ("mastodon", "nosuch")])
+def test_a_registered_collector_is_taken_and_any_of_a_network_that_registers_none(
+    command: tuple[str, ...], about: tuple[str, str], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    network, source = about
+    said = error_of(capsys, tmp_path, *command, "--network", network, "--source", source)
+    assert "no Kafka to connect to" in said
 
 
 @pytest.mark.parametrize(("since", "until"), [("1h", "2h"), ("1h", "1h")])

@@ -65,6 +65,42 @@ def test_a_surge_ends_once_a_minute_after_it_is_over() -> None:
     assert all_verdicts(detector, reports(3_800, 5_000, bad=0.01, before=counted(after))) == []
 
 
+def after_a_fault(bad: float, seconds: int) -> tuple[list[Verdict], list[Verdict]]:
+    """What is said during a fault, and in the minute after it, when a fifth as much comes and is good."""
+    detector = dead_letters()
+    clean = reports(0, 3_600, bad=0.01, step=5)
+    garbage = reports(3_600, 3_600 + seconds, bad=bad, before=counted(clean))
+    good = reports(3_600 + seconds, 3_660 + seconds, bad=0.01, rate=20, before=counted(garbage))
+    assert all_verdicts(detector, clean) == []
+    during = all_verdicts(detector, [*garbage, good[0]])
+    return during, all_verdicts(detector, good[1:])
+
+
+def test_a_surge_that_is_over_becomes_no_graver_as_good_events_leave_the_window() -> None:
+    during, after = after_a_fault(0.8, 20)
+    assert {verdict.severity for verdict in during} == {"major"}
+    assert {verdict.severity for verdict in after} <= {"major"}
+
+
+def test_a_surge_that_is_over_does_not_begin_as_good_events_leave_the_window() -> None:
+    during, after = after_a_fault(0.25, 10)
+    assert not during
+    assert not after
+
+
+@pytest.mark.parametrize(("rate", "bad"), [(100, 0.5), (100, 0.1), (5, 0.5), (1, 0.5)])
+def test_a_surge_that_goes_on_is_found_as_soon_as_its_window_shows_it(
+    rate: int, bad: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clean = reports(0, 3_600, bad=0.01, step=5, rate=rate)
+    garbage = reports(3_600, 4_200, bad=bad, rate=rate, before=counted(clean))
+    said = all_verdicts(dead_letters(), [*clean, *garbage])
+    monkeypatch.setattr(FeedSurge, "_goes_on", lambda *_: True)
+    by_windows_alone = all_verdicts(dead_letters(), [*clean, *garbage])
+    assert said == by_windows_alone
+    assert said
+
+
 def test_a_feed_with_a_tenth_of_bad_events_each_day_learns_that() -> None:
     detector = dead_letters()
     day = reports(0, 90_000, bad=0.1, rate=10, step=10)

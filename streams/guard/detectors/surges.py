@@ -21,6 +21,8 @@ WINDOWS: Final = (6, 60)
 HALF_LIFE_SLOTS: Final = 8_640
 """What is usual counts half as much after a day of slots in which something came."""
 SURE_DEVIATIONS: Final = 6.0
+TELLING_HITS: Final = 10
+"""The newest slots in which a surge that goes on would bring so many hits say whether it does."""
 ACCEPTED_MS: Final = 86_400_000
 """A surge that lasts so long is what is usual from now on."""
 
@@ -155,6 +157,8 @@ class _Surges(Kept[Rates]):
             yield from self._unsay(surge.kind, about, f"no more {surge.of}{whose} than usual {surge.what}", {})
             return
         share, hits, trials, limit, slots = found
+        if not self._goes_on(rate, share, limit):
+            return
         seconds = slots * SLOT_MS / 1000
         yield from self._say(
             surge.kind,
@@ -173,6 +177,15 @@ class _Surges(Kept[Rates]):
             size=share,
             at_ms=now_ms,
         )
+
+    def _goes_on(self, rate: Rate, share: float, limit: float) -> bool:
+        """Return whether the newest slots show it too, so that it is not over."""
+        hits = trials = 0
+        for slot in reversed(rate.slots):
+            hits, trials = hits + slot.hits, trials + slot.trials
+            if trials * share >= TELLING_HITS:
+                break
+        return part(hits, trials) > (limit + rate.mean) / 2
 
     def _limit(self, rate: Rate, trials: int) -> float:
         """Return the share beyond which it is a surge."""
@@ -194,10 +207,13 @@ class FeedSurge(_Surges):
 
     The usual share is a mean over ten-second slots of the guard's clock that halves its memory each day; a surge lies
     above it by a fixed share, or by six deviations where shares differ much from slot to slot (twice the fixed share
-    at most), within the last minute or, for feeds that bring little, ten. While it fires nothing is learned; after a
-    day, what is so is usual. Counters that went back are begun anew. `clout retract` does not pass through ingest, so
-    it is no surge of retractions. Of the guard's synthetic accounts, whose acts ingest counts too, as many as may have
-    come are left out. False alarms: at most one a network in 20 weeks of clean data.
+    at most), within the last minute or, for feeds that bring little, ten. It begins, and becomes graver, only while
+    the newest slot, or the newest few where little comes, lies half so far above it too: a surge that is over has a
+    growing share of the window while what came before it leaves, and must not freeze a feed that is well again. While
+    it fires nothing is learned; after a day, what is so is usual. Counters that went back are begun anew. `clout
+    retract` does not pass through ingest, so it is no surge of retractions. Of the guard's synthetic accounts, whose
+    acts ingest counts too, as many as may have come are left out. False alarms: at most one a network in 20 weeks of
+    clean data.
     """
 
     def __init__(self, surge: Surge, counter: str, own_interval_seconds: float = math.inf) -> None:
@@ -252,6 +268,10 @@ class ForgetSurge(_Surges):
 
     def _trials(self, trials: list[int]) -> int:
         return max(trials, default=0)
+
+    def _goes_on(self, rate: Rate, share: float, limit: float) -> bool:
+        del rate, share, limit
+        return True  # Users leave no window: the share grows by those who are forgotten alone.
 
 
 SURGES: Final[Mapping[str, Surge]] = {
