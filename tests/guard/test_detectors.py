@@ -1,4 +1,4 @@
-"""What holds for every detector, and for all of them together on clean weeks."""
+"""What holds for every detector, and for all of them together on real interactions."""
 
 import time
 from collections.abc import Iterable, Iterator
@@ -115,15 +115,6 @@ BUSY = GuardSettings(heartbeat_seconds=300)
 
 def alarms(seen: Iterable[Observation], all_detectors: list[Detector]) -> list[Verdict]:
     return [verdict for one in seen for detector in all_detectors for verdict in detector.update(one)]
-
-
-def test_clean_weeks_of_synthetic_feeds_make_no_false_alarm() -> None:
-    """Two weeks to learn, three to judge; what needs no learning sees the last one."""
-    seen = list(together(Weeks(seed=11, weeks=5, raw_partitions=1)))
-    rest = detectors({"twitter": NetworkSettings(sources=("east", "west"))}, BUSY)
-    volume = [rest.pop([of.name for of in rest].index("feed_partial"))]
-    assert alarms(seen, volume) == []
-    assert alarms(seen[len(seen) * 4 // 5 :], rest) == []
 
 
 def test_the_real_interactions_with_their_hundredfold_burst_make_no_false_alarm(higgs_path: Path) -> None:

@@ -111,7 +111,7 @@ class FeedPartial(Kept[Volumes]):
     nor does anything while a slice fires. Half or more missing is critical.
 
     What it can see depends on how much a network brings and how calm it is: docs/decisions/0023 has a table. False
-    alarms: at most one a network in 9 weeks of clean data, its raw partitions and collectors included.
+    alarms: at most one a network in 3 weeks of clean data, its raw partitions and collectors included.
     """
 
     name = "feed_partial"
