@@ -17,7 +17,7 @@ from scorer.model import Model
 from streams import clients
 from streams.settings import KafkaSettings, NetworkSettings
 from tests.drills.fault_cases import NETWORKS
-from tests.drills.guarded import APPLIED_SHARE, RAW_PARTITIONS, Guarded
+from tests.drills.guarded import APPLIED_SHARE, OF_HASTE, RAW_PARTITIONS, Guarded
 from tests.drills.rows import CleanRow
 
 HIGGS_PATH: Final = (
@@ -43,7 +43,6 @@ PLAYED_SECONDS_MAX: Final = 800.0
 PROCESSED_SECONDS_MAX: Final = 120.0
 SETTLED_SECONDS: Final = 20.0
 """After the last event: alerts wait for ten seconds, and are looked at every five."""
-OF_HASTE: Final[frozenset[str]] = frozenset()
 
 
 class CleanData(Protocol):
@@ -158,8 +157,8 @@ def run_clean(data: CleanData, kafka: KafkaSettings, directory: Path) -> CleanRo
 
 def _look(guarded: Guarded, row: CleanRow) -> None:
     seen = guarded.look()
-    row.incidents.update((incident.id, incident.kind) for incident in seen.incidents)
-    row.alerts.update(alert for alert in seen.firing if alert.name not in OF_HASTE)
-    row.hasty.update(alert.name for alert in seen.firing if alert.name in OF_HASTE)
+    row.incidents.update((of.id, of.kind) for of in seen.incidents if of.kind not in OF_HASTE)
+    row.alerts.update(of for of in seen.firing if of.name not in OF_HASTE)
+    row.hasty.update({of.name for of in seen.firing}.union(of.kind for of in seen.incidents).intersection(OF_HASTE))
     row.deliveries += len(seen.deliveries)
     time.sleep(LOOK_SECONDS)

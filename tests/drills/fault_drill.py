@@ -35,9 +35,9 @@ HISTORY_EVENTS: Final = HISTORY_DAYS * 288 * 1_000
 HISTORY_PEOPLE: Final = 20_000
 HISTORY_MS: Final = 14 * DAY_MS + 83 * HOUR_MS // 4
 """So much passes as fast as the machine can, until the evening, when people are busy."""
-HISTORY_SEEDS: Final = {"twitter": 2, "mastodon": 5}
-"""Of populations in whose evening a loss shows; how often it does at any time is told by decision 23."""
-HISTORY_SECONDS_MAX: Final = 400.0
+HISTORY_SEED: Final = 2
+"""Of a population in whose evening a loss shows; how often it does at any time is told by decision 23."""
+HISTORY_SECONDS_MAX: Final = 500.0
 FAST: Final = 1e9
 SLOW: Final = 60.0
 """So many times as fast as life the fault goes on after them: half an hour in 30 seconds."""
@@ -133,21 +133,18 @@ class FaultDrill:
 
     def _look(self) -> Seen:
         """Note who has noticed what."""
-        row, noticed = self.row, self.row.case.noticed
-        seen, now_seconds = self._guarded.look(), time.monotonic()
+        row, is_about = self.row, self.row.case.is_noticed_by
+        seen, after_seconds = self._guarded.look(), time.monotonic() - self._began_seconds
         kinds = [incident.kind for incident in seen.incidents if incident.status != "resolved"]
         for by in kinds or self._status():
             if all(of.by != by for of in row.detections):
-                event_seconds = (self._feed.time_ms - self._began_ms) / 1000
-                row.detections.append(Detection(by, now_seconds - self._began_seconds, event_seconds))
-        new = sorted(seen.firing - self._fired_before)
-        about = next((of for of in new if noticed is None or of.name in noticed.alerts), None)
-        if about is not None and row.alert is None:
-            row.alert = Raised(about.name, now_seconds - self._began_seconds)
-        for delivery in seen.deliveries if row.webhook_seconds is None else ():
-            kind = delivery.body["incident"]["kind"]
-            if delivery.genuine and (noticed is None or kind in noticed.by) and row.webhook_seconds is None:
-                row.webhook_seconds = delivery.at_seconds - self._began_seconds
+                row.detections.append(Detection(by, after_seconds, (self._feed.time_ms - self._began_ms) / 1000))
+        raised = [of.name for of in sorted(seen.firing - self._fired_before) if is_about(of.name)]
+        if raised and row.alert is None:
+            row.alert = Raised(raised[0], after_seconds)
+        came = [of.at_seconds for of in seen.deliveries if of.genuine and is_about(of.body["incident"]["kind"])]
+        if came and row.webhook_seconds is None:
+            row.webhook_seconds = came[0] - self._began_seconds
         return seen
 
     def _status(self) -> list[str]:
@@ -172,7 +169,7 @@ def population_settings(case: Case, now_ms: int) -> PopulationSettings:
         return PopulationSettings(people=PEOPLE, networks=NETWORKS, start_ms=start_ms, end_ms=now_ms, events=EVENTS)
     end_ms = now_ms - now_ms % DAY_MS
     return PopulationSettings(
-        seed=HISTORY_SEEDS[case.network],
+        seed=HISTORY_SEED,
         people=HISTORY_PEOPLE,
         networks=case.networks,
         start_ms=end_ms - HISTORY_DAYS * DAY_MS,

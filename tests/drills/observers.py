@@ -19,7 +19,7 @@ from streams import clients
 from streams.names import Names
 from streams.settings import KafkaSettings
 
-HTTP_SECONDS: Final = 2.0
+HTTP_SECONDS: Final = 10.0
 CONSUME_SECONDS: Final = 0.05
 
 

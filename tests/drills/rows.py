@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, Protocol
 
-from tests.drills.fault_cases import STOPPED, Case
+from tests.drills.fault_cases import Case
 from tests.drills.observers import Firing
 
 HEADINGS: Final = (
@@ -60,13 +60,13 @@ class Row:
     @property
     def detected(self) -> Detection | None:
         """Return the first that is about the fault, or at all where nobody is to notice it."""
-        noticed = self.case.noticed
-        about = (of for of in self.detections if noticed is None or of.by in {*noticed.by, STOPPED})
-        return next(about, None)
+        return next((of for of in self.detections if self.case.is_noticed_by(of.by)), None)
 
-    def seconds_by(self, kind: str) -> float | None:
-        """Return when an incident of a kind was opened."""
-        return next((of.wall_seconds for of in self.detections if of.by == kind), None)
+    @property
+    def incident_seconds(self) -> float | None:
+        """Return when the first incident of a kind that is to be there was opened."""
+        kinds: tuple[str, ...] = self.case.noticed.by if self.case.noticed is not None else ()
+        return next((of.wall_seconds for of in self.detections if of.by in kinds), None)
 
     def line(self) -> str:
         first, alert = self.detected, self.alert
@@ -98,7 +98,7 @@ class CleanRow:
     alerts: set[Firing] = field(default_factory=set)
     deliveries: int = 0
     hasty: set[str] = field(default_factory=set)
-    """Alerts about how fast the weeks went by: they say what is true, and count for nothing here."""
+    """What was said of haste beside (`tests.drills.guarded.OF_HASTE`), which counts for nothing here."""
 
     @property
     def false_alarms(self) -> int:

@@ -19,7 +19,9 @@ from streams.population import Pace
 from tests.guard.seen import NOW_MS, feed, population
 
 WEEK_SECONDS: Final = 7 * 86_400
-MOMENT_MS: Final = 25_000
+MOMENT_MS: Final = 29_000
+WANDERS: Final = 0.45
+"""Standard deviation of a share's logarithm over days."""
 
 Floats = NDArray[np.float64]
 
@@ -141,7 +143,7 @@ def _counters(
 ) -> Iterator[tuple[int, int, int]]:
     """Yield times, and counters of events and of hits among them so far.
 
-    The share wanders by a quarter, over a day, and twice a day somebody adds up to 1 % of the events, or ten.
+    The share wanders by half, from day to day, and twice a day somebody adds up to 1 % of the events, or ten.
     """
     rng = np.random.default_rng([seed, 3])
     steps = int(weeks * WEEK_SECONDS / every_seconds)
@@ -149,7 +151,7 @@ def _counters(
     rhythm = np.array([day_rhythm(hour * HOUR_MS) for hour in range(24)])[at_ms // HOUR_MS % 24]
     came = rng.poisson(events * rhythm)
     keep = np.exp(-every_seconds / 86_400)
-    wander = _wandering(rng.normal(0.0, 0.25 * np.sqrt(1 - keep * keep), steps), keep)
+    wander = _wandering(rng.normal(0.0, WANDERS * np.sqrt(1 - keep * keep), steps), keep)
     hits = rng.binomial(came, np.minimum(share * np.exp(wander), 0.5))
     clumped = rng.random(steps) < every_seconds / 43_200
     hits += np.where(clumped, np.maximum(10, came // 100) * rng.random(steps), 0.0).astype(np.int64)
@@ -158,16 +160,13 @@ def _counters(
 
 
 def forgetting(users: int, share: float, weeks: int, seed: int) -> Iterator[PopulationSeen]:
-    """Yield what a partition tells each hour, and, as somebody is forgotten each minute, ten times in one hour a day.
-
-    In these ten minutes together no more than a share of the users is forgotten.
-    """
+    """Yield what a partition tells each hour; in one a day nearly a share of the users is forgotten in ten minutes."""
     rng = np.random.default_rng([seed, 4])
     record, total = population().population, 0
     for hour in range(weeks * WEEK_SECONDS // 3_600):
         many = hour % 24 == rng.integers(24)
         for minute in range(10 if many else 1):
-            total += int(rng.integers(int(users * share / 10)) if many else rng.random() < 0.5)
+            total += int(users * share / 10 * rng.uniform(0.8, 1.0) if many else rng.random() < 0.5)
             told = msgspec.structs.replace(record, users=users, changes={"forget": total})
             yield PopulationSeen(told, NOW_MS + hour * HOUR_MS + minute * 60_000)
 

@@ -101,8 +101,9 @@ class PartitionSilent(Kept[Silence]):
     A task tells its users with the first batch after a minute, and every tick is a batch. So a record is owed from the
     first tick on that ingest tells when a minute has gone by; it is missing two minutes later. An installation without
     ticks is idle, and owes nothing. A partition that never told anything owes from when the guard began to watch, and
-    where none ever did, the one that is missed is the whole. False alarms: none in weeks of clean data, whatever
-    their volume; a restore that takes longer than three minutes is silence, and is told as such.
+    where none ever did, the one that is missed is the whole. False alarms: none in 4 weeks of clean data
+    with a tick every two minutes at least, as heartbeats bring; where fewer come, and at any time, one at the very end
+    of a minute may make one. A restore that takes longer than three minutes is silence, and is told as such.
     """
 
     name = "partition_silent"
@@ -207,7 +208,7 @@ class PartitionShrunk(Kept[Standings]):
     Users go when they are forgotten or all of theirs is taken back; each such change is counted in the same record,
     so what is missing beyond that is lost. One user in a thousand is tolerated while the sequence goes on. A record
     that was written before the last one is an old one read again. It is well again when it has its users back, or
-    after a day. False alarms: none, whatever the weeks: the numbers are exact.
+    after a day. False alarms: none in 50 weeks of clean data: the numbers are exact.
     """
 
     name = "partition_shrunk"

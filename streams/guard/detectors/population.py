@@ -240,7 +240,7 @@ class PopulationAtFloor(_Compared):
 
     Of those who are there now, as many as are new are left out. Limit: 5 % of the users, and 20; critical from 25 %
     on. While it fires, what was before stays the measure, for a day of event time. Over all, and for each network.
-    False alarms: none in weeks of clean data: decay brings less than one user in a hundred to the floor in an hour.
+    False alarms: none in 20 weeks of clean data: decay brings less than one user in a hundred to the floor in an hour.
     """
 
     kind: IncidentKind = "population_at_floor"
