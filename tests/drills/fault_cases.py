@@ -33,7 +33,8 @@ class Noticed(NamedTuple):
 _STALLED: Final = Noticed(("feed_stalled",), ("CloutFeedStalled",))
 _NOT_TAKEN: Final = Noticed(("dead_letter_surge",), ("CloutDeadLetterSurge",))
 _LAW: Final = Noticed(("law_violation",), ("CloutLawViolation", "CloutPartitionStopped"))
-_FALL: Final = Noticed(("population_fall", "canary"), ("CloutPopulationFall", "CloutCanaryWrong"))
+# That a canary is wrong is an alert too, which goes on for minutes: no drill waits for its end.
+_FALL: Final = Noticed(("population_fall", "canary"), ("CloutPopulationFall",))
 
 NOTICED: Final = {
     "stall": _STALLED,

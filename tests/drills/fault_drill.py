@@ -48,6 +48,8 @@ LOOK_SECONDS: Final = 0.1
 CLEARED_LOOK_SECONDS: Final = 0.5
 AFTER_SECONDS: Final = 8.0
 """Prometheus looks every five seconds."""
+RAISED_SECONDS_MAX: Final = 30.0
+"""What was noticed last, on a busy machine, is an alert by then."""
 CLEARED_SECONDS_MAX: Final = 180.0
 """An alert goes on for up to two minutes after what it is about."""
 PROCESSED_SECONDS_MAX: Final = 120.0
@@ -88,6 +90,7 @@ class FaultDrill:
             self._began_seconds, self._began_ms = time.monotonic(), self._feed.time_ms
             self._harm()
             self._watch(AFTER_SECONDS)
+            self._let_alert_be_raised()
             self._guarded.worker.wait_until_ready(READY_SECONDS_MAX)
             # Feeds go on meanwhile: what falls silent is a fault again.
             self._let_alert_clear()
@@ -152,6 +155,11 @@ class FaultDrill:
         worker = self._guarded.worker
         is_asked = not self.row.case.network and not self.row.detections and not worker.ended()
         return [STOPPED] if is_asked and worker.partitions("stopped") else []
+
+    def _let_alert_be_raised(self) -> None:
+        deadline = time.monotonic() + RAISED_SECONDS_MAX
+        while self.row.alert is None and self.row.case.noticed is not None and time.monotonic() < deadline:
+            self._watch(LOOK_SECONDS)
 
     def _let_alert_clear(self) -> None:
         deadline, alert = time.monotonic() + CLEARED_SECONDS_MAX, self.row.alert

@@ -312,4 +312,4 @@ SURGES: Final[Mapping[str, Surge]] = {
         ),
     )
 }
-"""Shares above what is usual, measured to be far from clean data (`tests/guard/test_detectors.py`)."""
+"""Shares above what is usual, measured to be far from clean data (`tests/guard/test_budgets.py`)."""
