@@ -5,7 +5,7 @@ SHELL := bash
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
 BIN := .venv/bin
-.PHONY: help setup demo test lint bench sim chaos drill fuzz lock
+.PHONY: help setup demo test lint bench sim chaos drill drills fuzz lock
 RUNS := .venv/.ready .kafka/.ready .venv/.kernels .venv/.monitoring gateway/pages/static/manifest.json
 
 help: ## list the targets
@@ -34,8 +34,11 @@ sim: .venv/.ready ## simulate crashes, zombies, lost answers … with fresh seed
 chaos: $(RUNS) ## break everything under load for minutes, then check every user (EVENTS=5000000 SEED=7)
 	@$(BIN)/python -m tests.drills.chaos $(if $(EVENTS),--events $(EVENTS)) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
-drill: $(RUNS) ## long exercises: roles killed, stopped and joined; one event at a time; every fault that can be injected
-	@$(BIN)/pytest -m drill tests/drills $(ARGS)
+drill: $(RUNS) ## every fault that can be injected, and clean data: a row each says who noticed, and what was published
+	@$(BIN)/pytest -m drill tests/drills/test_injected_faults.py $(ARGS)
+
+drills: $(RUNS) ## other long exercises: roles killed, stopped and joined; outages; one event at a time; the whole real file
+	@$(BIN)/pytest -m drill tests/drills --ignore=tests/drills/test_injected_faults.py $(ARGS)
 
 fuzz: $(RUNS) ## damaged bytes into every reader: decoders, packed records, state (INPUTS=1000000 SEED=…)
 	@NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=.pytest_cache/d/fuzz-kernels $(BIN)/python -m tests.fuzz \
