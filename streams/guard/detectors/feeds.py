@@ -97,8 +97,8 @@ class FeedStalled(Kept[Feeds]):
     Without registered collectors its arrivals are, unless `idle_after_seconds` lets the clock go on. When ingest tells
     nothing of any network for 1.75 times the heartbeat (where no network has heartbeats: for three times its longest
     silence), that is one finding about all. Frozen networks do not stall. False alarms: at most one a network in 10
-    weeks of clean data, in which heartbeats are late by half of their interval at most; one that never comes is an
-    alarm.
+    weeks of clean data, in which heartbeats are late by half of their interval at most, and after the first day of a
+    network without collectors, whose nights are longer silences than its day taught; one that never comes is an alarm.
     """
 
     name = "feed_stalled"
