@@ -1,5 +1,5 @@
 from schemas.incident import Slice
-from streams.guard.detectors.partitions import PartitionShrunk, PartitionSilent, PassedOn
+from streams.guard.detectors.partitions import PROMISED_MS, SLACK_MS, PartitionShrunk, PartitionSilent, PassedOn
 from streams.guard.observations import FeedSeen, Moment, Observation, PopulationSeen
 from tests.guard.seen import NOW_MS, all_verdicts, feed, histogram, incident, moments, population
 
@@ -122,3 +122,12 @@ def test_ingest_that_only_repeats_itself_brings_no_tick() -> None:
     same = [FeedSeen(feed(NOW_MS).report, NOW_MS + 1_000 * second) for second in range(400)]
     told = population(NOW_MS)
     assert all_verdicts(PartitionSilent(), [told, *same, *moments(NOW_MS + 399_000, 200)]) == []
+
+
+def test_a_tick_at_the_very_end_of_a_minute_owes_nothing() -> None:
+    """The task counts from its own commit, a little later than the guard: that tick came before its minute was over."""
+    for after_ms, expected in ((PROMISED_MS, []), (PROMISED_MS + SLACK_MS, [True])):
+        tick_ms = NOW_MS + after_ms
+        seen: list[Observation] = [feed(NOW_MS, time_ms=NOW_MS), population(NOW_MS, partitions=1)]
+        seen += [*moments(NOW_MS, after_ms // 1_000 - 1), feed(tick_ms, time_ms=tick_ms), *moments(tick_ms, 150)]
+        assert [verdict.firing for verdict in all_verdicts(PartitionSilent(), seen)] == expected

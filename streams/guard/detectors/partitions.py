@@ -15,6 +15,8 @@ from streams.population import UNCHANGED_SECONDS
 
 PROMISED_MS: Final = int(UNCHANGED_SECONDS * 1000)
 """A task that hears of time tells its users again after so long at most."""
+SLACK_MS: Final = 5_000
+"""A task counts its minute from its own commit: a tick that the guard hears at its very end may come before it."""
 SILENT_MS: Final = 3 * PROMISED_MS
 OPEN_MAX: Final = 1_000
 """Incidents of tasks that are kept in mind, the newest."""
@@ -102,8 +104,8 @@ class PartitionSilent(Kept[Silence]):
     first tick on that ingest tells when a minute has gone by; it is missing two minutes later. An installation without
     ticks is idle, and owes nothing. A partition that never told anything owes from when the guard began to watch, and
     where none ever did, the one that is missed is the whole. False alarms: none in 4 weeks of clean data
-    with a tick every two minutes at least, as heartbeats bring; where fewer come, and at any time, one at the very end
-    of a minute may make one. A restore that takes longer than three minutes is silence, and is told as such.
+    with a tick every two minutes at least, as heartbeats bring. A restore that takes longer than three minutes is
+    silence, and is told as such.
     """
 
     name = "partition_silent"
@@ -156,7 +158,7 @@ class PartitionSilent(Kept[Silence]):
         if first:
             return  # It may be long ago that this was told to the tasks.
         for partition, told_ms in (learned.told_ms or {_ALL: learned.watching_ms}).items():
-            if now_ms - told_ms >= PROMISED_MS:
+            if now_ms - told_ms >= PROMISED_MS + SLACK_MS:
                 learned.owed_ms.setdefault(partition, now_ms)
 
     def _silent(self, now_ms: int) -> list[Verdict]:
