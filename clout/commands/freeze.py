@@ -9,6 +9,7 @@ import typer
 from clout.commands.common import check_network, connected_to_lanes, reason_given
 from clout.commands.durations import seconds_of
 from clout.commands.wait import reader_of
+from clout.config import Settings
 from clout.freezing import wait_until_frozen_or_resumed
 from clout.orders import issue, signed
 from clout.terminal import printable
@@ -43,7 +44,9 @@ def freeze(
     Example: clout freeze twitter --reason "half of it is garbage"
     """
     about = {"incident": incident} if incident else {}
-    reader = _ordered(context, FREEZE, network, reason, timeout, about)
+    timeout_seconds, settings = seconds_of(timeout), _settings(context, network)
+    reader = reader_of(settings)
+    _order(settings, reader, FREEZE, network, reason, timeout_seconds, about)
     typer.echo(
         f"{network} is frozen: {_waiting(reader, network):,} records wait; nothing of it is read until "
         f"`clout resume {network}`"
@@ -63,31 +66,38 @@ def resume(
 
     Example: clout resume twitter --reason "the collector is repaired"
     """
-    check_network(context, network, "NETWORK")
-    held = _waiting(reader_of(connected_to_lanes(context)), network)
-    reader = _ordered(context, RESUME, network, reason, timeout, {})
+    timeout_seconds, settings = seconds_of(timeout), _settings(context, network)
+    reader = reader_of(settings)
+    held = _waiting(reader, network)
+    _order(settings, reader, RESUME, network, reason, timeout_seconds, {})
     left = _waiting(reader, network)
     typer.echo(f"{network} is read again: {held:,} records had waited, {left:,} are still to be read")
 
 
-def _ordered(
-    context: typer.Context, command: CommandName, network: str, reason: str, timeout: str, about: dict[str, Any]
-) -> ProgressReader:
-    """Issue the order and return when it is obeyed."""
-    timeout_seconds = seconds_of(timeout)
-    deadline = time.monotonic() + timeout_seconds
+def _settings(context: typer.Context, network: str) -> Settings:
     check_network(context, network, "NETWORK")
-    settings = connected_to_lanes(context)
+    return connected_to_lanes(context)
+
+
+def _order(
+    settings: Settings,
+    reader: ProgressReader,
+    command: CommandName,
+    network: str,
+    reason: str,
+    timeout_seconds: float,
+    about: dict[str, Any],
+) -> None:
+    """Issue the order and return when it is obeyed."""
+    deadline = time.monotonic() + timeout_seconds
     record = issue(settings, signed(settings, command, reason, network=network, **about), timeout_seconds)
     typer.echo(printable(f"accepted: command {record.id}, number {record.epoch} of the control topic"), err=True)
-    reader = reader_of(settings)
 
     def ask() -> tuple[int, Sequence[IngestStatus]]:
         members = reader.ingests(NO_REBALANCE_SECONDS)
         return len(members), reader.ingest_statuses(members)
 
     wait_until_frozen_or_resumed(ask, network, command, record.epoch, max(0.0, deadline - time.monotonic()))
-    return reader
 
 
 def _waiting(reader: ProgressReader, network: str) -> int:

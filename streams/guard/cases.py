@@ -6,17 +6,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from schemas.control import CommandRecord
-from schemas.incident import (
-    EVIDENCE_MAX,
-    NOTES_MAX,
-    USERS_NAMED_MAX,
-    Evidence,
-    Incident,
-    IncidentKind,
-    Note,
-    Severity,
-    Slice,
-)
+from schemas.incident import EVIDENCE_MAX, NOTES_MAX, USERS_NAMED_MAX, Evidence, Incident, Note, Severity, Slice
 from schemas.times import format_ms
 from streams.guard.detector import Verdict
 
@@ -66,7 +56,7 @@ def opened(detector: str, verdict: Verdict, model: str, now_ms: int) -> Incident
         slice=verdict.slice,
         severity=verdict.severity,
         status="investigating",
-        title=_title(verdict.kind, verdict.slice, verdict),
+        title=_title(verdict),
         opened=now,
         updated=now,
         evidence=[],
@@ -76,8 +66,8 @@ def opened(detector: str, verdict: Verdict, model: str, now_ms: int) -> Incident
     return with_finding(incident, detector, verdict, now_ms)
 
 
-def _title(kind: IncidentKind, of: Slice, verdict: Verdict) -> str:
-    return f"{kind.replace('_', ' ')}, {slice_name(of)}: {verdict.detail}"
+def _title(verdict: Verdict) -> str:
+    return f"{verdict.kind.replace('_', ' ')}, {slice_name(verdict.slice)}: {verdict.detail}"
 
 
 def declared(record: CommandRecord, model: str) -> Incident:
@@ -122,7 +112,7 @@ def with_finding(incident: Incident, detector: str, verdict: Verdict, now_ms: in
     is_news = verdict.firing and verdict.kind == incident.kind and verdict.slice == widest
     return replace(
         incident,
-        title=_title(verdict.kind, widest, verdict) if is_news else incident.title,
+        title=_title(verdict) if is_news else incident.title,
         slice=widest,
         severity=max(incident.severity, verdict.severity, key=RANKS.__getitem__),
         evidence=kept([*incident.evidence, found]),

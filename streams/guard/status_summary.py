@@ -6,7 +6,7 @@ names is named, also where an operator's words do.
 
 import hashlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, Literal, NamedTuple
 
 import msgspec
@@ -192,10 +192,12 @@ def summary(
     partitions = {of.slice.partition for of in unresolved if of.kind in _STANDING}
     if len(partitions - {None}) >= standing.partitions:
         best[SCORES] = "major_outage"
+    touched = [_touches(incident, networks) for incident in unresolved]
+    happened = [(parts, incident.updated) for parts, incident in zip(touched, unresolved, strict=True)]
     components = [
         _component(
             (position, id_, title, description),
-            [(_touches(incident, networks), incident.updated) for incident in unresolved],
+            happened,
             since,
             at_best=best.get(id_, "operational"),
         )
@@ -209,8 +211,8 @@ def summary(
         page=Page(name=name, url=url, updated_at=now),
         components=components,
         incidents=[
-            _shown(incident, networks, [by_id[id_] for id_ in _touches(incident, networks) if id_ in by_id], url)
-            for incident in unresolved
+            _shown(incident, parts, [by_id[id_] for id_ in parts if id_ in by_id], url)
+            for incident, parts in zip(unresolved, touched, strict=True)
         ],
         status=Status(indicator=worst, description=INDICATORS[worst]),
     )
@@ -274,7 +276,9 @@ def _component(
     )
 
 
-def _shown(incident: Incident, networks: Sequence[str], components: list[Component], url: str) -> IncidentShown:
+def _shown(
+    incident: Incident, touched: Mapping[str, ComponentStatus], components: list[Component], url: str
+) -> IncidentShown:
     return IncidentShown(
         id=incident.id,
         name=without_users(incident.title, incident),
@@ -285,7 +289,7 @@ def _shown(incident: Incident, networks: Sequence[str], components: list[Compone
         impact=incident.severity,
         shortlink=f"{url}#{anchor(incident.id)}",
         started_at=incident.opened,
-        incident_updates=list(_updates(incident, networks, components)),
+        incident_updates=list(_updates(incident, touched, components)),
         components=components,
     )
 
@@ -299,9 +303,10 @@ def anchor(incident: str) -> str:
     return f"i-{_digest(incident)}"
 
 
-def _updates(incident: Incident, networks: Sequence[str], components: Sequence[Component]) -> Iterator[Update]:
+def _updates(
+    incident: Incident, touched: Mapping[str, ComponentStatus], components: Sequence[Component]
+) -> Iterator[Update]:
     """Yield what is said of an incident, the newest first: how it stands, operators' notes, and what it is."""
-    touched = _touches(incident, networks)
     affected = [
         AffectedComponent(code=component.id, name=component.name, new_status=touched[component.id])
         for component in components
