@@ -20,6 +20,8 @@ from clout.tied import PR_SET_PDEATHSIG
 _CONTEXT: Final = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["tests.forks_preload"])
 
+_SAID_CHARACTERS: Final = 4_000
+
 Before = Callable[[], object]
 """A function of a module."""
 
@@ -78,6 +80,10 @@ def run(
         process = Forked(arguments, environment, directory, output, errors)
         try:
             code = process.wait(seconds)
+        except subprocess.TimeoutExpired as late:
+            said = errors.read_text(encoding="utf-8") if errors.exists() else "it had not even begun"
+            late.add_note(f"clout {' '.join(arguments)}: {said[-_SAID_CHARACTERS:]}")
+            raise
         finally:
             process.kill()
         return subprocess.CompletedProcess(

@@ -3,12 +3,6 @@
 from typing import Final
 
 from confluent_kafka import TopicPartition
-from confluent_kafka.admin import (  # type: ignore[attr-defined]
-    AlterConfigOpType,
-    ConfigEntry,
-    ConfigResource,
-    ResourceType,
-)
 
 from streams import changelog, clients
 from streams.settings import KafkaSettings
@@ -16,6 +10,7 @@ from tests.drills.feed import RAW_PARTITIONS
 from tests.drills.harm import STOP_SECONDS, Harm
 from tests.drills.traffic import Traffic
 from tests.roles import eventually
+from tests.topic_configs import set_topic_config
 
 TRUNCATED_LANE: Final = 0
 EMPTIED_CHANGELOG: Final = 1
@@ -37,9 +32,9 @@ def refusals(harm: Harm, more: Traffic) -> list[str]:
     eventually(lambda: changelog.watermarks(kafka, names.actors_lane, TRUNCATED_LANE)[1] > read)
     _delete_all(kafka, names.actors_lane, TRUNCATED_LANE)
     # As a mistake of the topic's owner would: set otherwise for a moment.
-    _set_policy(kafka, names.state, "delete")
+    set_topic_config(kafka, names.state, "cleanup.policy", "delete")
     _delete_all(kafka, names.state, EMPTIED_CHANGELOG)
-    _set_policy(kafka, names.state, "compact")
+    set_topic_config(kafka, names.state, "cleanup.policy", "compact")
     worker = harm.workers[0].start()
     standing = {TRUNCATED_LANE, EMPTIED_CHANGELOG}
     eventually(
@@ -55,11 +50,3 @@ def _delete_all(kafka: KafkaSettings, topic: str, partition: int) -> None:
     admin = clients.admin(kafka)
     [deleted] = admin.delete_records([TopicPartition(topic, partition, end)]).values()
     deleted.result(_REQUEST_SECONDS)
-
-
-def _set_policy(kafka: KafkaSettings, topic: str, cleanup: str) -> None:
-    policy = ConfigEntry("cleanup.policy", cleanup, incremental_operation=AlterConfigOpType.SET)
-    resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[policy])
-    admin = clients.admin(kafka)
-    [altered] = admin.incremental_alter_configs([resource]).values()
-    altered.result(_REQUEST_SECONDS)

@@ -6,18 +6,13 @@ from pathlib import Path
 
 import pytest
 from confluent_kafka import TopicPartition
-from confluent_kafka.admin import (  # type: ignore[attr-defined]
-    AlterConfigOpType,
-    ConfigEntry,
-    ConfigResource,
-    ResourceType,
-)
 
 from clout.config import Settings
 from streams import clients
 from streams.feed_position import FeedPosition, encode
 from streams.settings import KafkaSettings, NetworkSettings
 from tests.roles import Installation
+from tests.topic_configs import set_topic_config
 
 
 @pytest.fixture
@@ -25,14 +20,6 @@ def installation(kafka_settings: KafkaSettings, tmp_path: Path) -> Iterator[Inst
     settings = Settings(data_dir=tmp_path, kafka=kafka_settings, networks={"twitter": NetworkSettings()})
     with Installation(settings) as installation:
         yield installation
-
-
-def set_topic_config(kafka: KafkaSettings, topic: str, name: str, value: str) -> None:
-    entry = ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
-    resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
-    admin = clients.admin(kafka)
-    for future in admin.incremental_alter_configs([resource]).values():
-        future.result(10)
 
 
 Spoil = Callable[[Installation], Installation]
