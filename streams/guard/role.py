@@ -34,7 +34,6 @@ from streams.errors import CloutError
 from streams.guard.book import GUARDS_COMMAND, Book, Freeze, open_of
 from streams.guard.detector import Detector, Verdict
 from streams.guard.faust_app import RAW, make_app, make_table
-from streams.guard.feed_ages import FeedAges
 from streams.guard.metrics import GuardMetrics
 from streams.guard.observations import CanarySeen, FeedSeen, IncidentSeen, Observation, PopulationSeen
 from streams.guard.status_summary import Standing
@@ -219,7 +218,6 @@ class Guard:
         self._generation = -1
         self._is_read = self._is_level = False
         self._populations: dict[int, Population] = {}
-        self._ages = FeedAges(self._networks, _now_ms())
         self._stored_at = time.monotonic()
         self._write_at = 0.0
         self._order_at = 0.0
@@ -265,8 +263,6 @@ class Guard:
             self.metrics.observations.labels(self._read[message.topic][0]).inc()
         if isinstance(observation, PopulationSeen):
             self._populations[observation.population.partition] = observation.population
-        elif isinstance(observation, FeedSeen):
-            self._ages.hear(observation.report, observation.now_ms)
         self.metrics.count_wrong_canaries(said)
 
     def _keep(self, incident: Incident) -> None:
@@ -326,7 +322,7 @@ class Guard:
         self.metrics.show_firing(watch.book.firing())
         self.metrics.show_incidents(self._standing.incidents)
         self.metrics.show_population(self._populations)
-        self.metrics.show_feeds(self._ages.seconds(now_ms))
+        self.metrics.show_feeds(watch.ages_seconds(now_ms))
 
     def _touch(self, watch: Watch) -> None:
         for incident in open_of(watch.book.incidents()):

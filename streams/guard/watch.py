@@ -39,6 +39,15 @@ class Acting(Protocol):
         ...
 
 
+@runtime_checkable
+class Listening(Protocol):
+    """A detector that knows when something last came from each network."""
+
+    def ages_seconds(self, now_ms: int) -> Mapping[str, float]:
+        """Return how long each has been silent."""
+        ...
+
+
 class Watch:
     """All detectors and the book."""
 
@@ -107,6 +116,15 @@ class Watch:
     def due(self, now_ms: int) -> list[Any]:
         """Return what detectors that act want to send; their states are to be stored first."""
         return [act for of in self.detectors.values() if isinstance(of, Acting) for act in of.due(now_ms)]
+
+    def ages_seconds(self, now_ms: int) -> dict[str, float]:
+        """Return how long each network has been silent, by the detectors that listen."""
+        return {
+            network: age
+            for of in self.detectors.values()
+            if isinstance(of, Listening)
+            for network, age in of.ages_seconds(now_ms).items()
+        }
 
     def _is_new(self, name: str, topic: str, offset: int) -> bool:
         seen = self._seen[name]

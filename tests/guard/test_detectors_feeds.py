@@ -260,3 +260,38 @@ def test_a_network_that_is_resumed_gives_its_raw_partitions_time_again() -> None
     thawed = [told(0, end_ms + 300_000, frozen=False), told(1, end_ms + 300_000, frozen=False)]
     after = [Moment(end_ms + 300_000 + 1_000 * second) for second in range(100)]
     assert all_verdicts(detector, [*moments, *thawed, *after]) == []
+
+
+def heard(detector: FeedStalled, seconds: int, **what: object) -> None:
+    detector.update(feed(NOW_MS + 1_000 * seconds, **what))  # type: ignore[arg-type]
+
+
+def ages(detector: FeedStalled, seconds: int) -> dict[str, float]:
+    detector.update(Moment(NOW_MS + 1_000 * seconds))
+    return detector.ages_seconds(NOW_MS + 1_000 * seconds)
+
+
+BOTH = {"twitter": NetworkSettings(sources=("east", "west")), "mastodon": NetworkSettings()}
+
+
+def test_a_network_is_as_old_as_its_oldest_heartbeat_came_whatever_time_it_told_and_whoever_watches() -> None:
+    detector = FeedStalled(BOTH, 60)
+    ago_ms = NOW_MS - YEARS_MS
+    detector.update(Moment(NOW_MS))
+    heard(detector, 10, heartbeats_ms={"east": ago_ms, "west": ago_ms})
+    heard(detector, 20, heartbeats_ms={"east": ago_ms + 1, "west": ago_ms}, raw_partition=1)
+    assert ages(detector, 30) == {"twitter": 20.0, "mastodon": 30.0}
+    follower = FeedStalled(BOTH, 60)
+    follower.restore(detector.state())
+    heard(follower, 35, heartbeats_ms={"east": ago_ms, "west": ago_ms + 2})
+    assert ages(follower, 40)["twitter"] == 20.0
+    assert ages(detector, 40)["twitter"] == 30.0
+
+
+def test_without_collectors_a_network_is_as_old_as_its_newest_arrival() -> None:
+    detector = FeedStalled(BOTH, 60)
+    detector.update(Moment(NOW_MS))
+    heard(detector, 12, network="mastodon", arrival_ms=NOW_MS + 11_000)
+    heard(detector, 20, network="mastodon", raw_partition=1, arrival_ms=NOW_MS + 1_000)
+    heard(detector, 25, network="mastodon", arrival_ms=NOW_MS + 11_000)
+    assert ages(detector, 30)["mastodon"] == 18.0

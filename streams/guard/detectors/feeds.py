@@ -122,6 +122,19 @@ class FeedStalled(Kept[Feeds]):
             return []
         return list(self._judge(now_ms))
 
+    def ages_seconds(self, now_ms: int) -> dict[str, float]:
+        """Return for each network how long the collector has been silent that is longest, or without any, all of it."""
+        learned, ages = self._learned, {}
+        for network in self._networks:
+            if self._sources(network):
+                heard_ms = min(source.advanced_ms for source in self._known_sources(network).values())
+            elif (arrivals := learned.arrivals.get(network)) is not None:
+                heard_ms = arrivals.last_ms
+            else:
+                heard_ms = learned.watching_ms
+            ages[network] = max(0, now_ms - (heard_ms or now_ms)) / 1000
+        return ages
+
     def _return(self, now_ms: int) -> None:
         """Begin to watch anew: what was not seen happened or did not. Of what stood nothing says that it goes on."""
         learned = self._learned
@@ -189,6 +202,11 @@ class FeedStalled(Kept[Feeds]):
         settings = self._networks.get(network)
         return () if settings is None else settings.sources
 
+    def _known_sources(self, network: str) -> dict[str, Source]:
+        """Return what is known of each registered collector; one of which nothing was heard is silent all the time."""
+        never, known = Source(advanced_ms=self._learned.watching_ms), self._learned.sources.get(network, {})
+        return {name: known.get(name, never) for name in self._sources(network)}
+
     def _is_frozen(self, network: str) -> bool:
         return any(self._learned.frozen.get(network, {}).values())
 
@@ -236,9 +254,7 @@ class FeedStalled(Kept[Feeds]):
         return any(map(self._was_heard, self._networks)) or not any(map(self._sources, self._networks))
 
     def _judge_sources(self, network: str, now_ms: int) -> Iterator[Verdict]:
-        names, never = self._sources(network), Source(advanced_ms=self._learned.watching_ms)
-        known = self._learned.sources.get(network, {})
-        sources = {name: known.get(name, never) for name in names}
+        names, sources = self._sources(network), self._known_sources(network)
         ages_ms = {name: now_ms - source.advanced_ms for name, source in sources.items()}
         limits_ms = {
             name: self._limit(now_ms, source.advanced_ms if source.value else 0) for name, source in sources.items()
@@ -306,6 +322,8 @@ class FeedStalled(Kept[Feeds]):
         )
 
     def _goes_on(self, about: Slice, age_ms: float) -> list[Verdict]:
+        if self._said("feed_stalled", about) is None:
+            return []
         whose = about.source or about.network or "ingest"
         if about.raw_partition is not None:
             whose = f"raw partition {about.raw_partition} of {about.network}"

@@ -63,7 +63,8 @@ class Kept(Generic[L]):
 
     def _said(self, kind: IncidentKind, about: Slice) -> Said | None:
         """Return what fires of a slice; None when it is well."""
-        return self._learned.said.get(name_of(kind, about))
+        # Mostly nothing fires at all: then no name needs to be made.
+        return self._learned.said.get(name_of(kind, about)) if self._learned.said else None
 
     def _say(
         self,
@@ -91,7 +92,7 @@ class Kept(Generic[L]):
 
     def _unsay(self, kind: IncidentKind, about: Slice, detail: str, numbers: dict[str, float]) -> list[Verdict]:
         """Return the verdict that a slice is well again, if anything else was said of it."""
-        before = self._learned.said.pop(name_of(kind, about), None)
+        before = self._learned.said.pop(name_of(kind, about), None) if self._learned.said else None
         return [] if before is None else [Verdict(kind, about, False, before.severity, detail, numbers)]
 
 
