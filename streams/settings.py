@@ -160,6 +160,8 @@ class GuardSettings:
     """Synthetic accounts a network by which scores and latency are checked; 0: none. 1 counts as 2: one acts on one."""
     canary_interval_seconds: Positive = 10
     """How often each network's next synthetic interaction is sent."""
+    session_timeout_seconds: Positive = 6
+    """Silence after which another guard takes over: as short as brokers allow unless told otherwise."""
     webhooks: Annotated[dict[str, WebhookSettings], Len(0, WEBHOOKS_MAX)] = field(default_factory=dict)
     """Partners by name."""
 

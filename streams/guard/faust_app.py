@@ -17,8 +17,6 @@ RAW: Final[dict[str, Any]] = {
     "value_serializer": "raw",
 }
 _METADATA_AGE_MS: Final = 5_000
-_SESSION_SECONDS: Final = 6.0
-"""As short as brokers allow unless told otherwise: for so long nobody watches when a guard is killed."""
 _HEARTBEAT_SECONDS: Final = 1.0
 _TABLE_OPTIONS: Final = {
     "driver": "rocksdict",
@@ -32,7 +30,13 @@ _TABLE_OPTIONS: Final = {
 
 
 def make_app(
-    kafka: KafkaSettings, names: Names, *, client_id: str, directory: Path, positions: Callable[[], "Place"]
+    kafka: KafkaSettings,
+    names: Names,
+    *,
+    client_id: str,
+    directory: Path,
+    session_seconds: float,
+    positions: Callable[[], "Place"],
 ) -> App:
     """Return the app, whose consumer reads where these positions say; agents and tables come to it."""
     app = App(
@@ -50,7 +54,7 @@ def make_app(
         producer_max_request_size=GUARD_STATE_BYTES_MAX,
         stream_wait_empty=False,
         stream_recovery_delay=0.0,
-        broker_session_timeout=_SESSION_SECONDS,
+        broker_session_timeout=session_seconds,
         broker_heartbeat_interval=_HEARTBEAT_SECONDS,
         # A guard that stands by keeps the tables up to date, and is the first to take over.
         table_standby_replicas=1,

@@ -129,6 +129,7 @@ class Guard:
             self._names,
             client_id=client_id("guard", self._server.address),
             directory=directory,
+            session_seconds=float(self._settings.session_timeout_seconds),
             positions=lambda: self,
         )
         self._states = make_table(app, "states", self._names.guard_states)

@@ -28,6 +28,7 @@ from streams.http import RoleServer
 from streams.planting import FAULTS, Plant, fault_routes
 from streams.process import FAULTS_VARIABLE
 from streams.settings import HttpSettings
+from tests.forks import run
 from tests.roles import CLOUT, eventually
 
 NETWORKS = ("twitter", "mastodon")
@@ -66,6 +67,11 @@ def inject(data_dir: Path, *arguments: str) -> subprocess.Popen[str]:
     # Whatever runs in the background of a script ignores Ctrl-C, and so would the command.
     command = ["env", "--default-signal=INT", *CLOUT, "inject", *arguments, "--data-dir", str(data_dir)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def injected(data_dir: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a command that ends by itself."""
+    return run(["inject", *arguments, "--data-dir", str(data_dir)], os.environ, data_dir, seconds=30)
 
 
 class Workers:
@@ -114,9 +120,7 @@ def worker_fault(data_dir: Path, fault: str = "floor", partition: int = 0, secon
 
 
 def test_the_command_refuses_where_no_demonstration_runs(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [*CLOUT, "inject", "floor", "--data-dir", str(tmp_path)], capture_output=True, text=True, check=False
-    )
+    done = injected(tmp_path, "floor")
     assert done.returncode == 1
     assert "no demonstration runs here" in done.stderr
     assert not list(tmp_path.iterdir())
@@ -183,16 +187,16 @@ def test_two_commands_harm_two_networks_at_once_and_neither_ends_the_other(tmp_p
 
 def test_a_second_fault_of_a_network_is_refused_and_the_first_goes_on(tmp_path: Path) -> None:
     with demonstration(tmp_path) as interference:
-        run = tmp_path / "demo" / "run"
-        first = FeedOrder(run, "stall", "twitter", 60.0)
+        directory = tmp_path / "demo" / "run"
+        first = FeedOrder(directory, "stall", "twitter", 60.0)
         first.begin()
         with pytest.raises(CloutError, match="twitter has a fault already: stall") as caught:
-            FeedOrder(run, "partial", "twitter", 60.0).begin()
+            FeedOrder(directory, "partial", "twitter", 60.0).begin()
         assert caught.value.detail.startswith("it goes on for another ")
         assert "take another network" in caught.value.hint
         assert interference.is_mute(TWITTER, 0)
         assert first.end() is not None
-        assert not list(run.glob("feed-*"))
+        assert not list(directory.glob("feed-*"))
 
 
 def test_the_fault_of_a_command_that_was_killed_ends_at_its_time(tmp_path: Path) -> None:
@@ -284,11 +288,10 @@ def test_a_demonstration_that_is_only_starting_is_waited_for(settings: Settings)
 def test_where_nothing_can_be_harmed_i_know_says_why_and_what_to_do(
     tmp_path: Path, fault: str, error: str, what_to_do: str
 ) -> None:
-    with inject(tmp_path, fault, "--i-know") as process:
-        said, complained = process.communicate(timeout=30)
-    assert (process.returncode, said) == (1, "")
-    assert error in complained
-    assert what_to_do in complained
+    done = injected(tmp_path, fault, "--i-know")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert error in done.stderr
+    assert what_to_do in done.stderr
 
 
 def test_a_partition_that_does_not_exist_is_refused_before_anything_is_harmed(tmp_path: Path, workers: Workers) -> None:
@@ -352,9 +355,9 @@ def test_a_worker_ends_by_itself_when_the_time_of_its_fault_is_over(tmp_path: Pa
     "arguments", [("floor", "--share", "0.5"), ("stall", "--share", "0.5"), ("floor", "--partition", "1")]
 )
 def test_an_option_that_means_nothing_to_a_fault_is_refused(tmp_path: Path, arguments: tuple[str, ...]) -> None:
-    with inject(tmp_path, *arguments) as process:
-        assert arguments[1] in process.communicate(timeout=30)[1]
-    assert process.returncode == 2
+    done = injected(tmp_path, *arguments)
+    assert done.returncode == 2
+    assert arguments[1] in done.stderr
 
 
 @pytest.mark.parametrize(

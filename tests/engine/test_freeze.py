@@ -110,7 +110,7 @@ def story(install: Install) -> Story:
         install(
             networks=NETWORKS,
             lanes=LaneSettings(partitions=1),
-            ingest=IngestSettings(batch_events_max=200, tick_interval_ms=200, session_timeout_seconds=6),
+            ingest=IngestSettings(batch_events_max=200, tick_interval_ms=200, session_timeout_seconds=3),
             control=ControlSettings(keys=keys, key="ops"),
         )
     )

@@ -13,7 +13,7 @@ from schemas.feed_report import FeedReport, encode_feed_report
 from schemas.incident import Incident, Slice, decode_incident, encode_incident
 from schemas.times import format_ms
 from streams import clients
-from streams.settings import LaneSettings, NetworkSettings
+from streams.settings import GuardSettings, LaneSettings, NetworkSettings
 from tests.checks import committed
 from tests.engine.conftest import Install
 from tests.engine.suspicious import be_suspicious
@@ -96,7 +96,11 @@ def done(installation: Installation, *arguments: str) -> str:
 
 @pytest.fixture(scope="module")
 def installation(install: Install) -> Installation:
-    return install(lanes=LaneSettings(partitions=2), networks={"twitter": NetworkSettings(raw_partitions=1)})
+    return install(
+        lanes=LaneSettings(partitions=2),
+        networks={"twitter": NetworkSettings(raw_partitions=1)},
+        guard=GuardSettings(session_timeout_seconds=3),
+    )
 
 
 @pytest.fixture(scope="module")
