@@ -48,6 +48,11 @@ _BROUGHT: Final = np.dtype(
 were; events and the latest one after them; what they grant and take back, as it is worth then."""
 LN_2: Final = math.log(2.0)
 
+Marks = npt.NDArray[np.uint16]
+"""The laws that each user breaks: bit n for law n."""
+Places = npt.NDArray[np.int32]
+"""Numbers of rows, -1 for none, and counts."""
+
 LAWS: Final = {
     1: "score_in_range",
     2: "only_decay_lowers_strength",
@@ -100,17 +105,12 @@ class Violation:
 
 def audit(batch: Batch, parameters: Parameters) -> list[Violation]:
     """Hold a batch against all laws; an empty list lets it pass."""
-    broken = np.zeros((6, len(batch.heads_after)), np.bool_)
-    known = np.zeros(len(batch.heads_after), np.bool_)
-    events = _of_users(batch, parameters, broken, known)
-    _chain(batch, broken[5])
+    broken = np.zeros(len(batch.heads_after), np.uint16)
+    events = _of_users(batch, parameters, broken)
     violations = [
         Violation(law=law, name=LAWS[law], users=users, detail=f"{len(users)} of {len(batch.heads_after)} users")
-        for law, users in [
-            *((number + 1, np.flatnonzero(of_law)) for number, of_law in enumerate(broken)),
-            (8, emitted_only_with_state(batch, known)),
-        ]
-        if len(users)
+        for law in (LAWS if broken.any() else ())
+        if len(users := np.flatnonzero(broken & 1 << law))
     ]
     if np.any(batch.clocks_after < batch.clocks_before):
         nobody = np.empty(0, np.int64)
@@ -121,8 +121,8 @@ def audit(batch: Batch, parameters: Parameters) -> list[Violation]:
     return violations
 
 
-def _of_users(batch: Batch, parameters: Parameters, broken: Bools, known: Bools) -> int:
-    """Mark which users break laws 1 to 5, and who has events; return by how many events all states differ.
+def _of_users(batch: Batch, parameters: Parameters, broken: Marks) -> int:
+    """Mark which users break which law; return by how many events all states differ.
 
     1. Every score is finite and within 1…100.
     2. S_new ≥ S_old·2^(-Δ/h), each part by its own shift Δ of the evaluation time, unless something is taken back from
@@ -134,10 +134,26 @@ def _of_users(batch: Batch, parameters: Parameters, broken: Bools, known: Bools)
        events were taken back as there were.
     5. R, A, N up ⇒ S up. What is published is what the sums say at the times that they were taken, so no score falls
        when none of them does: the score in tenths, sub-scores and network scores as integers.
+    6. A change has the next sequence and the score before; who has no change keeps both.
+    8. Nothing but the loss of a score is emitted for a user without state.
     """
-    scored = batch.scored
+    scored, published, users = batch.scored, batch.published, len(batch.heads_after)
+    changes, emits = np.zeros(users, np.int32), np.zeros(users, np.bool_)
+    _follow(
+        batch.heads_before,
+        batch.heads_after,
+        column(published.index, np.int64),
+        column(published.sequence, np.uint64),
+        column(published.previous_tenths, np.uint16),
+        column(published.score, np.float64),
+        column(published.as_of, np.int64),
+        changes,
+        emits,
+        broken,
+    )
     return int(
         _judge(
+            batch.heads_before,
             batch.entries_before,
             batch.heads_after,
             batch.entries_after,
@@ -158,27 +174,12 @@ def _of_users(batch: Batch, parameters: Parameters, broken: Bools, known: Bools)
             parameters.half_life_ms,
             bounds(parameters.score_scale),
             np.zeros(batch.entries_after.shape[1], _BROUGHT),
-            np.empty(len(batch.users), np.int64),
-            np.zeros(len(batch.heads_after) + 2, np.int64),
+            np.full(users, -1, np.int32),
+            np.empty(len(batch.users), np.int32),
+            changes,
+            emits,
             broken,
-            known,
         )
-    )
-
-
-def _chain(batch: Batch, broken: Bools) -> None:
-    """Law 6: a change has the next sequence and the score before; who has no change keeps both."""
-    published = batch.published
-    _unchained(
-        batch.heads_before,
-        batch.heads_after,
-        column(published.index, np.int64),
-        column(published.sequence, np.uint64),
-        column(published.previous_tenths, np.uint16),
-        column(published.score, np.float64),
-        column(published.as_of, np.int64),
-        np.zeros(len(batch.heads_after), np.int64),
-        broken,
     )
 
 
@@ -194,12 +195,6 @@ def rows_conserved(batch: Batch, events: int) -> str:
         f"{batch.rows_in} rows in, {len(batch.users)} to apply, {applied} applied to states, "
         f"{batch.duplicates} duplicates, {batch.skipped} skipped"
     )
-
-
-def emitted_only_with_state(batch: Batch, known: Bools) -> Ints:
-    """Law 8: nothing but the loss of a score is emitted for a user without state."""
-    index = batch.published.index
-    return np.unique(index[~known[index] & ~np.isnan(batch.published.score)])
 
 
 @lru_cache(maxsize=8)
@@ -271,16 +266,17 @@ def _kept(old: np.void, new: np.void, left: float) -> bool:
 
 
 @shared
-def _sort_by_user(users: Ints, order: Ints, first: Ints) -> None:
-    """Put row numbers in the order of their users; `first`, [n + 2] of zeros, becomes where each user's begin."""
-    for row in range(len(users)):
-        first[users[row] + 2] += 1
-    for user in range(2, len(first)):
-        first[user] += first[user - 1]
-    for row in range(len(users)):
-        at = first[users[row] + 1]
-        order[at] = row
-        first[users[row] + 1] = at + 1
+def _by_user(users: Ints, first: Places, following: Places) -> None:
+    """Chain the rows of each user: in `first`, [n] of -1, is a user's first row, `following` has the one after each."""
+    for row in range(len(users) - 1, -1, -1):
+        following[row] = first[users[row]]
+        first[users[row]] = row
+
+
+@shared
+def _is_only(row: np.int64, following: Places, takes_back: Bools) -> bool:
+    """Whether a row is its user's only one, and grants."""
+    return bool(row >= 0 and following[row] < 0 and not takes_back[row])
 
 
 @shared
@@ -320,21 +316,23 @@ def _bring_all(
     brought: Records,
     before: Records,
     after: Records,
-    rows: Ints,
+    row: np.int64,
+    following: Places,
     networks_of: Ints,
     times_of: Ints,
     grants_of: tuple[Floats, Floats, Floats],
     takes_back: Bools,
     rate: float,
 ) -> bool:
-    """Add what rows bring to the parts of their user; return whether any takes back."""
+    """Add what a row and those after it bring to the parts of their user; return whether any takes back."""
     loses = False
-    for row in rows:
+    while row >= 0:
         code = networks_of[row]
         left = _left(after[code]["time"] - times_of[row], rate)
         grant = (grants_of[0][row], grants_of[1][row], grants_of[2][row])
         _bring(brought[code], before[code], times_of[row], takes_back[row], grant, left)
         loses = loses or bool(takes_back[row])
+        row = np.int64(following[row])
     return loses
 
 
@@ -405,8 +403,22 @@ def _published_rightly(head: np.void, score: float, r: float, a: float, n: float
     )
 
 
+@shared
+def _mark(law: int, holds: bool) -> np.uint16:  # noqa: FBT001  as kernels call it
+    """The bit of a law that is broken."""
+    return np.uint16(0) if holds else np.uint16(1 << law)
+
+
+@shared
+def _counted(old: np.void, new: np.void, changes: np.int64) -> bool:
+    """Whether a user's sequence went on by the changes, and nothing else was published where there is none."""
+    silent = changes == 0 and new["score_tenths"] != old["score_tenths"]
+    return bool(not silent and np.int64(new["sequence"]) - np.int64(old["sequence"]) == changes)
+
+
 @kernel
 def _judge(
+    heads_before: Records,
     before: Records,
     heads: Records,
     after: Records,
@@ -427,26 +439,26 @@ def _judge(
     half_life_ms: float,
     bounds: Floats,
     brought: Records,
-    order: Ints,
-    first: Ints,
-    broken: Bools,
-    known: Bools,
+    first: Places,
+    following: Places,
+    changes: Places,
+    emits: Bools,
+    broken: Marks,
 ) -> np.int64:
-    _sort_by_user(users, order, first)
-    rate, grants_of = LN_2 / half_life_ms, (reach_of, amplification_of, network_of)
-    difference = np.int64(0)
+    _by_user(users, first, following)
+    grants_of = reach_of, amplification_of, network_of
+    rate, difference = LN_2 / half_life_ms, np.int64(0)
     for user in range(len(heads)):
-        rows, loses = order[first[user] : first[user + 1]], False
-        credited = len(rows) > 0
+        row, loses = np.int64(first[user]), False
+        credited = row >= 0
         # Most users of a batch are named by one row, which is held against its part as it is.
-        only, code_only = np.int64(-1), np.int64(-1)
-        if len(rows) == 1 and not takes_back[rows[0]]:
-            only, code_only = rows[0], networks_of[rows[0]]
-        elif credited:
+        only = row if _is_only(row, following, takes_back) else np.int64(-1)
+        code_only = networks_of[only] if only >= 0 else np.int64(-1)
+        if credited and only < 0:
             loses = _bring_all(
-                brought, before[user], after[user], rows, networks_of, times_of, grants_of, takes_back, rate
+                brought, before[user], after[user], row, following, networks_of, times_of, grants_of, takes_back, rate
             )
-        in_range = on_time = kept = exact = shown = True
+        known, in_range, on_time, kept, exact, shown = False, True, True, True, True, True
         r_before = a_before = n_before = r_after = a_after = n_after = r = a = n = 0.0
         for code in range(after.shape[1]):
             old = before[user, code]
@@ -468,7 +480,7 @@ def _judge(
             n_before += old["network"] * old_now
             if new["events"] == 0:
                 continue
-            known[user] = True
+            known = True
             r_after, a_after = r_after + new["reach"] * left_now, a_after + new["amplification"] * left_now
             n_after += new["network"] * left_now
             at_ms = times[user, code]
@@ -479,19 +491,24 @@ def _judge(
             in_range = in_range and _in_range(networks[user, code])
             shown = shown and _shown(_fourth(r_own, a_own, n_own), bounds[2], bounds[3], np.int64(new["score_tenths"]))
         least = _fourth(r_before, a_before, n_before) * (1.0 - 4.0 * TOLERANCE) - NOTHING
-        broken[1, user] = not (on_time and (loses or _fourth(r_after, a_after, n_after) >= least))
-        broken[2, user] = not (kept or loses)
-        broken[3, user] = not exact
-        if not known[user]:
-            continue
-        in_range = in_range and _in_range(score[user]) and _in_range(reach[user])
-        broken[0, user] = not (in_range and _in_range(amplification[user]) and _in_range(network[user]))
-        broken[4, user] = not (shown and _published_rightly(heads[user], score[user], r, a, n, bounds))
+        marks = _mark(2, on_time and (loses or _fourth(r_after, a_after, n_after) >= least))
+        marks |= (
+            _mark(3, kept or loses)
+            | _mark(4, exact)
+            | _mark(6, _counted(heads_before[user], heads[user], np.int64(changes[user])))
+        )
+        if known:
+            in_range = in_range and _in_range(score[user]) and _in_range(reach[user])
+            marks |= _mark(1, in_range and _in_range(amplification[user]) and _in_range(network[user]))
+            marks |= _mark(5, shown and _published_rightly(heads[user], score[user], r, a, n, bounds))
+        else:
+            marks |= _mark(8, not emits[user])
+        broken[user] |= marks
     return difference
 
 
 @kernel
-def _unchained(
+def _follow(
     before: Records,
     after: Records,
     index: Ints,
@@ -499,14 +516,18 @@ def _unchained(
     previous: npt.NDArray[np.uint16],
     score: Floats,
     as_of: Ints,
-    changes: Ints,
-    broken: Bools,
+    changes: Places,
+    emits: Bools,
+    broken: Marks,
 ) -> None:
+    """Count the changes of each user, mark who has one with a score, and whose do not follow what was before."""
     for at in range(len(index)):
         user = index[at]
         changes[user] += 1
         old, new = before[user], after[user]
-        emitted = 0 if np.isnan(score[at]) else round(score[at] * 10.0)
+        lost = np.isnan(score[at])
+        emitted = 0 if lost else round(score[at] * 10.0)
+        emits[user] |= not lost
         if not (
             changes[user] == 1
             and sequence[at] == new["sequence"]
@@ -515,9 +536,4 @@ def _unchained(
             and emitted == new["score_tenths"]
             and (old["sequence"] == 0 or as_of[at] >= old["as_of"])
         ):
-            broken[user] = True
-    for user in range(len(after)):
-        old, new = before[user], after[user]
-        silent = changes[user] == 0 and new["score_tenths"] != old["score_tenths"]
-        if silent or np.int64(new["sequence"]) - np.int64(old["sequence"]) != changes[user]:
-            broken[user] = True
+            broken[user] |= _mark(6, False)

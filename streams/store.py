@@ -108,6 +108,8 @@ def table_of(key: bytes) -> str:
 _TABLE_OF_PREFIX: Final = {LEDGER_KEY: "ledger", FORGOTTEN_KEY: "forgotten", NAME_KEY: "names"}
 _LOCAL_TABLES: Final = ("timers",)
 """Tables that are not in the changelog."""
+_SCANNED: Final = ("timers",)
+"""Tables that are read from one key to another alone."""
 
 
 _HIT_SHARE_MIN: Final = 1 / 8
@@ -197,9 +199,7 @@ class Store:
         path.parent.mkdir(parents=True, exist_ok=True)
         check_lists_of_tables(path)
         self.path = path
-        families = {name: _options(cache) for name in (*Rows._fields, *_LOCAL_TABLES)}
-        # Hashes and grants are as good as random: to compress them costs and saves nothing.
-        families["ledger"].set_compression_type(DBCompressionType.none())
+        families = {name: _options(cache, is_scanned=name in _SCANNED) for name in (*Rows._fields, *_LOCAL_TABLES)}
         self._db = Rdict(str(path), _options(cache), column_families=families)
         self._write_options = WriteOptions()
         self._write_options.disable_wal = True  # type: ignore[method-assign,assignment]
@@ -458,7 +458,8 @@ def rewriting() -> CompactOptions:
     return options
 
 
-def _options(cache: Cache) -> Options:
+def _options(cache: Cache, *, is_scanned: bool = False) -> Options:
+    """Return the options of a table; no key of one that is only scanned is looked for, so no filter pays there."""
     options = Options(raw_mode=True)
     options.create_if_missing(True)
     options.create_missing_column_families(True)
@@ -466,13 +467,18 @@ def _options(cache: Cache) -> Options:
     options.set_paranoid_checks(True)
     options.set_write_buffer_size(_WRITE_BUFFER_BYTES)
     options.set_db_write_buffer_size(_WRITE_BUFFER_BYTES)
-    # Most keys of a batch of new users are in no file: a filter on the memtable answers those without a search.
-    options.set_memtable_prefix_bloom_ratio(0.05)
-    options.set_memtable_whole_key_filtering(True)
+    # One task writes: nothing is gained by letting others in between.
+    options.set_allow_concurrent_memtable_write(False)
+    # Sums, hashes and weights are as good as random: to compress them costs much and saves little.
+    options.set_compression_type(DBCompressionType.none())
     options.set_keep_log_file_num(2)
     options.set_max_manifest_file_size(MANIFEST_BYTES_MAX)
     table = BlockBasedOptions()
     table.set_block_cache(cache)
-    table.set_bloom_filter(_BLOOM_BITS_PER_KEY, False)
+    if not is_scanned:
+        # Most keys of a batch of new users are in no file: a filter on the memtable answers those without a search.
+        options.set_memtable_prefix_bloom_ratio(0.05)
+        options.set_memtable_whole_key_filtering(True)
+        table.set_bloom_filter(_BLOOM_BITS_PER_KEY, False)
     options.set_block_based_table_factory(table)
     return options

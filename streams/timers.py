@@ -10,7 +10,7 @@ is read is held against the user's row, which decides.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from itertools import repeat
+from itertools import chain, repeat
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -88,7 +88,7 @@ def keys_of(dues: Dues, users: Sequence[bytes]) -> list[bytes]:
 
 
 def moved_rows(moved: Moved, users: Sequence[bytes], seen: Found = NOTHING_DUE) -> list[Row]:
-    """Return the rows that move due times, and delete those seen; each key once, in order.
+    """Return the rows that move due times, after those that delete them and what was seen.
 
     >>> moved = Moved(*np.array([[0], [1], [258], [259]]))
     >>> rows = moved_rows(moved, [b"twitter:7"], Found([timer_key(Due(1, 258, b"twitter:7"))], {}))
@@ -96,11 +96,10 @@ def moved_rows(moved: Moved, users: Sequence[bytes], seen: Found = NOTHING_DUE) 
     [(258, None), (259, b'')]
     """
     before = Dues(moved.user, moved.network, moved.before)
-    rows: dict[bytes, bytes | None] = dict.fromkeys(seen.keys)
-    rows.update(zip(keys_of(before, users), repeat(None)))
-    rows.update(zip(keys_of(before._replace(time=moved.after), users), repeat(b"")))
+    deleted = sorted(dict.fromkeys(chain(seen.keys, keys_of(before, users))))
     # RocksDB takes sorted keys faster than the sorting takes.
-    return sorted(rows.items())
+    set_ = sorted(keys_of(before._replace(time=moved.after), users))
+    return [*zip(deleted, repeat(None)), *zip(set_, repeat(b""))]
 
 
 def restored_rows(users: Sequence[bytes], before: Sequence[bytes | None], after: Sequence[bytes | None]) -> list[Row]:
