@@ -73,14 +73,16 @@ NOTHING_DUE: Final = Found([], {})
 
 
 def keys_of(dues: Dues, users: Sequence[bytes]) -> list[bytes]:
-    """Return the keys of due times; `users` are those that `dues.row` counts.
+    """Return the keys of due times, by network and time; `users` are those that `dues.row` counts.
 
     >>> [key] = keys_of(Dues(*np.array([[0], [1], [258]])), [b"twitter:7"])
     >>> due_of(key)
     Due(network=1, time_ms=258, user=b'twitter:7')
     """
-    chosen = (dues.time > 0) & (dues.time < NEVER)
-    heads = np.empty(np.count_nonzero(chosen), _KEY_HEAD)
+    chosen = np.flatnonzero((dues.time > 0) & (dues.time < NEVER))
+    # RocksDB takes keys in order faster, and numbers are sorted in a fraction of the time that keys are.
+    chosen = chosen[np.lexsort((dues.time[chosen], dues.network[chosen]))]
+    heads = np.empty(len(chosen), _KEY_HEAD)
     heads["network"], heads["time"] = dues.network[chosen], dues.time[chosen]
     data = heads.tobytes()
     places = zip(range(0, len(data), _HEAD_BYTES), dues.row[chosen].tolist(), strict=True)
@@ -96,10 +98,10 @@ def moved_rows(moved: Moved, users: Sequence[bytes], seen: Found = NOTHING_DUE) 
     [(258, None), (259, b'')]
     """
     before = Dues(moved.user, moved.network, moved.before)
+    # Two lists in order, which Python merges as it sorts them.
     deleted = sorted(dict.fromkeys(chain(seen.keys, keys_of(before, users))))
-    # RocksDB takes sorted keys faster than the sorting takes.
-    set_ = sorted(keys_of(before._replace(time=moved.after), users))
-    return [*zip(deleted, repeat(None)), *zip(set_, repeat(b""))]
+    after = keys_of(before._replace(time=moved.after), users)
+    return [*zip(deleted, repeat(None)), *zip(after, repeat(b""))]
 
 
 def restored_rows(users: Sequence[bytes], before: Sequence[bytes | None], after: Sequence[bytes | None]) -> list[Row]:

@@ -22,7 +22,7 @@ from streams.fingerprints import DUPLICATE, REPEATED, RETRACTED, TAKEN_IN, UNMAT
 from streams.forgotten import Forgotten
 from streams.ledger import ANYBODY, HELD_CODE, TAKEN_CODE, Found, Ledger
 from streams.ledger_block import ANOTHER, ITSELF, KNOWN, NOTHING, LedgerRows
-from streams.packing import Rows, distinct, joined, renumbered, renumbering
+from streams.packing import Rows, distinct, distinct_as_seen, joined, renumbered, renumbering
 from streams.stages.lookup import accounts, labels, network_codes, require_kind
 from streams.store import Row, actor_key
 from streams.task_state import TaskState
@@ -165,7 +165,7 @@ def fold(
 def _joined(records: Sequence[Record], state: TaskState) -> _Batch:
     network = network_codes(records, state)
     actors, actor_numbers = distinct([record.actors for record in records])
-    targets, target_numbers = distinct([record.targets for record in records])
+    targets, target_numbers = distinct_as_seen([record.targets for record in records])
     label_names, label = labels(records)
     columns = {
         "actor": renumbered(records, "actor", actor_numbers),
@@ -345,9 +345,10 @@ def _entered(
 
 def _filled(values: NDArray[Any], place: NDArray[np.int64], there: NDArray[np.bool_]) -> NDArray[Any]:
     """Return the values of those rows that have a place, and zeros."""
-    filled = np.zeros(len(place), values.dtype)
-    filled[there] = values[place[there]]
-    return filled
+    if not len(values):
+        return np.zeros(len(place), values.dtype)
+    # To read all and drop some is faster than to choose first.
+    return np.where(there, values.take(place, mode="clip"), values.dtype.type(0))
 
 
 def _rows(chosen: NDArray[np.bool_]) -> Any:

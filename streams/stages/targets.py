@@ -22,7 +22,7 @@ from scorer.targets import Published, Scored, fold_targets, publish, score_targe
 from scorer.timers import Moved, advance, clock_column, evaluation_times, reschedule
 from streams.forgotten import Entry, Forgotten
 from streams.masking import masked
-from streams.packing import distinct, joined, renumbered
+from streams.packing import distinct, distinct_as_seen, joined, renumbered
 from streams.references import References, of_changes, of_rows
 from streams.stages.lookup import network_codes, require_kind
 from streams.store import Row
@@ -231,7 +231,7 @@ def _joined(
     records: Sequence[Record], sources: Sequence[str], due: Sequence[bytes], state: TaskState, forgotten: Forgotten
 ) -> _Batch:
     credited, numbers = distinct([*(record.targets for record in records), list(due)])
-    actors, actor_numbers = distinct([record.actors for record in records])
+    actors, actor_numbers = distinct_as_seen([record.actors for record in records])
     if not records:
         nothing = np.empty(0, np.int64)
         no_grants = Grants(np.empty(0), np.empty(0), np.empty(0))
