@@ -14,6 +14,7 @@ from schemas.change import Cause, ScoreChange
 from schemas.incident import USERS_NAMED_MAX, Incident, IncidentKind, IncidentUsers, encode_incident_users
 from schemas.times import parse_ms
 from schemas.users import CANARY_PREFIX
+from streams.guard.cases import kinds_of
 
 USERS_LISTED_MAX: Final = 1_000_000
 """Users whom the list of one incident names."""
@@ -63,6 +64,7 @@ stood a point or more below, or away from, where they stood when it opened. `nam
 moved that should not have, or nobody may be named any more.
 """
 
+_GROWING: Final[frozenset[Rule]] = frozenset({"moved", "fell", "shifted"})
 _MOVING: Final[frozenset[Cause]] = frozenset({"interaction", "retraction", "correction"})
 
 
@@ -76,10 +78,13 @@ class Touched(NamedTuple):
     """There are more, but a limit was reached: `USERS_LISTED_MAX` or `NAMES_KEPT_MAX`."""
 
 
-def rule_of(incident: Incident) -> Rule:
-    """Return whom an incident touches beside those whom it names; without a network nobody is moved by it alone."""
-    rule = RULES[incident.kind]
-    return "named" if rule == "moved" and incident.slice.network is None else rule
+def rules_of(incident: Incident) -> frozenset[Rule]:
+    """Return whom an incident touches beside those whom it names, by all that was found of it.
+
+    Without a network nobody is moved by it alone.
+    """
+    rules = {rule for kind, rule in RULES.items() if kind in kinds_of(incident)} & _GROWING
+    return frozenset(rules - {"moved"} if incident.slice.network is None else rules)
 
 
 @dataclass(slots=True)
@@ -89,7 +94,8 @@ class _List:
     incident: str
     last_ms: int
     """When it was last heard of."""
-    rule: Rule = "nobody"
+    rules: frozenset[Rule] = frozenset()
+    """By which changes add to it."""
     network: str | None = None
     partition: int | None = None
     since_ms: int | None = None
@@ -111,7 +117,18 @@ class _List:
     @property
     def is_growing(self) -> bool:
         """Whether changes can add to it."""
-        return self.is_told and not self.is_settled and self.rule not in {"named", "nobody"}
+        return self.is_told and not self.is_settled and bool(self.rules)
+
+    def widens(self, rules: frozenset[Rule], updated_ms: int) -> bool:
+        """Take note of what more was found; return whether changes count now that did not."""
+        if rules <= self.rules:
+            return False
+        # Where nobody could be touched before, nobody is by what was written then.
+        margin_ms = MARGIN_MS if rules & {"fell", "shifted"} else MOVED_MARGIN_MS
+        joined_ms = updated_ms - margin_ms
+        self.from_ms = min(self.from_ms, joined_ms) if self.rules else joined_ms
+        self.rules, self.margin_ms = self.rules | rules, max(self.margin_ms, margin_ms) if self.rules else margin_ms
+        return True
 
     def goes_on(self, updated_ms: int) -> bool:
         """Take note that its finding lasts; return whether it begins again after all was read."""
@@ -214,10 +231,12 @@ class Affected:
         begins_again = listed.goes_on(updated_ms) if is_open else listed.ends(updated_ms, is_over=is_over)
         if not listed.is_told:
             _describe(listed, incident)
+        elif is_open:
+            begins_again = listed.widens(rules_of(incident), updated_ms) or begins_again
         self._growing = [one for one in self._lists.values() if one.is_growing]
         if begins_again and listed.is_growing:
             return listed.from_ms - WARM_UP_MS
-        if not is_new or listed.rule == "nobody":
+        if not is_new or (RULES[incident.kind] == "nobody" and not listed.rules):
             return None
         for user in incident.users:
             self._add(listed, user)
@@ -308,11 +327,11 @@ class Affected:
 def _describe(listed: _List, incident: Incident) -> None:
     """Note what an incident is about, and of which time."""
     opened_ms = parse_ms(incident.opened)
-    listed.is_told, listed.rule = True, rule_of(incident)
+    listed.is_told, listed.rules = True, rules_of(incident)
     listed.network, listed.partition = incident.slice.network, incident.slice.partition
     listed.since_ms = None if incident.since is None else parse_ms(incident.since)
     began_ms = opened_ms if listed.since_ms is None else max(listed.since_ms, opened_ms - READ_BACK_MS_MAX)
-    if listed.rule == "moved":
+    if not listed.rules & {"fell", "shifted"}:
         listed.margin_ms = 0 if incident.kind == "declared" else MOVED_MARGIN_MS
     listed.from_ms = min(opened_ms - listed.margin_ms, began_ms)
 
@@ -321,14 +340,12 @@ def _touches(listed: _List, change: ScoreChange, former: dict[str, float] | None
     """Return whether a change within an incident's time and slice is its doing."""
     network = listed.network
     here = network is None or network in change.networks or (former is not None and network in former)
-    if listed.rule == "moved" and network is not None:
-        if change.cause not in _MOVING:
-            return False
-        if former is None:  # Not known: on several networks this may be one too many.
-            return here or change.score is None
-        return former.get(network) != change.networks.get(network)
-    if listed.rule == "fell":
-        return here and listed.fell_by(change) >= POINTS_FALLEN
-    if listed.rule == "shifted":
-        return here and abs(listed.fell_by(change)) >= POINTS_FALLEN
-    return False
+    if "moved" in listed.rules and change.cause in _MOVING:
+        # Where it is not known: on several networks this may be one too many.
+        moved = former is None or former.get(network or "") != change.networks.get(network or "")
+        if moved and (former is not None or here or change.score is None):
+            return True
+    if not here or not listed.rules & {"fell", "shifted"}:
+        return False
+    fell = listed.fell_by(change)
+    return (abs(fell) if "shifted" in listed.rules else fell) >= POINTS_FALLEN

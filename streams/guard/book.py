@@ -21,13 +21,16 @@ from schemas.control import CommandRecord
 from schemas.incident import USERS_NAMED_MAX, Evidence, Incident, IncidentKind, IncidentStatus, Severity, Slice
 from schemas.times import HOUR_MS, format_ms, parse_ms
 from streams.guard.cases import (
+    EXPLAINED,
     RANKS,
     RESOLVED,
     declared,
+    found_in,
     goes_before,
     is_of_a_task,
     is_within,
     kept,
+    kinds_of,
     opened,
     with_finding,
     with_note,
@@ -88,6 +91,8 @@ class _Held(msgspec.Struct):
     begun_ms: int = 0
     settled: bool = False
     """An operator resolved the incident: nothing more comes of it unless it gets worse."""
+    shared_ms: int = 0
+    """When it was last found of all networks too, or explained by something else."""
 
 
 class _Entry(msgspec.Struct):
@@ -179,10 +184,10 @@ class Book:
         if held.incident is None:
             # Whoever goes on from a stored state may hear that it is over before having looked what case it belongs to.
             entry = self._case_of(verdict)
-            if entry is not None and all(found.finding != detector for found in entry.incident.evidence):
+            if entry is not None and all(found.finding != verdict.kind for found in entry.incident.evidence):
                 entry = None
         if entry is not None:
-            entry.incident = with_finding(entry.incident, detector, verdict, now_ms)
+            entry.incident = with_finding(entry.incident, verdict, now_ms)
 
     def obey(self, record: CommandRecord, now_ms: int) -> None:
         """Take what became of a command; one that was obeyed before changes nothing."""
@@ -216,7 +221,11 @@ class Book:
     def look(self, now_ms: int) -> None:
         """Open incidents for what fires, bring all up to date, and forget those that ended long ago."""
         for held in self._held.values():
-            if not held.settled and self._open(held.incident) is None and not self._is_explained(held.key, now_ms):
+            if held.settled or self._open(held.incident) is not None:
+                continue
+            if self._is_explained(held.key, now_ms):
+                held.shared_ms = now_ms
+            else:
                 self._attach(held, now_ms)
         firing = {held.incident for held in self._held.values()}
         for entry in self._open_ones():
@@ -243,7 +252,8 @@ class Book:
     def to_freeze(self, now_ms: int) -> list[Freeze]:
         """Return the networks that a critical finding is about and that are not frozen; once an incident.
 
-        What is wrong with scores is not a feed's fault where it is wrong with all of them.
+        What is wrong with scores is not a feed's fault where it is wrong with all of them, nor where it was until
+        lately: one of them is the last to be right again.
         """
         found = {}
         for held in self._held.values():
@@ -251,7 +261,7 @@ class Book:
             if network is None or entry is None or held.settled or not self._freeze:
                 continue
             is_new = network not in {*self._frozen, *entry.incident.frozen, *entry.resumed}
-            if held.key.kind in OF_SCORES and (now_ms - held.begun_ms < FREEZE_AFTER_MS or self._is_about_all(held)):
+            if held.key.kind in OF_SCORES and not self._is_own(held, now_ms):
                 continue
             if held.severity == "critical" and held.key.kind not in STANDS_ANYWAY and is_new:
                 found[network] = Freeze(network, entry.incident.id, held.verdict.detail)
@@ -307,14 +317,14 @@ class Book:
 
     def _attach(self, held: _Held, now_ms: int) -> None:
         """Let a finding join an open incident about the same, or open one."""
-        detector, verdict = held.key.detector, held.verdict
+        verdict = held.verdict
         entry = self._case_of(verdict)
         if entry is not None:
             if entry.quiet_since_ms is not None:
                 entry.again, entry.resumed = format_ms(now_ms), []
-            entry.incident = with_finding(entry.incident, detector, verdict, now_ms)
+            entry.incident = with_finding(entry.incident, verdict, now_ms)
         else:
-            entry = _Entry(opened(detector, verdict, self._model, now_ms))
+            entry = _Entry(opened(verdict, self._model, now_ms))
             self._entries[entry.incident.id] = entry
             self._explain(entry.incident)
         held.incident = entry.incident.id
@@ -343,17 +353,33 @@ class Book:
 
     def _is_explained(self, of: _Key, now_ms: int) -> bool:
         """Return whether another incident says this already: a partition's own one, or of what it is a symptom."""
-        return any(
-            self._stands(entry, now_ms)
-            if _is_symptom(of.kind, of.slice, entry.incident)
-            else entry.is_open and is_of_a_task(entry.incident) and entry.incident.slice.partition == of.slice.partition
-            for entry in self._entries.values()
-        )
+        return any(self._explains(entry, of, now_ms) for entry in self._entries.values())
+
+    def _explains(self, entry: _Entry, of: _Key, now_ms: int) -> bool:
+        incident, causes = entry.incident, CAUSES.get(of.kind, frozenset[IncidentKind]())
+        if _is_symptom(of.kind, of.slice, incident):
+            return self._stands(entry, now_ms)
+        if incident.slice.network in {None, of.slice.network} and not causes.isdisjoint(kinds_of(incident)):
+            return self._is_found(causes, entry, now_ms)
+        return entry.is_open and is_of_a_task(incident) and incident.slice.partition == of.slice.partition
 
     def _stands(self, entry: _Entry, now_ms: int) -> bool:
         """Return whether what an incident says goes on, or did until lately."""
         goes_on = entry.is_open and entry.quiet_since_ms is None
         return goes_on or parse_ms(entry.incident.updated) > now_ms - AFTER_MS
+
+    def _is_found(self, kinds: Iterable[str], entry: _Entry, now_ms: int) -> bool:
+        """Return whether any of these was found in an incident of another kind and goes on, or did until lately."""
+        return any(of.incident == entry.incident.id and of.key.kind in kinds for of in self._held.values()) or any(
+            of.finding in kinds and parse_ms(of.at or entry.incident.opened) > now_ms - AFTER_MS
+            for of in found_in(entry.incident)
+        )
+
+    def _is_own(self, held: _Held, now_ms: int) -> bool:
+        """Return whether what is found of a network's scores has been its own for long enough."""
+        if self._is_about_all(held):
+            held.shared_ms = now_ms
+        return now_ms - held.begun_ms >= FREEZE_AFTER_MS and now_ms - held.shared_ms >= AFTER_MS
 
     def _is_about_all(self, held: _Held) -> bool:
         """Return whether what is found of a network's scores is found of all, or of every one with its like."""
@@ -372,7 +398,7 @@ class Book:
             is_there = found_before.slice.partition == incident.slice.partition is not None and is_of_a_task(incident)
             is_known = any(incident.id in found.detail for found in evidence)
             if (is_there or _is_symptom(found_before.kind, found_before.slice, incident)) and not is_known:
-                found = Evidence(finding=incident.kind, detail=f"explained by {incident.id}", at=incident.updated)
+                found = Evidence(finding=incident.kind, detail=f"{EXPLAINED}{incident.id}", at=incident.updated)
                 entry.incident = replace(entry.incident, evidence=kept([*evidence, found]))
 
     def _note(self, entry: _Entry, record: CommandRecord, text: str) -> None:
@@ -420,7 +446,7 @@ def _is_identified(entry: _Entry) -> bool:
     """Return whether somebody said something, or a cause was found, since it began, or began again."""
     notes, evidence = entry.incident.notes, entry.incident.evidence
     return any(note.at >= entry.again for note in notes) or any(
-        found.detail.startswith("explained by ") and (found.at or "") >= entry.again for found in evidence
+        found.detail.startswith(EXPLAINED) and (found.at or "") >= entry.again for found in evidence
     )
 
 

@@ -1,6 +1,6 @@
 """What makes one case of many findings: which slices belong together, and an incident as findings come to it. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from msgspec.structs import replace
@@ -14,6 +14,8 @@ RANKS: Final[dict[Severity, int]] = {"minor": 0, "major": 1, "critical": 2}
 """How severities compare."""
 
 RESOLVED: Final = "resolved"
+EXPLAINED: Final = "explained by "
+"""How evidence begins that another incident is the cause."""
 
 
 def slice_name(of: Slice) -> str:
@@ -47,7 +49,7 @@ def is_of_a_task(incident: Incident) -> bool:
     return incident.kind != "declared" and incident.id.startswith(f"{incident.kind}:")
 
 
-def opened(detector: str, verdict: Verdict, model: str, now_ms: int) -> Incident:
+def opened(verdict: Verdict, model: str, now_ms: int) -> Incident:
     """Return a new incident about what a detector found."""
     now, name = format_ms(now_ms), slice_name(verdict.slice)
     incident = Incident(
@@ -63,7 +65,7 @@ def opened(detector: str, verdict: Verdict, model: str, now_ms: int) -> Incident
         affected_users=0,
         model=model,
     )
-    return with_finding(incident, detector, verdict, now_ms)
+    return with_finding(incident, verdict, now_ms)
 
 
 def _title(verdict: Verdict) -> str:
@@ -102,12 +104,24 @@ def goes_before(one: Incident, other: Incident) -> bool:
     return one.model < other.model
 
 
-def with_finding(incident: Incident, detector: str, verdict: Verdict, now_ms: int) -> Incident:
+def found_in(incident: Incident) -> Iterator[Evidence]:
+    """Yield what was found of an incident itself, and not of others that explain it."""
+    return (found for found in incident.evidence if not found.detail.startswith(EXPLAINED))
+
+
+def kinds_of(incident: Incident) -> set[str]:
+    """Return the kinds of what was found of an incident, whatever it was opened as."""
+    return {incident.kind, *(found.finding for found in found_in(incident))}
+
+
+def with_finding(incident: Incident, verdict: Verdict, now_ms: int) -> Incident:
     """Return the incident with what a detector found; it is of the highest severity and the widest slice of all."""
-    found = Evidence(finding=detector, detail=verdict.detail, numbers=verdict.numbers, at=format_ms(now_ms))
+    found = Evidence(finding=verdict.kind, detail=verdict.detail, numbers=verdict.numbers, at=format_ms(now_ms))
     users = [*dict.fromkeys([*incident.users, *verdict.users])]
     since = [text for text in (incident.since, _since(verdict)) if text is not None]
-    widest = verdict.slice if is_within(incident.slice, verdict.slice) else incident.slice
+    # What operators declare is about what they say; what detectors opened may turn out to be wider.
+    is_wider = incident.kind != "declared" and is_within(incident.slice, verdict.slice)
+    widest = verdict.slice if is_wider else incident.slice
     # The headline says how it is now; what joined it, and that it is over, the evidence says.
     is_news = verdict.firing and verdict.kind == incident.kind and verdict.slice == widest
     return replace(

@@ -226,6 +226,8 @@ class Guard:
         self._standing = Standing([], [])
         self._to_send: list[Any] = []
         self.metrics.begin(is_active=watch is not None)
+        if watch is not None:
+            self.metrics.show_feeds(watch.ages_seconds(_now_ms()))
 
     # What comes in.
 

@@ -13,6 +13,7 @@ from schemas.change import Cause, ScoreChange, encode_change
 from schemas.incident import (
     INCIDENT_KINDS,
     USERS_NAMED_MAX,
+    Evidence,
     Incident,
     IncidentKind,
     IncidentUsers,
@@ -99,6 +100,38 @@ def test_a_feed_touches_those_whose_score_on_its_network_it_moved() -> None:
     story = Story(an_incident())
     story.take(a_change("moved", {"twitter": 20.0}), a_change("elsewhere", {"mastodon": 20.0}))
     assert story.users() == ["moved"]
+
+
+def joined(incident: Incident, kind: IncidentKind, at_ms: int) -> Incident:
+    found = Evidence(finding=kind, detail="more", at=format_ms(at_ms))
+    return replace(incident, evidence=[*incident.evidence, found], updated=format_ms(at_ms))
+
+
+def test_what_joins_an_incident_that_touches_nobody_touches_whom_it_would_by_itself() -> None:
+    incident = an_incident(kind="duplicate_surge")
+    story = Story(incident).take(a_change("before", {"twitter": 20.0}), time_ms=NOW_MS)
+    later_ms = NOW_MS + 600_000
+    assert story.affected.tell(joined(incident, "dead_letter_surge", later_ms)) == (
+        later_ms - MOVED_MARGIN_MS - WARM_UP_MS
+    )
+    story.take(a_change("before", {"twitter": 20.0}), time_ms=NOW_MS)
+    story.take(a_change("moved", {"twitter": 20.0}), a_change("elsewhere", {"mastodon": 20.0}), time_ms=later_ms)
+    assert story.users() == ["moved"]
+
+
+def test_a_fall_that_joins_a_declaration_about_all_touches_those_who_fell() -> None:
+    incident = an_incident(kind="declared", slice=Slice())
+    story = Story(incident)
+    assert story.affected.tell(joined(incident, "population_fall", NOW_MS)) == NOW_MS - MARGIN_MS - WARM_UP_MS
+    story.take(a_change("fell", {"twitter": 1.0}, score=1.0), a_change("rose", {"twitter": 21.0}, score=21.0))
+    assert story.users() == ["fell"]
+
+
+def test_what_explains_an_incident_touches_nobody_more() -> None:
+    incident = an_incident(kind="canary_late")
+    found = Evidence(finding="population_fall", detail="explained by population_fall/all/x", at=format_ms(NOW_MS))
+    story = Story(replace(incident, evidence=[found])).take(a_change("u", {"twitter": 1.0}, score=1.0))
+    assert story.users() == []
 
 
 def test_duplicates_touch_nobody_as_they_count_once() -> None:

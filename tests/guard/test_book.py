@@ -253,7 +253,7 @@ def test_a_declared_incident_stays_until_an_operator_ends_it(written: Written) -
     assert (incident.id, incident.kind, incident.slice, incident.title) == ("mine", "declared", WEST, "half")
     assert written.look(NOW + 10 * QUIET_MS) == []
     [joined] = written.say(verdict(), now_ms=NOW + 10 * QUIET_MS + 1)
-    assert joined.id == "mine"
+    assert (joined.id, joined.slice) == ("mine", WEST)
     written.say(verdict(firing=False), now_ms=NOW + 11 * QUIET_MS)
     written.look(NOW + 13 * QUIET_MS)
     assert open_of(written.book.incidents())
@@ -415,6 +415,44 @@ def test_wrong_scores_of_all_networks_are_no_feeds_fault_and_freeze_none(written
     written.say(verdict(kind="canary", severity="critical"))
     written.say(also, now_ms=NOW + 1)
     assert written.book.to_freeze(NOW + FREEZE_AFTER_MS) == []
+
+
+@pytest.mark.parametrize(
+    "also",
+    [
+        verdict(ALL, "critical", kind="population_fall"),
+        verdict(Slice(network="mastodon"), "critical", kind="canary"),
+    ],
+)
+def test_the_last_network_that_is_right_again_is_not_frozen_for_what_was_wrong_with_all(
+    written: Written, also: Verdict
+) -> None:
+    written.say(verdict(kind="canary", severity="critical"))
+    written.say(also, now_ms=NOW + 1)
+    over = NOW + 2 * FREEZE_AFTER_MS
+    assert written.book.to_freeze(over) == []
+    written.say(also._replace(firing=False), now_ms=over)
+    assert written.book.to_freeze(over + AFTER_MS - 1) == []
+    assert [freeze.network for freeze in written.book.to_freeze(over + AFTER_MS)] == ["twitter"]
+
+
+def test_what_something_else_explained_until_lately_freezes_nothing_yet(written: Written) -> None:
+    written.say(verdict(ALL, "critical", kind="population_fall"))
+    written.say(verdict(kind="canary", severity="critical"), now_ms=NOW + 1)
+    written.say(verdict(ALL, "critical", kind="population_fall", firing=False), now_ms=NOW + 2)
+    opened = NOW + 2 + AFTER_MS
+    assert [of.kind for of in [*written.look(opened - 1), *written.look(opened)]] == ["canary"]
+    assert written.book.to_freeze(opened + FREEZE_AFTER_MS) == []
+
+
+def test_what_joined_a_declaration_explains_canaries_as_its_own_incident_would(written: Written) -> None:
+    written.order(record("declare", incident="mine", reason="scores look odd"))
+    written.say(verdict(ALL, "critical", kind="population_fall"))
+    assert written.last.id == "mine"
+    assert written.say(verdict(MASTODON, "critical", kind="canary"), now_ms=NOW + 1) == []
+    written.say(verdict(ALL, "critical", kind="population_fall", firing=False), now_ms=NOW + 2)
+    assert {of.id for of in written.look(NOW + 1 + AFTER_MS)} <= {"mine"}
+    assert "canary" in {of.kind for of in written.look(NOW + 3 + AFTER_MS)}
 
 
 def test_a_feeds_own_surge_freezes_it_also_where_the_population_falls_by_it(written: Written) -> None:
