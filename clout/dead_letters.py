@@ -9,6 +9,7 @@ from confluent_kafka import Message
 
 from clout.whole_topic import extents, reading, records
 from schemas.dead_letter import DeadLetter, Header, decode_headers, decode_mark, original_headers
+from schemas.webhook import UndeliveredHeaders, decode_undelivered
 from streams.settings import KafkaSettings
 
 _PLACE: Final = re.compile(r"([\w.-]{1,249})/(\d{1,9})@(\d{1,18})(?:\[(\d{1,9})\])?", re.ASCII)
@@ -16,7 +17,7 @@ _PLACE: Final = re.compile(r"([\w.-]{1,249})/(\d{1,9})@(\d{1,18})(?:\[(\d{1,9})\
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a dead letter came from: a record, or one element of its array.
+    """Where a dead letter came from: a record, or one element of its array; of a delivery, where it lies.
 
     >>> str(Place.parse("interactions.twitter.v1/3@17[2]")), Place.parse("somewhere")
     ('interactions.twitter.v1/3@17[2]', None)
@@ -58,6 +59,34 @@ class Letter(NamedTuple):
         """Where it came from."""
         return Place(self.why.source_topic, self.why.source_partition, self.why.source_offset, self.why.source_index)
 
+    @property
+    def reason(self) -> str:
+        """Why it was not taken in."""
+        return self.why.reason
+
+    @property
+    def time_ms(self) -> int:
+        """When the original arrived."""
+        return self.why.source_time
+
+
+class UndeliveredLetter(NamedTuple):
+    """A delivery to a partner that was set aside."""
+
+    place: Place
+    """Where it lies: it came from no record."""
+    time_ms: int
+    """When it was set aside."""
+    incident: str
+    why: UndeliveredHeaders
+    value: bytes | None
+    """The body."""
+
+    @property
+    def reason(self) -> str:
+        """Why it was not delivered."""
+        return self.why.reason
+
 
 @dataclass(frozen=True, slots=True)
 class Selection:
@@ -69,13 +98,12 @@ class Selection:
     places: frozenset[Place] = frozenset()
     """A place without an index stands for all elements of its record."""
 
-    def takes(self, letter: Letter) -> bool:
+    def takes(self, letter: Letter | UndeliveredLetter) -> bool:
         """Tell whether a letter is asked for; times are those of the original's arrival."""
-        arrived_ms = letter.why.source_time
         return (
-            (self.reason is None or letter.why.reason == self.reason)
-            and (self.since_ms is None or arrived_ms >= self.since_ms)
-            and (self.until_ms is None or arrived_ms < self.until_ms)
+            (self.reason is None or letter.reason == self.reason)
+            and (self.since_ms is None or letter.time_ms >= self.since_ms)
+            and (self.until_ms is None or letter.time_ms < self.until_ms)
             and (not self.places or bool({letter.place, replace(letter.place, index=None)} & self.places))
         )
 
@@ -127,6 +155,16 @@ def letters(kafka: KafkaSettings, group: str, topics: Sequence[str]) -> Iterator
                     yield letter
 
 
+def undelivered(kafka: KafkaSettings, group: str, topic: str) -> Iterator[UndeliveredLetter]:
+    """Yield the deliveries to partners that this topic holds now."""
+    with reading(kafka, group) as reader:
+        for extent in extents(kafka, group, [topic]):
+            for message in records(reader, extent):
+                letter = _undelivered(message)
+                if letter is not None:
+                    yield letter
+
+
 def _headers(message: Message) -> list[Header]:
     headers: Any = message.headers()
     return list(headers or ())
@@ -150,3 +188,15 @@ def _letter(message: Message, marks: Marks) -> Letter | None:
     except ValueError:
         return None
     return Letter(topic, partition, offset, why, message.value(), original_headers(headers), offset in marks)
+
+
+def _undelivered(message: Message) -> UndeliveredLetter | None:
+    """Read a record as a delivery that was set aside; None if it is not of Clout's making."""
+    key: Any = message.key()
+    try:
+        why = decode_undelivered(_headers(message))
+    except ValueError:
+        return None
+    place = Place(str(message.topic()), message.partition() or 0, message.offset() or 0)
+    incident = (key or b"").decode(errors="backslashreplace")
+    return UndeliveredLetter(place, message.timestamp()[1], incident, why, message.value())

@@ -36,7 +36,8 @@ INCIDENT_KINDS: Final[dict[IncidentKind, str]] = {
     "law_violation": "A batch broke a law of the score: nothing of it was published, its partition stands still.",
     "lane_gap": "A record of a lane is missing, or came twice: nothing from there on was taken in, its partition "
     "stands still.",
-    "partition_stopped": "A batch could not be worked off: nothing of it was published, its partition stands still.",
+    "partition_stopped": "A partition of the scores stands still, since it cannot start or cannot work off a batch: "
+    "nothing of it is published until that is mended.",
     "partition_silent": "A partition tells nothing of its users any more: its scores are not brought up to date.",
     "partition_shrunk": "A partition came back with fewer users than it had, and nobody asked to be forgotten.",
     "population_fall": "More users fell within an hour of event time than decay can explain.",

@@ -15,6 +15,7 @@ import base64
 import hashlib
 import hmac
 import ipaddress
+from collections.abc import Iterable
 from typing import Annotated, Final, Literal
 from urllib.parse import urlsplit
 
@@ -22,6 +23,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from schemas.change import Headers
+from schemas.dead_letter import Header
 from schemas.incident import FindingTold, Incident, IncidentFacts
 from schemas.interaction import TimeText
 from schemas.limits import DETAIL_LENGTH_MAX
@@ -129,6 +131,17 @@ def encode_undelivered(headers: UndeliveredHeaders) -> Headers:
         ("detail", headers.detail[:DETAIL_LENGTH_MAX].encode(errors="replace")),
         ("attempts", b"%d" % headers.attempts),
     ]
+
+
+def decode_undelivered(headers: Iterable[Header]) -> UndeliveredHeaders:
+    """Read the headers of a delivery that was set aside; a ValueError if they are not such.
+
+    >>> headers = UndeliveredHeaders(webhook="acme", id="1", reason="gone", detail="410", attempts=2)
+    >>> decode_undelivered(encode_undelivered(headers)) == headers
+    True
+    """
+    found = {name: value.decode() for name, value in headers if isinstance(value, bytes)}
+    return msgspec.convert(found, UndeliveredHeaders, strict=False)
 
 
 def address_error(url: str) -> str | None:

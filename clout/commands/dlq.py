@@ -1,8 +1,8 @@
-"""`clout dlq`: what could not be taken in, why, and how it is sent again."""
+"""`clout dlq`: what could not be taken in, or not be told to a partner, why, and how it is sent again."""
 
 import time
 from collections.abc import Iterable, Sequence
-from itertools import islice
+from itertools import chain, islice
 from typing import Annotated, Final
 
 import msgspec
@@ -13,16 +13,22 @@ from rich.text import Text
 from clout.commands.common import check_network, connected
 from clout.commands.durations import moment_ms
 from clout.config import Settings
-from clout.dead_letters import Letter, Place, Selection, letters
+from clout.dead_letters import Letter, Place, Selection, UndeliveredLetter, letters, undelivered
 from clout.dlq_replay import replay as send_again
 from clout.terminal import printable
 from schemas.dead_letter import REASONS
 from schemas.times import format_ms
+from schemas.webhook import UNDELIVERED
 from streams.errors import CloutError
 
 SHOWN_BYTES: Final = 100
 
-group = typer.Typer(help="What could not be taken in.\n\nExample: clout dlq list --limit 10", no_args_is_help=True)
+AnyLetter = Letter | UndeliveredLetter
+
+group = typer.Typer(
+    help="What could not be taken in, or not be told to a partner.\n\nExample: clout dlq list --limit 10",
+    no_args_is_help=True,
+)
 
 Places = Annotated[
     list[str] | None,
@@ -58,7 +64,8 @@ def list_(
 ) -> None:
     """List dead letters, topic by topic, in the order they were put aside: reason, place, start of the bytes.
 
-    Without --network also those of the lanes and of commands. One that was sent again says so.
+    Without --network also those of the lanes and of commands, and what webhooks could not deliver: webhook, incident,
+    last answer. One that was sent again says so.
 
     Example: clout dlq list --network twitter --reason unknown_kind --since 2h
     """
@@ -107,12 +114,13 @@ def replay(
     """Send dead letters again, in their original bytes, to where they came from; do that once the cause is gone.
 
     Each is sent once, however often and by how many at a time this is run. What is put aside again is a new dead
-    letter. An element of an array is sent as a record of its own.
+    letter. An element of an array is sent as a record of its own. What webhooks could not deliver is not sent again.
 
     Example: clout dlq replay --network twitter --reason unknown_kind --dry-run
     """
     settings, selection = _asked(context, network, reason, since, until, place)
     _refuse_others(settings, selection)
+    _refuse_undelivered(settings, selection)
     console = Console(soft_wrap=True, highlight=False)
     done = send_again(
         settings.kafka,
@@ -143,8 +151,9 @@ def _asked(
     places: Sequence[str] | None,
 ) -> tuple[Settings, Selection]:
     """Read what all three commands take."""
-    if reason is not None and reason not in REASONS:
-        raise typer.BadParameter(f"one of {', '.join(REASONS)}", param_hint="--reason")
+    reasons = [*REASONS, *UNDELIVERED]
+    if reason is not None and reason not in reasons:
+        raise typer.BadParameter(f"one of {', '.join(reasons)}", param_hint="--reason")
     now_ms = int(time.time() * 1000)
     selection = Selection(
         reason,
@@ -164,12 +173,19 @@ def _place(text: str) -> Place:
     return place
 
 
-def _chosen(settings: Settings, network: str | None, selection: Selection) -> Iterable[Letter]:
-    names = settings.names
+def _chosen(settings: Settings, network: str | None, selection: Selection) -> Iterable[AnyLetter]:
+    names, group_id = settings.names, f"{settings.names.ingest_group}-dlq"
     topics = [names.dead_letters(of) for of in ([network] if network else settings.networks)]
+    found: Iterable[AnyLetter]
     if network is None:
         topics += [names.lane_dead_letters, names.control_dead_letters]
-    return filter(selection.takes, letters(settings.kafka, f"{names.ingest_group}-dlq", topics))
+        found = chain(
+            letters(settings.kafka, group_id, topics),
+            undelivered(settings.kafka, group_id, names.webhook_dead_letters),
+        )
+    else:
+        found = letters(settings.kafka, group_id, topics)
+    return filter(selection.takes, found)
 
 
 def _refuse_others(settings: Settings, selection: Selection) -> None:
@@ -190,21 +206,45 @@ def _refuse_others(settings: Settings, selection: Selection) -> None:
         )
 
 
-def lines(letter: Letter) -> Text:
+def _refuse_undelivered(settings: Settings, selection: Selection) -> None:
+    """Say of what webhooks could not deliver what to do instead of sending it again."""
+    topic = settings.names.webhook_dead_letters
+    if selection.reason in UNDELIVERED or topic in {place.topic for place in selection.places}:
+        raise CloutError(
+            "what a webhook could not deliver cannot be sent again",
+            detail="it says how an incident stood then, which may not be so any more",
+            hint="mend the webhook's settings and start the guard again: it delivers every incident that is open, or "
+            "was resolved within the last hour; tell the partner of older ones (`clout incident show`)",
+        )
+
+
+def lines(letter: AnyLetter) -> Text:
     """Write a dead letter as two lines."""
     value = letter.value or b""
     start = printable(value[:SHOWN_BYTES].decode(errors="backslashreplace"), kept="\t")
     return Text.assemble(
-        (format_ms(letter.why.source_time), "dim"),
+        (format_ms(letter.time_ms), "dim"),
         "  ",
-        (letter.why.reason, "bold"),
-        f"  {letter.place}  {printable(letter.why.detail, kept='')}{'  sent again' if letter.replayed else ''}\n",
+        (letter.reason, "bold"),
+        f"  {letter.place}  {printable(_in_short(letter), kept='')}\n",
         (f"    {start}{'…' if len(value) > SHOWN_BYTES else ''}", "dim"),
     )
 
 
-def described(letter: Letter) -> str:
+def described(letter: AnyLetter) -> str:
     """Write all of a dead letter."""
+    facts = _facts(letter) if isinstance(letter, Letter) else _facts_undelivered(letter)
+    told = [f"{name + ':':<13} {printable(text)}" for name, text in facts.items()]
+    return "\n".join([*told, "", printable(_laid_out(letter.value or b"")), ""])
+
+
+def _in_short(letter: AnyLetter) -> str:
+    if isinstance(letter, Letter):
+        return letter.why.detail + ("  sent again" if letter.replayed else "")
+    return f"{letter.why.webhook}  {letter.incident}  {letter.why.detail}"
+
+
+def _facts(letter: Letter) -> dict[str, str]:
     why = letter.why
     facts = {
         "place": str(letter.place),
@@ -213,11 +253,28 @@ def described(letter: Letter) -> str:
         "detail": why.detail,
         "dead letter": f"{letter.topic}/{letter.partition}@{letter.offset}",
         "sent again": "yes" if letter.replayed else "no",
-        "bytes": "none: the record has no value" if letter.value is None else f"{len(letter.value):,}",
+        "bytes": _size(letter.value),
     }
-    facts |= {f"header {name}": _text(value) for name, value in letter.headers}
-    told = [f"{name + ':':<13} {printable(text)}" for name, text in facts.items()]
-    return "\n".join([*told, "", printable(_laid_out(letter.value or b"")), ""])
+    return facts | {f"header {name}": _text(value) for name, value in letter.headers}
+
+
+def _facts_undelivered(letter: UndeliveredLetter) -> dict[str, str]:
+    why = letter.why
+    return {
+        "place": str(letter.place),
+        "set aside": format_ms(letter.time_ms),
+        "webhook": why.webhook,
+        "incident": letter.incident,
+        "delivery": why.id,
+        "reason": f"{why.reason}: {UNDELIVERED[why.reason]}",
+        "detail": why.detail,
+        "attempts": str(why.attempts),
+        "bytes": _size(letter.value),
+    }
+
+
+def _size(value: bytes | None) -> str:
+    return "none: the record has no value" if value is None else f"{len(value):,}"
 
 
 def _text(value: bytes | str | None) -> str:

@@ -118,7 +118,7 @@ class _State(msgspec.Struct):
     """What the topic does not tell."""
 
     held: list[_Held]
-    frozen: list[str]
+    frozen: dict[str, str]
     quiet_since_ms: dict[str, int]
     resumed: dict[str, list[str]] = {}
     again: dict[str, str] = {}
@@ -133,7 +133,7 @@ class Book:
         self._freeze = freeze
         self._entries: dict[str, _Entry] = {}
         self._held: dict[_Key, _Held] = {}
-        self._frozen: set[str] = set()
+        self._frozen: dict[str, str] = {}
 
     def incidents(self) -> list[Incident]:
         """Return the incidents in the book, the one opened last first."""
@@ -144,9 +144,9 @@ class Book:
         """Return what detectors find, and about what."""
         return [Firing(of.key.detector, of.key.kind, of.severity, of.key.slice) for of in self._held.values()]
 
-    def frozen(self) -> list[str]:
-        """Return the networks that are frozen, also where no incident is open any more."""
-        return sorted(self._frozen)
+    def frozen(self) -> dict[str, str]:
+        """Return the networks that are frozen, also where no incident is open any more, and since when."""
+        return dict(sorted(self._frozen.items()))
 
     # What comes in.
 
@@ -203,10 +203,10 @@ class Book:
             self._note(entry, record, record.reason)
             self._resolve(entry, record.id)
         elif record.command == "freeze" and record.network:
-            self._frozen.add(record.network)
+            self._frozen.setdefault(record.network, record.received)
             self._freeze_noted(record, record.network)
         elif record.command == "resume" and record.network:
-            self._frozen.discard(record.network)
+            self._frozen.pop(record.network, None)
             self._resume_noted(record, record.network)
 
     def touch(self, incident: str, user_count: int, users: Sequence[str]) -> None:
@@ -286,13 +286,13 @@ class Book:
         quiet = {name: of.quiet_since_ms for name, of in self._entries.items() if of.quiet_since_ms is not None}
         resumed = {name: of.resumed for name, of in self._entries.items() if of.resumed}
         again = {name: of.again for name, of in self._entries.items() if of.again}
-        return msgspec.msgpack.encode(_State(list(self._held.values()), sorted(self._frozen), quiet, resumed, again))
+        return msgspec.msgpack.encode(_State(list(self._held.values()), self._frozen, quiet, resumed, again))
 
     def restore(self, state: bytes) -> None:
         """Go on from what was stored, once the incidents are in; raise `ValueError` when it cannot be read."""
         found = msgspec.msgpack.decode(state, type=_State)
         self._held = {held.key: held for held in found.held}
-        self._frozen = set(found.frozen)
+        self._frozen = found.frozen
         for name, since_ms in found.quiet_since_ms.items():
             if name in self._entries:
                 self._entries[name].quiet_since_ms = since_ms
@@ -346,7 +346,7 @@ class Book:
         else:
             entry.quiet_since_ms = now_ms if entry.quiet_since_ms is None else entry.quiet_since_ms
             status = "monitoring"
-            if now_ms - entry.quiet_since_ms >= QUIET_MS and not self._frozen.intersection(incident.frozen):
+            if now_ms - entry.quiet_since_ms >= QUIET_MS and self._frozen.keys().isdisjoint(incident.frozen):
                 status = RESOLVED
         if status != incident.status:
             entry.incident = replace(incident, status=status)

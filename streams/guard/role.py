@@ -223,7 +223,7 @@ class Guard:
         self._write_at = 0.0
         self._order_at = 0.0
         self._send_at = 0.0
-        self._standing = Standing([], [])
+        self._standing = Standing([], {})
         self._to_send: list[Any] = []
         self.metrics.begin(is_active=watch is not None)
         if watch is not None:

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from schemas.incident import INCIDENT_KINDS, Incident, IncidentKind, IncidentStatus, Severity
+from streams.guard.cases import EXPLAINED
 
 ComponentStatus = Literal["operational", "degraded_performance", "partial_outage", "major_outage"]
 Indicator = Literal["none", "minor", "major", "critical"]
@@ -165,8 +166,8 @@ class Standing(NamedTuple):
     """What a guard knows."""
 
     incidents: Sequence[Incident]
-    frozen: Sequence[str]
-    """Networks that stand still, also those of which no incident is open any more."""
+    frozen: Mapping[str, str]
+    """Networks that stand still, also those of which no incident is open any more, and since when."""
     partitions: int = 1
     """Of the scores: where incidents of all of them are open, nothing of the scores goes on."""
 
@@ -177,9 +178,9 @@ def summary(
     """Return how things stand `now`; `since` is when it was first looked at, `url` that of the page.
 
     >>> times = {"now": "2012-07-01T00:00:00.000Z", "since": "2012-07-01T00:00:00.000Z"}
-    >>> summary(Standing([], []), ["twitter"], **times).status.description
+    >>> summary(Standing([], {}), ["twitter"], **times).status.description
     'All Systems Operational'
-    >>> summary(Standing([], ["twitter"]), ["twitter"], **times).components[0].status
+    >>> summary(Standing([], {"twitter": "2012-07-01T00:05:00.000Z"}), ["twitter"], **times).components[0].status
     'partial_outage'
     """
     unresolved = sorted(
@@ -194,6 +195,7 @@ def summary(
         best[SCORES] = "major_outage"
     touched = [_touches(incident, networks) for incident in unresolved]
     happened = [(parts, incident.updated) for parts, incident in zip(touched, unresolved, strict=True)]
+    happened += [({_feed(network): OF_A_FROZEN_ONE}, at) for network, at in standing.frozen.items()]
     components = [
         _component(
             (position, id_, title, description),
@@ -285,7 +287,7 @@ def _shown(
         status=incident.status,
         created_at=incident.opened,
         updated_at=incident.updated,
-        monitoring_at=incident.updated if incident.status == "monitoring" else None,
+        monitoring_at=_began(incident) if incident.status == "monitoring" else None,
         impact=incident.severity,
         shortlink=f"{url}#{anchor(incident.id)}",
         started_at=incident.opened,
@@ -303,10 +305,31 @@ def anchor(incident: str) -> str:
     return f"i-{_digest(incident)}"
 
 
+def _began(incident: Incident) -> str:
+    """Return when an incident's status began, as far as its record tells: the same in every record of that status.
+
+    It is monitored since the last of its findings ended, the newest in the record; identified since the first note or
+    explanation in it; looked into since it was opened. That it began again after it was quiet the record does not tell,
+    so both of these are then as of the first time. Where it holds no time, it is that of the opening.
+    """
+    told = [(found.at, found.detail.startswith(EXPLAINED)) for found in incident.evidence if found.at is not None]
+    if incident.status == "monitoring":
+        return max((at for at, explains in told if not explains), default=incident.opened)
+    if incident.status == "identified":
+        said = [note.at for note in incident.notes]
+        # What explains it can have been told before it.
+        return max(incident.opened, min([*said, *(at for at, explains in told if explains)], default=""))
+    return incident.opened
+
+
 def _updates(
     incident: Incident, touched: Mapping[str, ComponentStatus], components: Sequence[Component]
 ) -> Iterator[Update]:
-    """Yield what is said of an incident, the newest first: how it stands, operators' notes, and what it is."""
+    """Yield what is said of an incident, the newest first: how it stands, operators' notes, and what it is.
+
+    How it stands keeps its id and its time while the status is the same; who it touches and what is held back is
+    brought up to date in it.
+    """
     affected = [
         AffectedComponent(code=component.id, name=component.name, new_status=touched[component.id])
         for component in components
@@ -314,19 +337,22 @@ def _updates(
     users = "1 user is" if incident.affected_users == 1 else f"{incident.affected_users:,} users are"
     frozen = f" Held back until it is mended: {', '.join(incident.frozen)}." if incident.frozen else ""
     known = f"{users} known to be touched."
-    said: list[tuple[str, IncidentStatus, str]] = [
-        (incident.updated, incident.status, f"{_STATUS_WORDS[incident.status]} {known}{frozen}"),
-        *((note.at, incident.status, without_users(note.text, incident)) for note in reversed(incident.notes)),
-        (incident.opened, "investigating", INCIDENT_KINDS[incident.kind]),
+    said: list[tuple[str, str, IncidentStatus, str]] = [
+        (incident.opened, "1", "investigating", INCIDENT_KINDS[incident.kind]),
+        *(
+            (note.at, str(number), incident.status, without_users(note.text, incident))
+            for number, note in enumerate(incident.notes, 2)
+        ),
+        (_began(incident), incident.status, incident.status, f"{_STATUS_WORDS[incident.status]} {known}{frozen}"),
     ]
-    for number, (at, status, body) in enumerate(said):
+    for at, name, status, body in sorted(said, key=lambda of: of[0])[::-1]:
         yield Update(
-            id=_digest(f"{incident.id}\n{at}\n{len(said) - number}"),
+            id=_digest(f"{incident.id}\n{at}\n{name}"),
             status=status,
             body=body,
             incident_id=incident.id,
             created_at=at,
-            updated_at=at,
+            updated_at=incident.updated if name == incident.status else at,
             display_at=at,
             affected_components=affected,
         )

@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -13,10 +14,12 @@ from confluent_kafka import Producer
 
 from clout.commands.dlq import described, lines
 from clout.commands.durations import moment_ms
-from clout.dead_letters import Letter, Place, Selection, letters
+from clout.dead_letters import Letter, Place, Selection, letters, undelivered
 from clout.dlq_replay import TRANSACTION_LETTERS_MAX, Replayed, _Sender, headers_of, replay
+from clout.main import main
 from schemas.dead_letter import DeadLetter, Header, Reason, decode_headers, encode_headers, original_headers
 from schemas.limits import RECORD_BYTES_MAX
+from schemas.webhook import UndeliveredHeaders, encode_undelivered
 from streams import clients, topics
 from streams.decoders import decoder
 from streams.decoders.batch import WHOLE
@@ -26,7 +29,8 @@ from streams.names import Names
 from streams.settings import KafkaSettings, LaneSettings, NetworkSettings
 from tests.checks import committed
 
-NETWORKS = {"twitter": NetworkSettings(raw_partitions=2), "mastodon": NetworkSettings(raw_partitions=1)}
+NETWORKS = {name: NetworkSettings(raw_partitions=n) for name, n in [("twitter", 2), ("mastodon", 1), ("bluesky", 1)]}
+"""Those that the command knows unless it is told otherwise."""
 DAY_MS = 86_400_000
 
 
@@ -62,6 +66,15 @@ class Desk:
             )
             body = b"%d" % offset if value is None else value
             to.produce(self.names.dead_letters(network), body, headers=encode_headers(letter, original))
+        assert to.flush(20) == 0
+
+    def put_aside_undelivered(self, body: bytes, *, webhook: str = "acme", at_ms: int = DAY_MS) -> None:
+        """Write a delivery that a webhook could not make."""
+        why = UndeliveredHeaders(webhook=webhook, id="inc_1", reason="gone", detail="410 sorry", attempts=1)
+        to = clients.producer(self.kafka)
+        to.produce(
+            self.names.webhook_dead_letters, body, b"canary/all/1", headers=encode_undelivered(why), timestamp=at_ms
+        )
         assert to.flush(20) == 0
 
     def chosen(self, selection: Selection = Selection(), *networks: str) -> list[Letter]:  # noqa: B008 - it is frozen
@@ -282,3 +295,65 @@ def test_what_is_no_place_is_refused(text: str) -> None:
 def test_what_is_no_moment_is_refused(text: str) -> None:
     with pytest.raises(typer.BadParameter):
         moment_ms(text, 0)
+
+
+@pytest.fixture
+def _no_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def said(desk: Desk, capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
+    """Run `clout dlq`; return the exit code and what it says."""
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as ended:
+        main(["dlq", *arguments, "--broker", desk.kafka.broker, "--prefix", desk.kafka.prefix])
+    return int(ended.value.code or 0), "".join(capsys.readouterr())
+
+
+@pytest.mark.usefixtures("_no_settings")
+def test_what_webhooks_could_not_deliver_is_listed_and_shown(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
+    desk.put_aside(1)
+    desk.put_aside_undelivered(b'{"type":"incident.opened"}')
+    place = f"{desk.names.webhook_dead_letters}/0@0"
+    code, listed = said(desk, capsys, "list")
+    assert code == 0, listed
+    assert f"gone  {place}  acme  canary/all/1  410 sorry\n" in listed
+    assert listed.count("because") == 1
+    assert said(desk, capsys, "list", "--reason", "gone")[1].count("\n") == 2
+    assert "acme" not in said(desk, capsys, "list", "--network", "twitter")[1]
+    code, shown = said(desk, capsys, "show", place)
+    assert code == 0
+    for fact in ("acme", "canary/all/1", "inc_1", "gone: The receiver answered 410", '"type": "incident.opened"'):
+        assert fact in shown
+
+
+@pytest.mark.usefixtures("_no_settings")
+@pytest.mark.parametrize("choice", [["--reason", "gone"], ["{place}"]])
+def test_what_webhooks_could_not_deliver_is_not_sent_again_and_it_says_what_to_do(
+    choice: list[str], desk: Desk, capsys: pytest.CaptureFixture[str]
+) -> None:
+    desk.put_aside_undelivered(b"{}")
+    place = f"{desk.names.webhook_dead_letters}/0@0"
+    code, told = said(desk, capsys, "replay", *(word.format(place=place) for word in choice))
+    assert code == 1
+    assert "what a webhook could not deliver cannot be sent again" in told
+    assert "start the guard again" in told
+
+
+def test_deliveries_are_chosen_by_when_they_were_set_aside(desk: Desk) -> None:
+    for at_day in (1, 2, 3):
+        desk.put_aside_undelivered(b"{}", at_ms=int(time.time() * 1000) - at_day * DAY_MS)
+    found = list(undelivered(desk.kafka, "test", desk.names.webhook_dead_letters))
+    assert len({letter.time_ms for letter in found}) == 3
+    since = Selection(since_ms=found[1].time_ms)
+    assert [letter.place.offset for letter in found if since.takes(letter)] == [0, 1]
+
+
+def test_what_is_no_delivery_is_passed_over(desk: Desk) -> None:
+    stranger = clients.producer(desk.kafka)
+    strange: list[Header] = [("reason", b"\xff"), ("reason", b"unheard_of")]
+    for headers in ([], *([header] for header in strange)):
+        stranger.produce(desk.names.webhook_dead_letters, b"?", headers=headers)
+    assert stranger.flush(10) == 0
+    desk.put_aside_undelivered(b"{}")
+    assert [letter.value for letter in undelivered(desk.kafka, "test", desk.names.webhook_dead_letters)] == [b"{}"]

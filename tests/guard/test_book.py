@@ -345,10 +345,10 @@ def test_a_network_that_was_resumed_is_not_said_to_be_frozen_and_is_not_frozen_a
     [freeze] = written.book.to_freeze(NOW)
     written.book.froze(freeze)
     written.order(record("freeze", network="twitter", incident=freeze.incident, id="guard-1"))
-    assert written.book.frozen() == ["twitter"]
+    assert list(written.book.frozen()) == ["twitter"]
     [resumed] = written.order(record("resume", NOW + 1, network="twitter"), NOW + 1)
     assert (resumed.frozen, resumed.status) == ([], "identified")
-    assert written.book.frozen() == []
+    assert written.book.frozen() == {}
     for book in (written, gone_on_with(written)):
         book.say(verdict(severity="critical", detail="still"), now_ms=NOW + UPDATE_MS)
         assert book.book.to_freeze(NOW) == []
@@ -361,7 +361,7 @@ def test_an_incident_that_was_resolved_while_its_network_was_frozen_says_when_th
     written.order(record("freeze", network="twitter", incident=freeze.incident, id="guard-1"))
     [resolved] = written.order(record("resolve", NOW + 1, incident=freeze.incident), NOW + 1)
     assert (resolved.status, resolved.frozen) == ("resolved", ["twitter"])
-    assert written.book.frozen() == ["twitter"]
+    assert list(written.book.frozen()) == ["twitter"]
     [resumed] = written.order(record("resume", NOW + 2, network="twitter"), NOW + 2)
     assert (resumed.status, resumed.frozen, resumed.notes[-1].text) == ("resolved", [], "twitter is resumed: because")
 

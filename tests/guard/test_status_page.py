@@ -3,7 +3,7 @@
 import base64
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html.parser import HTMLParser
 from typing import Any, Final
 
@@ -12,13 +12,15 @@ import pytest
 from jsonschema import Draft202012Validator
 from prometheus_client import CollectorRegistry
 
-from schemas.incident import Evidence, Incident, Note, Slice, UserValues
+from schemas.incident import INCIDENT_KINDS, Evidence, Incident, IncidentStatus, Note, Slice, UserValues
 from schemas.times import parse_ms
 from streams.guard.status_page import PAGE_PATH, SUMMARY_PATH, page_of, status_routes
 from streams.guard.status_summary import Standing, Summary, summary
 from streams.http import RoleServer
+from streams.incidents import refused
 from streams.settings import HttpSettings
 
+BEGUN: Final = "2012-07-01T00:00:00.000Z"
 NOW: Final = "2012-07-01T00:10:00.000Z"
 OPENED: Final = "2012-07-01T00:02:53.000Z"
 NAMED: Final = "twitter:813"
@@ -116,9 +118,13 @@ def an_incident(name: str = "feed_partial/twitter/1", **fields: Any) -> Incident
     return Incident(id=name, **(described | fields))
 
 
-def of(*incidents: Incident, networks: Sequence[str] = ("twitter", "mastodon"), frozen: Sequence[str] = ()) -> Summary:
-    standing = Standing(incidents, frozen, partitions=2)
-    return summary(standing, networks, now=NOW, since="2012-07-01T00:00:00.000Z", url="https://status.example/status")
+def of(
+    *incidents: Incident,
+    networks: Sequence[str] = ("twitter", "mastodon"),
+    frozen: Mapping[str, str] | None = None,
+) -> Summary:
+    standing = Standing(incidents, frozen or {}, partitions=2)
+    return summary(standing, networks, now=NOW, since=BEGUN, url="https://status.example/status")
 
 
 def statuses(summary: Summary) -> dict[str, str]:
@@ -188,11 +194,64 @@ def test_updates_come_the_newest_first_with_what_operators_say() -> None:
     notes = [Note(at=f"2012-07-01T00:0{minute}:00.000Z", key="ops", text=f"at {minute}") for minute in (4, 5)]
     incident = an_incident(status="identified", updated=NOW, notes=notes, affected_users=1_240, frozen=["twitter"])
     updates = of(incident).incidents[0].incident_updates
-    assert [update.body for update in updates][1:3] == ["at 5", "at 4"]
-    assert "1,240 users are known to be touched" in updates[0].body
-    assert "Held back until it is mended: twitter" in updates[0].body
+    assert [update.body for update in updates][::2] == ["at 5", "at 4"]
+    assert "1,240 users are known to be touched" in updates[1].body
+    assert "Held back until it is mended: twitter" in updates[1].body
     assert [update.created_at for update in updates] == sorted((update.created_at for update in updates), reverse=True)
     assert len({update.id for update in updates}) == 4
+
+
+def found(minute: int, detail: str = "311 of 1,004") -> Evidence:
+    return Evidence(finding="feed_partial", detail=detail, at=f"2012-07-01T00:0{minute}:00.000Z")
+
+
+NOTE: Final = Note(at="2012-07-01T00:04:00.000Z", key="ops", text="a collector is down")
+
+
+@pytest.mark.parametrize(
+    ("status", "fields", "began"),
+    [
+        ("investigating", {"evidence": [found(3), found(5)]}, OPENED),
+        ("identified", {"evidence": [found(3), found(5)], "notes": [NOTE]}, NOTE.at),
+        ("identified", {"evidence": [found(3), found(5, "explained by feed_stalled/all/1"), found(6)]}, found(5).at),
+        ("identified", {"evidence": [found(3), found(1, "explained by feed_stalled/all/1")]}, OPENED),
+        ("monitoring", {"evidence": [found(3), found(6), found(7, "explained by feed_stalled/all/1")]}, found(6).at),
+        ("monitoring", {"evidence": [Evidence(finding="feed_partial", detail="311 of 1,004")]}, OPENED),
+    ],
+)
+def test_how_an_incident_stands_is_said_once_and_as_of_when_it_began(
+    status: IncidentStatus, fields: dict[str, Any], began: str
+) -> None:
+    first, later = (
+        of(an_incident(status=status, updated=updated, affected_users=users, **fields)).incidents[0]
+        for updated, users in [("2012-07-01T00:08:00.000Z", 3), (NOW, 1_240)]
+    )
+    assert first.monitoring_at == later.monitoring_at == (began if status == "monitoring" else None)
+    assert [(of.id, of.created_at, of.display_at) for of in first.incident_updates] == [
+        (of.id, of.created_at, of.display_at) for of in later.incident_updates
+    ]
+    [said] = [update for update in later.incident_updates if "1,240 users" in update.body]
+    assert (said.created_at, said.updated_at, said.status) == (began, NOW, status)
+    assert len({update.id for update in later.incident_updates}) == len(later.incident_updates)
+
+
+def test_a_status_that_an_incident_comes_to_has_an_update_of_its_own() -> None:
+    ids = [
+        of(an_incident(status=status, evidence=evidence)).incidents[0].incident_updates[0].id
+        for status, evidence in [
+            ("investigating", [found(3)]),
+            ("identified", [found(3)]),
+            ("monitoring", [found(3), found(5)]),
+            ("monitoring", [found(3), found(5), found(7)]),
+        ]
+    ]
+    assert len(set(ids)) == 4
+
+
+def test_a_part_that_is_frozen_was_changed_when_it_was_frozen() -> None:
+    frozen = {"twitter": "2012-07-01T00:06:00.000Z"}
+    shown = of(an_incident(), frozen=frozen)
+    assert [part.updated_at for part in shown.components] == [frozen["twitter"], BEGUN, BEGUN, BEGUN]
 
 
 NAMING: Final = an_incident(
@@ -263,7 +322,7 @@ def test_scores_are_out_where_no_partition_is_left_that_goes_on() -> None:
 
 
 def test_a_network_that_is_frozen_is_no_well_running_one_also_without_an_incident() -> None:
-    found = of(frozen=["twitter", "unknown"])
+    found = of(frozen={"twitter": OPENED, "unknown": OPENED})
     assert statuses(found)["feed-twitter"] == "partial_outage"
     assert statuses(found)["feed-mastodon"] == statuses(found)["scores"] == "operational"
     assert (found.status.indicator, found.incidents) == ("major", [])
@@ -297,7 +356,7 @@ def test_the_page_loads_nothing_and_says_in_words_what_colours_say() -> None:
 def test_the_guard_serves_both_as_the_incidents_stand() -> None:
     incidents: list[Incident] = []
     server = RoleServer(HttpSettings(), "guard")
-    routes = status_routes(["twitter"], lambda: Standing(incidents.copy(), []), url="https://status.example/status")
+    routes = status_routes(["twitter"], lambda: Standing(incidents.copy(), {}), url="https://status.example/status")
     server.start(CollectorRegistry(), dict, lambda: None, routes)
     try:
         address = f"http://{server.address}"
@@ -329,3 +388,10 @@ def test_a_guard_that_stands_by_does_not_say_that_all_is_well() -> None:
     for answer in answers:
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
         assert "does not know how things stand" in answer.text
+
+
+def test_what_is_said_of_a_partition_that_stands_still_is_true_of_one_that_never_began() -> None:
+    incident = refused("it has lost its state", partition=3, model="1", now_ms=parse_ms(OPENED))
+    [*_, said] = of(incident).incidents[0].incident_updates
+    assert said.body == INCIDENT_KINDS["partition_stopped"]
+    assert "cannot start or cannot work off a batch" in said.body
