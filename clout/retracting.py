@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from shlex import quote
 from typing import Any, Final
 
 import numpy as np
@@ -81,9 +82,9 @@ def in_words(span: Span) -> str:
     >>> in_words(Span(network="twitter", source="west", since_ms=0, until_ms=1_000, incident="INC-7"))
     '--network twitter --from 1970-01-01T00:00:00.000Z --to 1970-01-01T00:00:01.000Z --source west --reason INC-7'
     """
-    source = f" --source {span.source}" if span.source else ""
+    source = f" --source {quote(span.source)}" if span.source else ""
     moments = f"--from {format_ms(span.since_ms)} --to {format_ms(span.until_ms)}"
-    return f"--network {span.network} {moments}{source} --reason {span.incident}"
+    return f"--network {span.network} {moments}{source} --reason {quote(span.incident)}"
 
 
 def check_reach(tasks: Tasks, span: Span) -> str:
@@ -276,19 +277,30 @@ class Retracting:
         """Return the tasks when it is done; raise `CloutError` when they do not get on for so long."""
         last: list[int] = []
         deadline = time.monotonic() + timeout_seconds
-        while not done(tasks := self.tasks()):
+        while True:
+            tasks, trouble = self._tasks_that_run()
+            if done(tasks):
+                return tasks
             left = self._under_way(tasks)
             if left != last:
                 last, deadline = left, time.monotonic() + timeout_seconds
             if time.monotonic() > deadline:
-                late = [f"partition {lane}" for lane, records in enumerate(left) if records]
+                late = ", ".join(f"partition {lane}" for lane, records in enumerate(left) if records)
+                nothing = f"{late}: nothing for {timeout_seconds:g} seconds"
                 raise CloutError(
                     "the workers do not take in what is to be taken back",
-                    detail=f"{', '.join(late)}: nothing for {timeout_seconds:g} seconds",
-                    hint="see `clout status`; then give the same order again, and it goes on where it ended",
+                    detail=f"{nothing}; {trouble}" if trouble else nothing,
+                    hint="the order stands, and workers take in what was written of it (see `clout status`); given "
+                    f"again it goes on where it ended, and waits for its end: clout retract {in_words(self._span)}",
                 )
             time.sleep(NAP_SECONDS)
-        return tasks
+
+    def _tasks_that_run(self) -> tuple[Tasks, str]:
+        """Return the tasks, none where no worker is found, and why none is: one that is started anew comes back."""
+        try:
+            return self.tasks(), ""
+        except CloutError as error:
+            return {}, error.error
 
 
 def _offsets(consumer: Consumer, held: Sequence[Extent], time_ms: int) -> dict[int, int]:

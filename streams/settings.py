@@ -19,6 +19,8 @@ STALLED_HEARTBEATS = 1.75
 """Heartbeats that may be missing: an incident is to be there before the second one is."""
 CANARIES_MAX = 64
 """Synthetic accounts a network."""
+SESSION_SECONDS_MAX = 60
+"""Longest silence of a member of a group; beyond 90 s Faust refuses to start, beyond 300 s the client of ingest."""
 WEBHOOKS_MAX = 16
 """Partners who are told of incidents."""
 SECRET_LENGTH_MIN = 16
@@ -28,6 +30,7 @@ LEDGER_ROWS_MAX = 1 << 29
 """Rows that a ledger can tell apart: their numbers are kept modulo twice as many."""
 
 Positive = Annotated[int, Ge(1)]
+SessionSeconds = Annotated[int, Ge(1), Le(SESSION_SECONDS_MAX)]
 SourceName = Annotated[str, Len(1, REGISTERED_SOURCE_BYTES_MAX), Predicate(str.isascii)]
 
 
@@ -103,7 +106,7 @@ class IngestSettings:
     tick_interval_ms: Annotated[int, Ge(0)] = 1_000
     """Shortest time between two ticks of a raw partition: how finely the networks' clocks move; and between two of its
     reports on `feeds.v1`."""
-    session_timeout_seconds: Positive = 10
+    session_timeout_seconds: SessionSeconds = 10
     transaction_timeout_seconds: Positive = 15
 
 
@@ -129,7 +132,7 @@ class WorkerSettings:
     """Share of the score changes that name who added most, 1 for all: readers of them then learn who acts on whom."""
     cache_bytes: Positive = 256 << 20
     """RocksDB's block cache, shared by all partitions of a worker."""
-    session_timeout_seconds: Positive = 10
+    session_timeout_seconds: SessionSeconds = 10
     heartbeat_interval_seconds: Positive = 1
     transaction_timeout_seconds: Positive = 15
     restore_delay_seconds: Annotated[float, Ge(0)] = 0.0
@@ -160,7 +163,7 @@ class GuardSettings:
     """Synthetic accounts a network by which scores and latency are checked; 0: none. 1 counts as 2: one acts on one."""
     canary_interval_seconds: Positive = 10
     """How often each network's next synthetic interaction is sent."""
-    session_timeout_seconds: Positive = 6
+    session_timeout_seconds: SessionSeconds = 6
     """Silence after which another guard takes over: as short as brokers allow unless told otherwise."""
     webhooks: Annotated[dict[str, WebhookSettings], Len(0, WEBHOOKS_MAX)] = field(default_factory=dict)
     """Partners by name."""

@@ -24,18 +24,23 @@ def seconds_of(text: str) -> float:
     return float(match[1]) * _UNIT_SECONDS[match[2]]
 
 
-def moment_ms(text: str, now_ms: int) -> int:
+def moment_ms(text: str, now_ms: int, named_by: str | None = None) -> int:
     """Read a moment as milliseconds since 1970; a duration is so long before `now_ms`.
+
+    What is neither, or lies before 1970, is refused, by the name of the option.
 
     >>> moment_ms("1970-01-01T00:00:01Z", 0), moment_ms("2s", 10_000)
     (1000, 8000)
     """
-    if _DURATION.fullmatch(text.strip()):
-        return now_ms - int(seconds_of(text) * 1000)
     try:
-        return parse_ms(text.strip())
+        is_ago = _DURATION.fullmatch(text.strip())
+        moment = now_ms - int(seconds_of(text) * 1000) if is_ago else parse_ms(text.strip())
     except ValueError:
-        raise typer.BadParameter(f"a moment reads 2026-01-31T12:00:00Z, or 2h for so long ago, not {text!r}") from None
+        message = f"a moment reads 2026-01-31T12:00:00Z, or 2h for so long ago, not {text!r}"
+        raise typer.BadParameter(message, param_hint=named_by) from None
+    if moment < 0:
+        raise typer.BadParameter(f"{text!r} is before 1970", param_hint=named_by)
+    return moment
 
 
 def in_words(seconds: float) -> str:

@@ -11,10 +11,13 @@ from clout.commands.durations import seconds_of
 from clout.commands.wait import reader_of
 from clout.config import Settings
 from clout.freezing import wait_until_frozen_or_resumed
-from clout.orders import issue, signed
+from clout.incidents import chosen, incidents_as_they_stand
+from clout.orders import issue, public_record, signed
 from clout.terminal import printable
 from schemas.control import CommandName
-from streams.freezes import FREEZE, RESUME
+from streams.errors import CloutError
+from streams.feed_position import CONTROL
+from streams.freezes import FREEZE, RESUME, Orders
 from streams.progress_reader import NO_REBALANCE_SECONDS, ProgressReader
 from streams.status import IngestStatus
 
@@ -33,7 +36,9 @@ def freeze(
     context: typer.Context,
     network: Network,
     reason: Reason,
-    incident: Annotated[str, typer.Option(metavar="ID", help="The incident that it is for.")] = "",
+    incident: Annotated[
+        str, typer.Option(metavar="ID", help="The incident that it is for; enough of the id's beginning.")
+    ] = "",
     timeout: Timeout = "60s",
 ) -> None:
     """Read no more of a network: Kafka keeps what comes, its clock stands, and no score of it changes until `resume`.
@@ -43,8 +48,8 @@ def freeze(
 
     Example: clout freeze twitter --reason "half of it is garbage"
     """
-    about = {"incident": incident} if incident else {}
     timeout_seconds, settings = seconds_of(timeout), _settings(context, network)
+    about = {"incident": chosen(incidents_as_they_stand(settings), incident).id} if incident else {}
     reader = reader_of(settings)
     _order(settings, reader, FREEZE, network, reason, timeout_seconds, about)
     typer.echo(
@@ -61,13 +66,14 @@ def resume(
 ) -> None:
     """Read a network that was frozen again, from where it stopped.
 
-    Returns when every ingest process does so, and says how many records had waited. The order is signed with this
-    machine's key (control.key) and recorded for everyone to read: `clout control log`.
+    One that is not frozen is refused. Returns when every ingest process does so, and says how many records had waited.
+    The order is signed with this machine's key (control.key) and recorded for everyone to read: `clout control log`.
 
     Example: clout resume twitter --reason "the collector is repaired"
     """
     timeout_seconds, settings = seconds_of(timeout), _settings(context, network)
     reader = reader_of(settings)
+    _check_frozen(settings, reader, network)
     held = _waiting(reader, network)
     _order(settings, reader, RESUME, network, reason, timeout_seconds, {})
     left = _waiting(reader, network)
@@ -77,6 +83,21 @@ def resume(
 def _settings(context: typer.Context, network: str) -> Settings:
     check_network(context, network, "NETWORK")
     return connected_to_lanes(context)
+
+
+def _check_frozen(settings: Settings, reader: ProgressReader, network: str) -> None:
+    """Refuse a network that is not frozen, unless a command that ingest has not read yet may freeze it."""
+    if _waiting(reader, CONTROL):
+        return
+    orders = Orders()
+    for record in public_record(settings):
+        orders.heed(record)
+    if network not in orders.frozen:
+        raise CloutError(
+            f"{network} is not frozen",
+            detail="nothing was ordered: no order to freeze it stands on the public record",
+            hint="`clout control log` shows who resumed it; `clout status` what waits to be read",
+        )
 
 
 def _order(

@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 
 from clout.commands.common import check_network, check_registered, connected, reason_given
-from clout.commands.durations import seconds_of
+from clout.commands.durations import moment_ms, seconds_of
 from clout.config import Settings
 from clout.incidents import chosen, following, incidents_as_they_stand
 from clout.orders import issue, signed
@@ -123,22 +123,46 @@ def declare(
         str | None, typer.Argument(metavar="[ID]", help="A name of your own, else one is made of network and time.")
     ] = None,
     network: Annotated[str, typer.Option(metavar="NAME", help="The network that it is about, else all.")] = "",
-    source: Annotated[str, typer.Option(metavar="NAME", help="The collector that it is about.")] = "",
+    source: Annotated[str, typer.Option(metavar="NAME", help="The collector that it is about, one of --network.")] = "",
+    since: Annotated[
+        str,
+        typer.Option(
+            metavar="TIME",
+            help="Results may be touched from this event time on, 2026-01-31T12:00:00Z, or 2h for so long ago; "
+            "else from now.",
+        ),
+    ] = "",
     timeout: Timeout = "60s",
 ) -> None:
     """Open an incident that nothing found by itself. It stays open until somebody resolves it.
+
+    It lists those whose score on its network moves from now on, or, with --since, moved within the last 24 hours and at
+    that time or later.
 
     Example: clout incident declare --network twitter --reason "their interface returns half of what it should"
     """
     if network:
         check_network(context, network)
         check_registered(context, network, source)
+    elif source:
+        raise typer.BadParameter("a collector is one of a network: give --network too", param_hint="--source")
+    about = {"network": network, "source": source, "since": _declared_since(since)}
     settings = connected(context)
     name = identity or f"declared/{network or 'all'}/{format_ms(int(time.time() * 1000))}"
     _check_new(settings, name)
-    about = {"network": network, "source": source}
     incident = _ordered(settings, "declare", reason, name, timeout, lambda _: True, **about)
     typer.echo(printable(f"{incident.id} is open"))
+
+
+def _declared_since(since: str) -> str:
+    """Return since when results may be touched, as it stands in a command; empty if it is not said."""
+    if not since:
+        return ""
+    now_ms = int(time.time() * 1000)
+    since_ms = moment_ms(since, now_ms, "--since")
+    if since_ms > now_ms:
+        raise typer.BadParameter(f"{since!r} is still to come", param_hint="--since")
+    return format_ms(since_ms)
 
 
 def _check_new(settings: Settings, name: str) -> None:

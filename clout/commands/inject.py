@@ -29,7 +29,9 @@ def command(
     seconds: Annotated[float, typer.Option(min=0.1, max=3_600, metavar="S", help="How long.")] = 15.0,
     partition: Annotated[int | None, typer.Option(min=0, help="Which one is lost with lost-partition, else 0.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Another seed meets other events.")] = 1,
-    audit: Annotated[bool, typer.Option(help="Whether a faulty worker's batches are audited.")] = True,
+    audit: Annotated[
+        bool | None, typer.Option("--audit/--no-audit", help="Whether a faulty worker's batches are audited, else yes.")
+    ] = None,
     i_know: Annotated[
         bool, typer.Option("--i-know", help="Without a demonstration: harm what runs here and lets itself be harmed.")
     ] = False,
@@ -64,11 +66,16 @@ def command(
         raise typer.BadParameter(f"{fault} meets everything, whatever the share", param_hint="--share")
     if partition is not None and fault != injection.OF_A_PARTITION:
         raise typer.BadParameter(f"{fault} is not about one", param_hint="--partition")
+    if audit is not None and not of_workers:
+        message = f"{fault} is about a feed, and workers audit what comes of it"
+        raise typer.BadParameter(message, param_hint="--audit / --no-audit")
     directory = injection.run_directory(settings_of(context), fault, whatever=i_know)
     with _ended_as_by_ctrl_c():
         if of_workers:
             _harm_workers(
-                injection.WorkerFault(directory, fault, audit=audit, partition=partition or 0, seconds=seconds),
+                injection.WorkerFault(
+                    directory, fault, audit=audit is not False, partition=partition or 0, seconds=seconds
+                ),
                 fault,
                 seconds,
             )

@@ -76,7 +76,7 @@ def command(
 
 def _moments(since: str, until: str) -> tuple[int, int]:
     now_ms = int(time.time() * 1000)
-    since_ms, until_ms = moment_ms(since, now_ms), moment_ms(until, now_ms)
+    since_ms, until_ms = moment_ms(since, now_ms, "--from"), moment_ms(until, now_ms, "--to")
     if until_ms > now_ms:
         raise typer.BadParameter("it lies ahead: what comes until then is not known yet", param_hint="--to")
     if since_ms >= until_ms:

@@ -103,6 +103,9 @@ def test_a_table_variable_that_is_no_json_is_an_error(monkeypatch: pytest.Monkey
         ("[networks.Twitter]\nraw_partitions = 1", "networks.Twitter"),
         ("[networks.twitter]\nformat = 'natve'", "networks.twitter.format"),
         ("log_level = 'loud'", "log_level"),
+        ("[ingest]\nsession_timeout_seconds = 61", "ingest.session_timeout_seconds"),
+        ("[worker]\nsession_timeout_seconds = 61", "worker.session_timeout_seconds"),
+        ("[guard]\nsession_timeout_seconds = 61", "guard.session_timeout_seconds"),
     ],
 )
 def test_a_bad_value_names_its_setting_and_its_origin(text: str, name: str) -> None:

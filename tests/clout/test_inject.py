@@ -352,7 +352,13 @@ def test_a_worker_ends_by_itself_when_the_time_of_its_fault_is_over(tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    "arguments", [("floor", "--share", "0.5"), ("stall", "--share", "0.5"), ("floor", "--partition", "1")]
+    "arguments",
+    [
+        ("floor", "--share", "0.5"),
+        ("stall", "--share", "0.5"),
+        ("floor", "--partition", "1"),
+        ("partial", "--no-audit"),
+    ],
 )
 def test_an_option_that_means_nothing_to_a_fault_is_refused(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     done = injected(tmp_path, *arguments)

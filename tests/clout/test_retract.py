@@ -1,17 +1,21 @@
 """What `clout retract` refuses before anything is ordered."""
 
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 import typer
 
 from clout.commands.retract import _moments, lines
+from clout.config import Settings
 from clout.main import main
-from clout.retracting import Outcome, check_reach, check_unfinished
+from clout.retracting import Outcome, Retracting, check_reach, check_unfinished, in_words
+from streams.discovery import RoleMember
 from streams.errors import CloutError
+from streams.progress_reader import ProgressReader
 from streams.retract_position import RetractPosition, Span
-from streams.status import LedgerStatus, TaskStatus
+from streams.status import LedgerStatus, TaskStatus, WorkerStatus
 
 SPAN = Span(network="twitter", source="west", since_ms=1_000, until_ms=2_000, incident="INC-7")
 
@@ -47,6 +51,37 @@ def test_another_order_is_refused_until_the_one_before_is_done() -> None:
     assert check_unfinished(begun, SPAN)
     begun.done = True
     assert not check_unfinished(begun, other)
+
+
+class Deserted(ProgressReader):
+    """What is asked when the workers have gone after an order was given."""
+
+    def __init__(self) -> None:
+        self._asked = 0
+
+    def workers(self, timeout_seconds: float = 0.0) -> list[RoleMember]:  # noqa: ARG002  as the one that it stands for
+        self._asked += 1
+        if self._asked > 1:
+            raise CloutError("no running role was found in the consumer group clout")
+        return []
+
+    def worker_statuses(self, workers: Iterable[RoleMember]) -> list[WorkerStatus]:  # noqa: ARG002  nobody answers
+        return []
+
+
+def test_where_no_worker_is_left_the_order_is_said_to_stand_and_with_which_words_it_goes_on() -> None:
+    retracting = Retracting(Settings(), Deserted(), SPAN, lambda _line: None)
+    retracting._position = RetractPosition(sent=[3], span=SPAN, epoch=4)
+    with pytest.raises(CloutError, match="do not take in") as raised:
+        retracting._wait_for_tasks(0.0)
+    assert raised.value.detail.endswith("; no running role was found in the consumer group clout")
+    assert "the order stands" in raised.value.hint
+    assert raised.value.hint.endswith(f"waits for its end: clout retract {in_words(SPAN)}")
+
+
+def test_an_order_in_words_can_be_given_as_it_stands() -> None:
+    spaced = Span(network="twitter", source="", since_ms=1_000, until_ms=2_000, incident="half of it")
+    assert in_words(spaced).endswith(" --reason 'half of it'")
 
 
 RETRACT = ("retract", "--from", "2h", "--to", "1h", "--reason", "INC-7")
@@ -90,6 +125,31 @@ def test_a_registered_collector_is_taken_and_any_of_a_network_that_registers_non
 def test_a_span_that_ends_before_it_begins_is_refused(since: str, until: str) -> None:
     with pytest.raises(typer.BadParameter, match="not before --to"):
         _moments(since, until)
+
+
+@pytest.mark.parametrize("option", ["--from", "--to"])
+def test_what_is_no_moment_is_refused_by_the_name_of_its_option(
+    option: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    said = error_of(capsys, tmp_path, *RETRACT, "--network", "twitter", option, "bla")
+    assert f"Invalid value for {option}: a moment reads" in said
+    said = error_of(capsys, tmp_path, *RETRACT, "--network", "twitter", option, "99999999h")
+    assert f"Invalid value for {option}: '99999999h' is before 1970" in said
+
+
+def test_a_declared_collector_without_its_network_is_refused(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    said = error_of(capsys, tmp_path, *DECLARE, "--source", "west")
+    assert "Invalid value for --source: a collector is one of a network: give" in said
+
+
+@pytest.mark.parametrize("since", ["2099-01-01T00:00:00Z", "9999999h", "bla"])
+def test_a_declared_time_that_cannot_be_meant_is_refused(
+    since: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    said = error_of(capsys, tmp_path, *DECLARE, "--network", "twitter", "--since", since)
+    assert "Invalid value for --since: " in said
 
 
 def test_a_span_that_lies_ahead_is_refused() -> None:

@@ -15,6 +15,7 @@ from clout.heartbeats import heartbeat
 from clout.orders import issue, signed
 from clout.population import newest_populations
 from schemas.feed_report import FeedReport, decode_feed_report
+from schemas.incident import Incident, Slice, encode_incident
 from schemas.times import format_ms, parse_ms
 from streams import clients
 from streams.errors import CloutError
@@ -116,6 +117,25 @@ def story(install: Install) -> Story:
     )
 
 
+def open_incident(installation: Installation, name: str) -> None:
+    """Write an incident as a guard does."""
+    now = format_ms(START_MS)
+    incident = Incident(
+        id=name,
+        kind="feed_partial",
+        slice=Slice(network="bad"),
+        severity="major",
+        status="investigating",
+        title="half of it is garbage",
+        opened=now,
+        updated=now,
+        evidence=[],
+        affected_users=0,
+    )
+    kafka, value = installation.settings.kafka, encode_incident(incident)
+    assert not clients.write_one(kafka, installation.names.incidents, value, partition=0, timeout_seconds=30)
+
+
 def test_a_key_that_may_not_freeze_is_refused_and_nothing_stops(story: Story) -> None:
     # Where it is sent from, the key may do everything.
     clerk = ControlSettings(keys={"clerk": ControlKeySettings(secret="clerk" * 16)})
@@ -133,6 +153,7 @@ def test_a_frozen_network_is_not_read_in_the_middle_of_a_flood_and_its_clock_sta
 ) -> None:
     story.until_clock("bad", START_MS)
     story.send("bad", START_MS + HOUR_MS, EACH)
+    open_incident(story.installation, "x/1")
     run = story.installation.run("freeze", "bad", "--reason", "half of it is garbage", "--incident", "x/1")
     assert run.returncode == 0, run.stderr
     assert run.stdout.startswith("bad is frozen: ")
@@ -193,6 +214,9 @@ def test_resumed_it_goes_on_where_it_stopped_and_every_event_counts_once(story: 
     }
     story.until_clock("bad", START_MS + 2 * HOUR_MS)
     assert story.gauges("bad") == {"0.0"}
+    again = story.installation.run("resume", "bad", "--reason", "repaired")
+    assert (again.returncode, again.stdout) == (1, "")
+    assert "bad is not frozen" in again.stderr
 
 
 def test_a_running_process_that_stops_in_a_flood_and_goes_on_loses_nothing_and_doubles_nothing(story: Story) -> None:
