@@ -92,6 +92,8 @@ def write_one(
     writer = producer(kafka, {"enable.idempotence": True})
     failures: list[str] = []
     try:
+        # As in `fence`: else it waits half a second for its id.
+        writer.list_topics(topic, timeout=timeout_seconds)
         writer.produce(
             topic,
             value,
