@@ -9,15 +9,16 @@ from clout.commands.wait import reader_of
 from clout.config import Settings
 from clout.main import main
 from schemas.control import Command, CommandRecord, decode_command, encode_record
-from schemas.incident import Incident, Slice, encode_incident
 from schemas.times import format_ms
 from streams import clients
 from streams.errors import CloutError
 from streams.settings import KafkaSettings
 from tests.checks import committed
+from tests.incidents import open_incident
 from tests.roles import eventually
 
-NOW = format_ms(1_767_225_600_000)
+NOW_MS = 1_767_225_600_000
+NOW = format_ms(NOW_MS)
 
 
 class Place:
@@ -65,21 +66,6 @@ class Place:
         )
         self.write(self.names.control_record, encode_record(record))
 
-    def open_incident(self, name: str) -> None:
-        incident = Incident(
-            id=name,
-            kind="feed_partial",
-            slice=Slice(network="twitter"),
-            severity="major",
-            status="investigating",
-            title="half of it is missing",
-            opened=NOW,
-            updated=NOW,
-            evidence=[],
-            affected_users=0,
-        )
-        self.write(self.names.incidents, encode_incident(incident))
-
 
 @pytest.fixture
 def place(kafka_settings: KafkaSettings, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Place:
@@ -99,7 +85,7 @@ def test_an_incident_that_nobody_knows_is_refused_before_its_network_is_frozen(p
 
 
 def test_a_network_is_frozen_for_an_incident_by_the_beginning_of_its_id(place: Place) -> None:
-    place.open_incident("feed_partial/twitter/1")
+    open_incident(place.kafka, place.names, "feed_partial/twitter/1", network="twitter", at_ms=NOW_MS)
     place.run(*FREEZE, "--incident", "feed_p")
     assert [(of.command, of.incident) for of in place.sent()] == [("freeze", "feed_partial/twitter/1")]
 

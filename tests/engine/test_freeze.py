@@ -15,7 +15,6 @@ from clout.heartbeats import heartbeat
 from clout.orders import issue, signed
 from clout.population import newest_populations
 from schemas.feed_report import FeedReport, decode_feed_report
-from schemas.incident import Incident, Slice, encode_incident
 from schemas.times import format_ms, parse_ms
 from streams import clients
 from streams.errors import CloutError
@@ -23,6 +22,7 @@ from streams.progress import conservation
 from streams.settings import ControlKeySettings, ControlSettings, IngestSettings, LaneSettings, NetworkSettings
 from streams.task_state import ACTORS_COUNTERS
 from tests.engine.conftest import Install
+from tests.incidents import open_incident
 from tests.roles import Installation, eventually, start_together
 
 RAW_PARTITIONS = 2
@@ -117,25 +117,6 @@ def story(install: Install) -> Story:
     )
 
 
-def open_incident(installation: Installation, name: str) -> None:
-    """Write an incident as a guard does."""
-    now = format_ms(START_MS)
-    incident = Incident(
-        id=name,
-        kind="feed_partial",
-        slice=Slice(network="bad"),
-        severity="major",
-        status="investigating",
-        title="half of it is garbage",
-        opened=now,
-        updated=now,
-        evidence=[],
-        affected_users=0,
-    )
-    kafka, value = installation.settings.kafka, encode_incident(incident)
-    assert not clients.write_one(kafka, installation.names.incidents, value, partition=0, timeout_seconds=30)
-
-
 def test_a_key_that_may_not_freeze_is_refused_and_nothing_stops(story: Story) -> None:
     # Where it is sent from, the key may do everything.
     clerk = ControlSettings(keys={"clerk": ControlKeySettings(secret="clerk" * 16)})
@@ -153,7 +134,7 @@ def test_a_frozen_network_is_not_read_in_the_middle_of_a_flood_and_its_clock_sta
 ) -> None:
     story.until_clock("bad", START_MS)
     story.send("bad", START_MS + HOUR_MS, EACH)
-    open_incident(story.installation, "x/1")
+    open_incident(story.installation.settings.kafka, story.installation.names, "x/1", network="bad", at_ms=START_MS)
     run = story.installation.run("freeze", "bad", "--reason", "half of it is garbage", "--incident", "x/1")
     assert run.returncode == 0, run.stderr
     assert run.stdout.startswith("bad is frozen: ")
