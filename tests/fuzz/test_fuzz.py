@@ -1,5 +1,6 @@
 """A short campaign over every reader, and what shows that a campaign finds what it is for."""
 
+import gc
 import os
 import signal
 import subprocess
@@ -65,6 +66,23 @@ def test_a_target_that_holds_is_tried_as_often_as_asked() -> None:
     outcome = campaign(Target([b"fine"], bytes), 500, start=1)
     assert outcome.finding == ""
     assert outcome.inputs >= 500
+
+
+class NeedsItsThreads:
+    """As a Kafka client or a database is: collected in a process that its threads did not come along to, it crashes."""
+
+    def __init__(self) -> None:
+        self.process, self.itself = os.getpid(), self
+
+    def __del__(self) -> None:
+        if os.getpid() != self.process:
+            os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def test_what_tests_before_left_uncollected_is_no_finding() -> None:
+    NeedsItsThreads()
+    outcome = campaign(Target([b"fine"], lambda _: gc.collect()), 20, start=1)
+    assert outcome.finding == ""
 
 
 def test_the_same_seed_gives_the_same_inputs() -> None:
