@@ -4,18 +4,16 @@ They run what `python -m clout ARGUMENTS` runs, in a process of their own with a
 their own. What is about the start itself, or about memory, starts a program instead.
 """
 
-import ctypes
 import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
-
-from clout.tied import PR_SET_PDEATHSIG
 
 _CONTEXT: Final = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["tests.forks_preload"])
@@ -91,6 +89,14 @@ def run(
         )
 
 
+def _end_with_the_run() -> None:
+    """Die with whoever asked for this process: the server that forked it lives as long as any that it forked."""
+    run = multiprocessing.parent_process()
+    assert run is not None
+    run.join()
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 def _become(
     arguments: Sequence[str],
     environment: Mapping[str, str],
@@ -99,9 +105,7 @@ def _become(
     errors: Path,
     before: Before | None,
 ) -> None:
-    if sys.platform == "linux":
-        # The server that forks ends with the test run, and this with it.
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    threading.Thread(target=_end_with_the_run, daemon=True).start()
     files = [
         (0, Path(os.devnull), os.O_RDONLY),
         (1, output, os.O_WRONLY | os.O_CREAT | os.O_APPEND),

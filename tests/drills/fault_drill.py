@@ -35,8 +35,8 @@ HISTORY_EVENTS: Final = HISTORY_DAYS * 288 * 1_000
 HISTORY_PEOPLE: Final = 20_000
 HISTORY_MS: Final = 14 * DAY_MS + 83 * HOUR_MS // 4
 """So much passes as fast as the machine can, until the evening, when people are busy."""
-HISTORY_SEED: Final = 2
-"""Of a population in whose evening a loss shows; how often it does at any time is told by decision 23."""
+HISTORY_SEEDS: Final = {"twitter": 2, "mastodon": 5}
+"""Of populations in whose evening a loss shows; how often it does at any time is told by decision 23."""
 HISTORY_SECONDS_MAX: Final = 500.0
 FAST: Final = 1e9
 SLOW: Final = 60.0
@@ -177,7 +177,7 @@ def population_settings(case: Case, now_ms: int) -> PopulationSettings:
         return PopulationSettings(people=PEOPLE, networks=NETWORKS, start_ms=start_ms, end_ms=now_ms, events=EVENTS)
     end_ms = now_ms - now_ms % DAY_MS
     return PopulationSettings(
-        seed=HISTORY_SEED,
+        seed=HISTORY_SEEDS[case.network],
         people=HISTORY_PEOPLE,
         networks=case.networks,
         start_ms=end_ms - HISTORY_DAYS * DAY_MS,

@@ -9,7 +9,7 @@ import pytest
 
 from schemas.webhook import delivery_headers
 from tests.drills.clean_drill import HiggsFile, ThreeWeeks
-from tests.drills.fault_cases import CASES
+from tests.drills.fault_cases import CASES, STALLS
 from tests.drills.faults import everything, run_all
 from tests.drills.guarded import HEARTBEAT_SECONDS
 from tests.drills.observers import Webhook
@@ -24,7 +24,6 @@ WEBHOOK_SECONDS_MAX = 60.0
 PARTIAL_SECONDS_MAX = 1_800.0
 """Of event time."""
 FALSE_ALARMS_MAX = 1
-STALLS = ("stall", "dead-collector")
 STOPS = ("floor", "bad-model", "lost-partition")
 
 Rows = Sequence[Row | CleanRow]
