@@ -33,7 +33,7 @@ class GuardMetrics:
         registry = self.registry = CollectorRegistry()
         self._networks, self._labels = networks, [NO_NETWORK, *networks]
         self.active = Gauge("clout_guard_active", "1: this process watches; 0: it stands by.", registry=registry)
-        self.moment = Gauge("clout_guard_moment_seconds", "When it last looked.", registry=registry)
+        self.moment = Gauge("clout_guard_moment_seconds", "When it last looked, or began to watch.", registry=registry)
         self.observations = Counter(
             "clout_guard_observations", "Records seen, by topic.", ("topic",), registry=registry
         )
@@ -88,11 +88,25 @@ class GuardMetrics:
             self.canaries_wrong.labels(network)
             self.freezes.labels(network)
             self._age.labels(network)
-        self.begin(is_active=False)
+        self.stand_by()
 
-    def begin(self, *, is_active: bool) -> None:
-        """Show that this process watches, or stands by; nothing was seen yet."""
-        self.active.set(is_active)
+    def watch(self, now_ms: int) -> None:
+        """Show that this process watches from now on; nothing was seen yet."""
+        # Before it is said to be active: whoever asks in between would take it for one that does not look.
+        self.look(now_ms)
+        self.active.set(1)
+        self._forget()
+
+    def stand_by(self) -> None:
+        """Show that another process watches, if any does."""
+        self.active.set(0)
+        self._forget()
+
+    def look(self, now_ms: int) -> None:
+        """Show that this process looked."""
+        self.moment.set(now_ms / 1000)
+
+    def _forget(self) -> None:
         self.show_firing([])
         self.show_incidents([])
         self.show_population({})

@@ -225,9 +225,12 @@ class Guard:
         self._send_at = 0.0
         self._standing = Standing([], {})
         self._to_send: list[Any] = []
-        self.metrics.begin(is_active=watch is not None)
-        if watch is not None:
-            self.metrics.show_feeds(watch.ages_seconds(_now_ms()))
+        if watch is None:
+            self.metrics.stand_by()
+        else:
+            now_ms = _now_ms()
+            self.metrics.watch(now_ms)
+            self.metrics.show_feeds(watch.ages_seconds(now_ms))
 
     # What comes in.
 
@@ -321,7 +324,7 @@ class Guard:
         self._touch(watch)
         await self._act(watch, now_ms)
         self._standing = Standing(open_of(watch.book.incidents()), watch.book.frozen(), self._lane_partitions)
-        self.metrics.moment.set(now_ms / 1000)
+        self.metrics.look(now_ms)
         self.metrics.show_firing(watch.book.firing())
         self.metrics.show_incidents(self._standing.incidents)
         self.metrics.show_population(self._populations)

@@ -44,8 +44,8 @@ SLOW: Final = 60.0
 SETTLED_SECONDS: Final = 5.0
 """So that it works when the fault begins, and not only just."""
 
-LOOK_SECONDS: Final = 0.1
-CLEARED_LOOK_SECONDS: Final = 0.5
+LOOK_SECONDS: Final = 0.2
+CLEARED_LOOK_SECONDS: Final = 1.0
 AFTER_SECONDS: Final = 8.0
 """Prometheus looks every five seconds."""
 RAISED_SECONDS_MAX: Final = 30.0

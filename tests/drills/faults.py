@@ -52,7 +52,8 @@ def everything() -> list[Case | CleanData]:
 
 
 @contextmanager
-def _broker(directory: Path) -> Iterator[str]:
+def broker_for_long(directory: Path) -> Iterator[str]:
+    """Run a broker that Java compiles fully: over a quarter of an hour that saves more than it costs."""
     broker = LocalBroker(directory, port=None, heap_mb=512)
     address = broker.up().address
     tied = leash(broker)
@@ -71,7 +72,7 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=JOBS, help="installations at a time")
     arguments = parser.parse_args()
     chosen = [what for what in everything() if _is_chosen(what, arguments.names, arguments.network)]
-    with tempfile.TemporaryDirectory(prefix="clout-faults-") as name, _broker(Path(name) / "kafka") as broker:
+    with tempfile.TemporaryDirectory(prefix="clout-faults-") as name, broker_for_long(Path(name) / "kafka") as broker:
         rows = run_all(chosen, broker, Path(name), _say, arguments.jobs)
     faults = [row for row in rows if isinstance(row, Row)]
     return 1 if any(row.case.must_be_harmless and row.wrong_changes for row in faults) else 0

@@ -10,7 +10,7 @@ import pytest
 from schemas.webhook import delivery_headers
 from tests.drills.clean_drill import HiggsFile, ThreeWeeks
 from tests.drills.fault_cases import CASES, STALLS
-from tests.drills.faults import everything, run_all
+from tests.drills.faults import broker_for_long, everything, run_all
 from tests.drills.guarded import HEARTBEAT_SECONDS
 from tests.drills.observers import Webhook
 from tests.drills.rows import CleanRow, Row, heading
@@ -30,8 +30,9 @@ Rows = Sequence[Row | CleanRow]
 
 
 @pytest.fixture(scope="module")
-def rows(broker: str, tmp_path_factory: pytest.TempPathFactory) -> Rows:
-    return run_all(everything(), broker, tmp_path_factory.mktemp("faults"), lambda _line: None)
+def rows(tmp_path_factory: pytest.TempPathFactory) -> Rows:
+    with broker_for_long(tmp_path_factory.mktemp("kafka")) as broker:
+        return run_all(everything(), broker, tmp_path_factory.mktemp("faults"), lambda _line: None)
 
 
 @pytest.fixture
