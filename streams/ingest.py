@@ -333,11 +333,11 @@ class Ingest:
         return moved
 
     def _by_topic(self, messages: list[Message]) -> dict[str, list[Message]]:
-        topics_met = set(map(Message.topic, messages))
-        if len(topics_met) == 1:
-            return {topics_met.pop() or "": messages}
+        topics_met = list(map(Message.topic, messages))
+        if topics_met and topics_met.count(topics_met[0]) == len(topics_met):
+            return {topics_met[0] or "": messages}
         groups: dict[str, list[Message]] = {}
-        for topic, message in zip(map(Message.topic, messages), messages, strict=True):
+        for topic, message in zip(topics_met, messages, strict=True):
             groups.setdefault(topic or "", []).append(message)
         return groups
 

