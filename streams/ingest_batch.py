@@ -139,9 +139,11 @@ def _progress(raw: Raw, columns: Columns, canaries: NDArray[np.intp]) -> dict[in
         arrival_ms, time_ms = arrival_ms.copy(), time_ms.copy()
         arrival_ms[columns.record[canaries]] = 0
         time_ms[canaries] = 0
+    latest = np.zeros((2, int(raw.partition.max(initial=0)) + 1), np.int64)
+    np.maximum.at(latest[0], raw.partition, arrival_ms)
+    np.maximum.at(latest[1], from_partition, time_ms)
     for partition, theirs in progress.items():
-        theirs.arrival_ms = int(arrival_ms[raw.partition == partition].max())
-        theirs.time_ms = int(time_ms[from_partition == partition].max(initial=0))
+        theirs.arrival_ms, theirs.time_ms = latest[:, partition].tolist()
     for row in np.flatnonzero(columns.kind == HEARTBEAT_CODE).tolist():
         source = columns.sources.names[columns.sources.number[row]].decode()
         if source:

@@ -103,16 +103,16 @@ class Plain(NamedTuple):
     """Records that are not plain; no event of theirs is in the columns."""
 
 
-def read_plain(values: Sequence[bytes], arrival_ms: NDArray[np.int64]) -> Plain:
-    """Read all records that are plain; `arrival_ms` is int64[records].
+def read_plain(values: Sequence[bytes], lengths: NDArray[np.int64], arrival_ms: NDArray[np.int64]) -> Plain:
+    """Read all records that are plain; `lengths`, in bytes, and `arrival_ms` are int64[records].
 
     >>> values = [b'{"id":"7","kind":"share","actor":"a","target":"b","time":5}', b'{"kind":"heartbeat","time":"soon"}']
-    >>> plain = read_plain(values, np.full(2, 6_000))
+    >>> plain = read_plain(values, np.array([59, 34]), np.full(2, 6_000))
     >>> plain.columns.time_ms.tolist(), plain.columns.actors.rows(), plain.others.tolist()
     ([5], [b'a'], [1])
     """
     text = b"".join([*values, PADDING])
-    ends = np.cumsum(np.fromiter(map(len, values), np.int64, len(values)))
+    ends = np.cumsum(lengths)
     room = _count(np.frombuffer(text, np.uint8), 123)
     record, index = np.empty(room, np.int32), np.empty(room, np.int32)
     kind, time_ms = np.empty(room, np.uint8), np.empty(room, np.int64)

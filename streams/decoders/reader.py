@@ -13,8 +13,8 @@ from streams.decoders.columns import Columns
 from streams.decoders.plain import Plain
 from streams.decoders.texts import numbered
 
-ReadPlain = Callable[[Sequence[bytes], NDArray[np.int64]], Plain]
-"""What some formats have besides their decoder: a fast way for records that are plain."""
+ReadPlain = Callable[[Sequence[bytes], NDArray[np.int64], NDArray[np.int64]], Plain]
+"""What some formats have besides their decoder: a fast way for records that are plain, of these lengths."""
 
 
 def read(
@@ -37,8 +37,9 @@ def read(
     >>> [(bad.record, bad.reason) for bad in columns.rejected]
     [(1, 'missing_field'), (2, 'broken_json')]
     """
-    unread = _unreadable(values)
-    if unread:
+    lengths = _lengths(values)
+    if lengths is None:
+        unread = _unreadable(values)
         skipped = {rejection.record for rejection in unread}
         rest = np.array([record for record in range(len(values)) if record not in skipped], np.intp)
         columns = read(decode, *_chosen(values, headers, arrival_ms, rest), read_plain)
@@ -47,7 +48,7 @@ def read(
         return columns
     if read_plain is None:
         return _decoded(decode, values, headers, arrival_ms)
-    plain = read_plain(values, arrival_ms)  # type: ignore[arg-type]
+    plain = read_plain(values, lengths, arrival_ms)  # type: ignore[arg-type]
     if not len(plain.others):
         return plain.columns
     others = _decoded(decode, *_chosen(values, headers, arrival_ms, plain.others))
@@ -91,12 +92,16 @@ def _decoded(
     return columns
 
 
-def _unreadable(values: Sequence[bytes | None]) -> list[Rejection]:
+def _lengths(values: Sequence[bytes | None]) -> NDArray[np.int64] | None:
+    """Return how many bytes each record has; None if there is one that cannot be read at all."""
     try:
-        if max(map(len, values), default=0) <= RECORD_BYTES_MAX:  # type: ignore[arg-type]
-            return []
-    except TypeError:
-        pass  # A record without a value.
+        lengths = np.fromiter(map(len, values), np.int64, len(values))  # type: ignore[arg-type]
+    except TypeError:  # A record without a value.
+        return None
+    return lengths if lengths.max(initial=0) <= RECORD_BYTES_MAX else None
+
+
+def _unreadable(values: Sequence[bytes | None]) -> list[Rejection]:
     unread = []
     for record, value in enumerate(values):
         if value is None:

@@ -47,7 +47,7 @@ def both(values: list[bytes], arrival_ms: int = ARRIVAL_MS) -> tuple[Columns, Co
 
 
 def is_plain(value: bytes, arrival_ms: int = ARRIVAL_MS) -> bool:
-    return not len(read_plain([value], np.full(1, arrival_ms)).others)
+    return not len(read_plain([value], np.array([len(value)]), np.full(1, arrival_ms)).others)
 
 
 def check_same(values: list[bytes]) -> None:
@@ -194,7 +194,7 @@ def test_names_are_numbered_once_however_many_there_are() -> None:
     values = [
         json.dumps(FULL | {"actor": f"a{n % 999}", "target": f"t{n}", "id": f"{n}"}).encode() for n in range(count)
     ]
-    columns = read_plain(values, np.full(count, ARRIVAL_MS)).columns
+    columns = read_plain(values, np.array(list(map(len, values))), np.full(count, ARRIVAL_MS)).columns
     assert len(columns.actors.names) == 999 + 1
     assert columns.actors.rows() == [b"a%d" % (n % 999) for n in range(count)]
     assert columns.targets.rows() == [b"t%d" % n for n in range(count)]
