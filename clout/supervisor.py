@@ -6,20 +6,21 @@ Roles are tied to the supervisor: they die with it, however it dies.
 """
 
 import contextlib
-import fcntl
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 import httpx
 
+from clout.alone import alone
 from streams.errors import CloutError
 
 LOCK_FILE: Final = "up.lock"
@@ -258,20 +259,13 @@ def is_ready(state: RoleState) -> bool:
         return False
 
 
-@contextlib.contextmanager
-def only_one(data_dir: Path) -> Iterator[None]:
+def only_one(data_dir: Path) -> AbstractContextManager[None]:
     """Hold the data directory for one supervisor."""
-    directory = data_dir / "run"
-    directory.mkdir(parents=True, exist_ok=True)
-    with (directory / LOCK_FILE).open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise CloutError(
-                f"another `clout up` runs on {data_dir}",
-                hint="stop it first, or use another data directory with CLOUT_DATA_DIR",
-            ) from None
-        yield
+    otherwise = CloutError(
+        f"another `clout up` runs on {data_dir}",
+        hint="stop it first, or use another data directory with CLOUT_DATA_DIR",
+    )
+    return alone(data_dir / "run" / LOCK_FILE, otherwise)
 
 
 def _signal(process: subprocess.Popen[bytes] | None, number: signal.Signals) -> None:

@@ -7,6 +7,7 @@ import typer
 from confluent_kafka import KafkaException
 
 from clout import logs
+from clout.alone import alone
 from clout.broker import connect
 from clout.config import Loaded, Settings, load
 from streams import clients, topics
@@ -51,11 +52,27 @@ def settings_of(context: typer.Context) -> Settings:
     return loaded(context).settings
 
 
-def connected(context: typer.Context, *, role: bool = False) -> Settings:
-    """The settings with a broker's address: the one set, or the local broker's. Only a role logs all of its client."""
+def connected(context: typer.Context) -> Settings:
+    """The settings with a broker's address: the one set, or the local broker's."""
     settings = settings_of(context)
-    if not role and settings.log_level != "debug":
+    if settings.log_level != "debug":
         logs.quieten_client()
+    return _connected(settings)
+
+
+def connected_role(context: typer.Context, role: str, slot: int) -> Settings:
+    """The same for a role, which holds its slot until it ends; it logs all of its Kafka client."""
+    settings = settings_of(context)
+    otherwise = CloutError(
+        f"another `clout {role}` with slot {slot} runs on {settings.data_dir}",
+        hint="give each its own --slot; each has its own state and its own transactions",
+    )
+    name = f"{settings.names.app_id}.{role}-{slot}.lock"
+    context.with_resource(alone(settings.data_dir / "run" / name, otherwise))
+    return _connected(settings)
+
+
+def _connected(settings: Settings) -> Settings:
     return settings.model_copy(update={"kafka": connect(settings.kafka, settings.data_dir)})
 
 

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from clout import VERSION
-from clout.commands.common import connected
+from clout.commands.common import connected_role
 
 
 def register(app: typer.Typer) -> None:
@@ -33,7 +33,7 @@ def guard(
     from streams.guard.detectors import detectors
     from streams.guard.role import Guard
 
-    settings = connected(context, role=True)
+    settings = connected_role(context, "guard", slot)
 
     def all_detectors() -> list[Detector]:
         return [

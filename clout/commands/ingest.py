@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from clout import VERSION
-from clout.commands.common import connected
+from clout.commands.common import connected_role
 
 
 def register(app: typer.Typer) -> None:
@@ -27,7 +27,7 @@ def ingest(
     from streams.control_secrets import control_secrets
     from streams.ingest import Ingest
 
-    settings = connected(context, role=True)
+    settings = connected_role(context, "ingest", slot)
     Ingest(
         kafka=settings.kafka,
         lanes=settings.lanes,

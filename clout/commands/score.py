@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from clout import VERSION
-from clout.commands.common import connected
+from clout.commands.common import connected_role
 
 
 def register(app: typer.Typer) -> None:
@@ -28,7 +28,7 @@ def score(
     from streams.control_secrets import control_secrets
     from streams.worker import Worker
 
-    settings = connected(context, role=True)
+    settings = connected_role(context, "score", slot)
     Worker(
         kafka=settings.kafka,
         lanes=settings.lanes,

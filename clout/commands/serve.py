@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from clout import VERSION
-from clout.commands.common import connected
+from clout.commands.common import connected_role
 
 
 def register(app: typer.Typer) -> None:
@@ -29,7 +29,7 @@ def command(
     from clout.machine import StopSignals
     from gateway.role import Gateway
 
-    settings = connected(context, role=True)
+    settings = connected_role(context, "serve", slot)
     gateway = Gateway(
         kafka=settings.kafka,
         lanes=settings.lanes,

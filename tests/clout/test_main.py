@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from clout import VERSION
+from clout.alone import alone
 from clout.main import ELSEWHERE, NAMES, Commands, main
+from streams.errors import CloutError
 from streams.settings import KafkaSettings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -105,6 +107,15 @@ def test_commands_refuse_a_partition_count_that_the_topics_do_not_have(
         capsys.readouterr()
         assert exit_code(*command, *where) == 1
         assert "set lanes.partitions to the count that the topics were made with" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("role", ["ingest", "score", "guard", "serve"])
+def test_a_slot_has_one_role(role: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with alone(tmp_path / "data" / "run" / f"clout.{role}-3.lock", CloutError("nobody else is here")):
+        assert exit_code("--broker", "127.0.0.1:1", role, "--slot", "3") == 1
+    error = capsys.readouterr().err
+    assert f"another `clout {role}` with slot 3 runs on" in error
+    assert "give each its own --slot" in error
 
 
 def test_a_line_that_was_not_sent_is_told_and_the_exit_code_is_1(

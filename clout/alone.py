@@ -1,0 +1,20 @@
+"""Files that one process at a time holds; the system lets go of them when it ends, however it does."""
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from streams.errors import CloutError
+
+
+@contextmanager
+def alone(file: Path, otherwise: CloutError) -> Iterator[None]:
+    """Hold a file, which is made; raise `otherwise` if another process holds it."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("w") as held:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise otherwise from None
+        yield
