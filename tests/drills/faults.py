@@ -22,7 +22,7 @@ from tests.drills.fault_cases import CASES, Case
 from tests.drills.fault_drill import FaultDrill
 from tests.drills.rows import CleanRow, Row, heading
 
-JOBS: Final = 6
+JOBS: Final = 5
 """Installations at a time: most of a run is waiting for alerts to clear."""
 
 Say = Callable[[str], None]
