@@ -9,12 +9,15 @@ from streams.errors import CloutError
 
 
 @contextmanager
-def alone(file: Path, otherwise: CloutError) -> Iterator[None]:
-    """Hold a file, which is made; raise `otherwise` if another process holds it."""
+def alone(file: Path, otherwise: CloutError | None = None) -> Iterator[None]:
+    """Hold a file, which is made; while another process holds it, wait, or raise `otherwise` if it is given."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("w") as held:
-        try:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise otherwise from None
+        if otherwise is None:
+            fcntl.flock(held, fcntl.LOCK_EX)
+        else:
+            try:
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise otherwise from None
         yield

@@ -6,7 +6,6 @@ It lives in one directory: `server.properties`, `broker.json` (address, process,
 
 import base64
 import contextlib
-import fcntl
 import json
 import os
 import shutil
@@ -15,7 +14,7 @@ import socket
 import subprocess
 import time
 import uuid
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from string import Template
@@ -24,6 +23,7 @@ from typing import Final
 import psutil
 from confluent_kafka import KafkaException
 
+from clout.alone import alone
 from clout.ports import free_port, is_taken
 from streams.clients import admin
 from streams.errors import CloutError
@@ -86,8 +86,8 @@ class LocalBroker:
 
     def up(self) -> Running:
         """Start the broker, unless it runs, and return when it answers."""
-        self.directory.mkdir(parents=True, exist_ok=True)
-        with _locked(self.directory / "lock"):
+        # Two commands do not start the same broker.
+        with alone(self.directory / "lock"):
             running = self.running()
             if running is not None:
                 return running
@@ -286,11 +286,3 @@ def _cluster_id() -> str:
 
 def _preferably(port: int | None, taken: Collection[int] = ()) -> int:
     return port if port and port not in taken and not is_taken(HOST, port) else free_port(HOST, taken)
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold a file lock, so that two commands do not start the same broker."""
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
