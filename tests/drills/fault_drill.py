@@ -1,6 +1,7 @@
 """Lets a population play in an installation, injects a fault, undoes it, and notes who saw what and when."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -76,14 +77,15 @@ class FaultDrill:
         self._began_seconds = 0.0
         self._began_ms = 0
 
-    def run(self) -> Row:
-        """Let the feed play, do harm, undo it, and judge."""
+    def run(self, learned: Callable[[], object]) -> Row:
+        """Let the feed play, do harm, undo it, and judge; `learned` is called when its history, if any, was taken in."""
         with self._guarded, marked(self._guarded.installation.directory, self.row.case.networks):
             self._feed.start()
             if self.row.case.has_history:
                 self._live_through_history()
             behind_events = BEHIND_SECONDS * EVENTS / PLAY_SECONDS
             self._guarded.wait_until_it_keeps_up(lambda: self._feed.made_events, behind_events, HISTORY_SECONDS_MAX)
+            learned()
             time.sleep(SETTLED_SECONDS)
             judge = self._judge()
             self._fired_before = self._guarded.look().firing

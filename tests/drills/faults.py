@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Semaphore
 from typing import Final
 
 from clout.broker import LocalBroker
@@ -22,27 +23,69 @@ from tests.drills.fault_cases import CASES, Case
 from tests.drills.fault_drill import FaultDrill
 from tests.drills.rows import CleanRow, Row, heading
 
-JOBS: Final = 5
-"""Installations at a time: most of a run is waiting for alerts to clear."""
+PLACES: Final = 7
+"""Installations at a time: most of a run is waiting for alerts to clear, …"""
+HISTORY_PLACES: Final = 2
+"""… except while weeks pass as fast as the machine can: that takes as much of it as so many others. With the fault that
+comes after them, one place is free again."""
 
 Say = Callable[[str], None]
 
 
-def run(what: Case | CleanData, broker: str, directory: Path, say: Say) -> Row | CleanRow:
+class Places:
+    """Room for so many installations at a time."""
+
+    def __init__(self, places: int) -> None:
+        self.number = places
+        self._free = Semaphore(places)
+
+    def take(self, what: Case | CleanData) -> "Place":
+        """Wait until there is room for this, and return it."""
+        wanted = HISTORY_PLACES if isinstance(what, Case) and what.has_history else 1
+        taken = min(wanted, self.number)
+        for _ in range(taken):
+            self._free.acquire()
+        return Place(self._free, taken)
+
+
+class Place:
+    """Where one installation runs."""
+
+    def __init__(self, free: Semaphore, taken: int) -> None:
+        self._free, self._taken = free, taken
+
+    def keep(self, places: int) -> None:
+        """Leave all but so many to others."""
+        self._free.release(max(0, self._taken - places))
+        self._taken = min(self._taken, places)
+
+
+def run(what: Case | CleanData, broker: str, directory: Path, say: Say, place: Place) -> Row | CleanRow:
     """Go through one fault, or one clean run, in an installation of its own."""
     kafka = KafkaSettings(broker=broker, prefix=f"d{secrets.token_hex(4)}-")
-    row = FaultDrill(what, kafka, directory).run() if isinstance(what, Case) else run_clean(what, kafka, directory)
+    try:
+        if isinstance(what, Case):
+            row: Row | CleanRow = FaultDrill(what, kafka, directory).run(lambda: place.keep(1))
+        else:
+            row = run_clean(what, kafka, directory)
+    finally:
+        place.keep(0)
     say(row.line())
     return row
 
 
 def run_all(
-    which: Sequence[Case | CleanData], broker: str, directory: Path, say: Say, jobs: int = JOBS
+    which: Sequence[Case | CleanData], broker: str, directory: Path, say: Say, places: int = PLACES
 ) -> list[Row | CleanRow]:
-    """Go through all of these, several at a time, and say a row of each as it is done."""
+    """Go through all of these, as many at a time as there are places, and say a row of each as it is done."""
     say(heading())
-    with ThreadPoolExecutor(jobs) as pool:
-        runs = [pool.submit(run, what, broker, directory / str(number), say) for number, what in enumerate(which)]
+    room = Places(places)
+    with ThreadPoolExecutor(places) as pool:
+        # In their order: each has its place before the next one asks.
+        runs = [
+            pool.submit(run, what, broker, directory / str(number), say, room.take(what))
+            for number, what in enumerate(which)
+        ]
         return [of.result() for of in runs]
 
 
@@ -69,11 +112,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Inject every fault; print who noticed, how soon, and what was wrong.")
     parser.add_argument("names", nargs="*", help="only these, for instance stall floor; none are clean runs")
     parser.add_argument("--network", help="only faults of this network's feed, and of workers")
-    parser.add_argument("--jobs", type=int, default=JOBS, help="installations at a time")
+    parser.add_argument("--places", type=int, default=PLACES, help="installations at a time")
     arguments = parser.parse_args()
     chosen = [what for what in everything() if _is_chosen(what, arguments.names, arguments.network)]
     with tempfile.TemporaryDirectory(prefix="clout-faults-") as name, broker_for_long(Path(name) / "kafka") as broker:
-        rows = run_all(chosen, broker, Path(name), _say, arguments.jobs)
+        rows = run_all(chosen, broker, Path(name), _say, arguments.places)
     faults = [row for row in rows if isinstance(row, Row)]
     return 1 if any(row.case.must_be_harmless and row.wrong_changes for row in faults) else 0
 

@@ -35,8 +35,8 @@ RAW_PARTITIONS: Final = 2
 OF_HASTE: Final = ("CloutChangesSlow", "CloutCanaryLate", "canary_late")
 """Alerts, and a kind of incident, that count seconds from an arrival to its change. Here days of events arrive in
 seconds, on a machine that carries several installations: then they say what is true, and nothing about the data."""
-INGEST: Final = IngestSettings(batch_interval_ms=250)
-WORKER: Final = WorkerSettings(commit_interval_ms=500)
+INGEST: Final = IngestSettings(batch_interval_ms=500)
+WORKER: Final = WorkerSettings(commit_interval_ms=1_000)
 """So that a small machine carries several installations: by default they commit many times a second."""
 START_SECONDS_MAX: Final = 90.0
 """Of a role, on a machine that others are busy on."""
