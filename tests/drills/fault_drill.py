@@ -78,7 +78,7 @@ class FaultDrill:
         self._began_ms = 0
 
     def run(self, learned: Callable[[], object]) -> Row:
-        """Let the feed play, do harm, undo it, and judge; `learned` is called when its history, if any, was taken in."""
+        """Let the feed play, do harm, undo it, and judge; `learned` is called when it has taken in its history."""
         with self._guarded, marked(self._guarded.installation.directory, self.row.case.networks):
             self._feed.start()
             if self.row.case.has_history:
