@@ -98,8 +98,7 @@ class Case:
 
 
 CASES: Final = (
-    # Histories of weeks take longest and all that a machine has, so they begin early; stalls, told of within seconds,
-    # come when they are over.
+    # Stalls, of which the seconds count until they are told, come when others wait for their alerts to clear.
     *(Case("partial", network) for network in NETWORKS),
     *(Case(fault, network) for fault in FEED_FAULTS if fault not in {"partial", *STALLS} for network in NETWORKS),
     *(Case(fault) for fault in WORKER_FAULTS),
