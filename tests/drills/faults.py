@@ -56,8 +56,9 @@ class Place:
 
     def keep(self, places: int) -> None:
         """Leave all but so many to others."""
-        self._free.release(max(0, self._taken - places))
-        self._taken = min(self._taken, places)
+        if self._taken > places:
+            self._free.release(self._taken - places)
+            self._taken = places
 
 
 def run(what: Case | CleanData, broker: str, directory: Path, say: Say, place: Place) -> Row | CleanRow:
