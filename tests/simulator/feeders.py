@@ -5,6 +5,7 @@ from typing import Any
 from confluent_kafka import KafkaException, TopicPartition
 
 from streams import feed_position
+from streams.feed_position import CONTROL
 from streams.ingest import Ingest, Work
 from tests.simulator.clients import Consumer, Producer
 from tests.simulator.log import Log, Place
@@ -85,6 +86,11 @@ class Feeder:
         """Return where the raw partitions stand of which nothing may be read."""
         frozen = self.ingest.freezes.frozen
         return {at: feed.position for at, feed in self.ingest.feeds.items() if feed.network in frozen}
+
+    def has_told(self) -> bool:
+        """Return whether it has told of every raw partition, lastly that it is read."""
+        feeds = [feed for feed in self.ingest.feeds.values() if feed.network != CONTROL]
+        return self.pending is None and all(feed.reported and not feed.reported.frozen for feed in feeds)
 
     def finish(self) -> bool:
         """Write the batch in hand; return False when its session is over."""

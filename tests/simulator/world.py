@@ -420,7 +420,9 @@ class World:
             self._work(partition)
 
     def is_idle(self) -> bool:
-        """Return whether all raw records were ingested, all tasks are open, and no lane record waits."""
+        """Return whether all raw records were ingested, all tasks are open, no lane record waits, and all is told."""
+        if not all(feeder.has_told() for feeder in self.feeders):
+            return False
         places = self.raw_places()
         ingested = self.log.committed(self.names.ingest_group, places)
         if any(self.log.at(place).end > ingested.get(place, (0, ""))[0] for place in places):
