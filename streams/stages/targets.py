@@ -132,6 +132,7 @@ def fold(
     users, user, network = batch.users, batch.user, batch.network
 
     heads, entries, contributors = decode_targets(read(users), len(state.networks))
+    has_row = heads["sequence"] > 0
     for place, entry in batch.lives.items():
         # A new life goes on with the old one's numbers.
         heads[place]["sequence"] = max(int(heads[place]["sequence"]), entry.sequence)
@@ -176,8 +177,9 @@ def fold(
     for cause, count in zip(CAUSES, np.bincount(causes[public], minlength=len(CAUSES)).tolist(), strict=True):
         if count:
             state.population.count_changes(cause, count)
-    # Who had no score and lost all credits within the batch was never there.
-    there = (heads["sequence"] > 0) | np.any(entries["events"] > 0, axis=1)
+    # Who had no score and lost all credits within the batch was never there, nor is anybody forgotten of whom an old
+    # copy still has a due time.
+    there = has_row | np.any(entries["events"] > 0, axis=1)
     rows: list[Row] = list(zip(users, encode_targets(heads, entries, contributors), strict=True))
     return TargetsOutcome(
         users,

@@ -14,6 +14,7 @@ from scorer.reference import Event
 from scorer.target_state import stored_dues
 from streams import timers
 from streams.settings import KafkaSettings
+from streams.store import Rows
 from streams.task import Task
 from streams.ticks import Tick
 from streams.timers import due_of, keys_of
@@ -152,3 +153,21 @@ def test_of_a_forgotten_user_no_due_time_and_no_name_is_left(lanes: Lanes, task:
     assert not any(name == b"t:3" for _, name in task.store.scan("names"))
     let_pass(lanes, task, START_MS + 5 * DAY_MS)
     assert changes(lanes)["t:100"][-1].cause == "forget"
+
+
+def test_a_due_time_that_an_old_copy_has_of_a_forgotten_user_brings_no_row_back(lanes: Lanes, task: Task) -> None:
+    lanes.send(EVENTS)
+    let_pass(lanes, task, START_MS)
+    left = [key for key in keys(task) if key.endswith(b"t:100")]
+    lanes.command(FORGET, "t:100")
+    lanes.work(task)
+    assert task.store is not None
+    local = task.store.local()
+    assert local is not None
+    task.store.write(Rows(), None, local, [(key, b"") for key in left])
+    # In a batch with credits, of which some may be about somebody who was forgotten.
+    later_ms = max(due_of(key).time_ms for key in left) + 1
+    lanes.send([Event("twitter", "later", "share", "t:7", "t:101", later_ms)])
+    let_pass(lanes, task, later_ms)
+    assert task.store.target(b"t:100") is None
+    assert not any(key.endswith(b"t:100") for key in keys(task))
