@@ -36,13 +36,13 @@ class Places:
     """Room for so many installations at a time."""
 
     def __init__(self, places: int) -> None:
-        self.number = places
+        self._number = places
         self._free = Semaphore(places)
 
     def take(self, what: Case | CleanData) -> "Place":
         """Wait until there is room for this, and return it."""
         wanted = HISTORY_PLACES if isinstance(what, Case) and what.has_history else 1
-        taken = min(wanted, self.number)
+        taken = min(wanted, self._number)
         for _ in range(taken):
             self._free.acquire()
         return Place(self._free, taken)

@@ -5,7 +5,6 @@ from typing import Any
 from confluent_kafka import KafkaException, TopicPartition
 
 from streams import feed_position
-from streams.feed_position import CONTROL
 from streams.ingest import Ingest, Work
 from tests.simulator.clients import Consumer, Producer
 from tests.simulator.log import Log, Place
@@ -89,7 +88,7 @@ class Feeder:
 
     def has_told(self) -> bool:
         """Return whether it has told of every raw partition, lastly that it is read."""
-        feeds = [feed for feed in self.ingest.feeds.values() if feed.network != CONTROL]
+        feeds = [feed for feed in self.ingest.feeds.values() if feed.network != feed_position.CONTROL]
         return self.pending is None and all(feed.reported and not feed.reported.frozen for feed in feeds)
 
     def finish(self) -> bool:
