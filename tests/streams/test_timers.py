@@ -165,7 +165,7 @@ def test_a_due_time_that_an_old_copy_has_of_a_forgotten_user_brings_no_row_back(
     local = task.store.local()
     assert local is not None
     task.store.write(Rows(), None, local, [(key, b"") for key in left])
-    # In a batch with credits, of which some may be about somebody who was forgotten.
+    # Together with credits: who was forgotten is only looked for in a batch that has some.
     later_ms = max(due_of(key).time_ms for key in left) + 1
     lanes.send([Event("twitter", "later", "share", "t:7", "t:101", later_ms)])
     let_pass(lanes, task, later_ms)
