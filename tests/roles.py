@@ -30,6 +30,7 @@ from tests.forks import Before, Forked, run
 CLOUT: Final = (sys.executable, "-m", "clout")
 _HTTP_SECONDS: Final = 5.0
 _NAP_SECONDS: Final = 0.05
+_KAFKA_SECONDS: Final = 30
 
 
 def eventually(done: Callable[[], object], *, seconds: float = 30.0, otherwise: Callable[[], object] = str) -> None:
@@ -219,11 +220,13 @@ class Installation:
     def send(self, values: Iterable[bytes | None], *, network: str = "twitter", partition: int = 0) -> int:
         """Put raw records on a network's topic, as they are; return how many."""
         producer = clients.producer(self.settings.kafka, RAW_PRODUCER_OPTIONS)
+        # As in `clients.fence`: else it waits half a second for its id.
+        producer.list_topics(timeout=_KAFKA_SECONDS)
         count = 0
         for value in values:
             producer.produce(self.names.interactions(network), value, partition=partition)
             count += 1
-        assert producer.flush(30) == 0
+        assert producer.flush(_KAFKA_SECONDS) == 0
         return count
 
     def wait(self, seconds: float = 60.0) -> Reading:

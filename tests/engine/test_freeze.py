@@ -7,7 +7,6 @@ from typing import Any
 
 import msgspec
 import pytest
-from confluent_kafka import TopicPartition
 
 from clout.clock_holds import NetworkClock
 from clout.commands.wait import reader_of
@@ -16,11 +15,11 @@ from clout.orders import issue, signed
 from clout.population import newest_populations
 from schemas.feed_report import FeedReport, decode_feed_report
 from schemas.times import format_ms, parse_ms
-from streams import clients
 from streams.errors import CloutError
 from streams.progress import conservation
 from streams.settings import ControlKeySettings, ControlSettings, IngestSettings, LaneSettings, NetworkSettings
 from streams.task_state import ACTORS_COUNTERS
+from tests.checks import committed
 from tests.engine.conftest import Install
 from tests.incidents import open_incident
 from tests.roles import Installation, eventually, start_together
@@ -80,16 +79,11 @@ class Story:
 
     def reports(self) -> dict[tuple[str, int], list[FeedReport]]:
         """Return everything that was told of each raw partition."""
-        reader = clients.consumer(self.installation.settings.kafka, {"group.id": "look", "enable.partition.eof": True})
-        reader.assign([TopicPartition(self.installation.names.feeds, 0, 0)])
         found: dict[tuple[str, int], list[FeedReport]] = {}
-        try:
-            while (message := reader.poll(10)) is not None and message.error() is None:
-                report = decode_feed_report(message.value() or b"")
-                assert message.key() == f"{report.network}/{report.raw_partition}".encode()
-                found.setdefault((report.network, report.raw_partition), []).append(report)
-        finally:
-            reader.close()
+        for key, value in committed(self.installation.settings.kafka, self.installation.names.feeds):
+            report = decode_feed_report(value or b"")
+            assert key == f"{report.network}/{report.raw_partition}".encode()
+            found.setdefault((report.network, report.raw_partition), []).append(report)
         return found
 
     def gauges(self, network: str) -> set[str]:
