@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from confluent_kafka import Consumer, TopicPartition
 
 from clout.config import Settings
-from clout.whole_topic import POLL_SECONDS, extents, readable, reading, records
+from clout.whole_topic import POLL_SECONDS, extents, read_from, readable, reading, records
 from schemas.incident import Incident, decode_incident
 from streams.errors import CloutError
 
@@ -59,9 +59,8 @@ def following(settings: Settings) -> Iterator[Callable[[Callable[[Incident], boo
     """
     topic, group = settings.names.incidents, f"{settings.names.app_id}-incidents"
     with reading(settings.kafka, group) as reader:
-        reader.assign(
-            [TopicPartition(of.topic, of.partition, of.end) for of in extents(settings.kafka, group, [topic])]
-        )
+        ends = [TopicPartition(of.topic, of.partition, of.end) for of in extents(settings.kafka, group, [topic])]
+        read_from(reader, ends)
         yield lambda is_wanted, seconds: _next(reader, topic, is_wanted, seconds)
 
 

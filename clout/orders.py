@@ -7,7 +7,7 @@ from typing import Any, Final
 from confluent_kafka import Consumer, Message, TopicPartition
 
 from clout.config import Settings
-from clout.whole_topic import extents, reading, records
+from clout.whole_topic import extents, read_from, reading, records
 from schemas.control import NEEDS, WHYS, Command, CommandName, CommandRecord, Why, decode_record
 from schemas.limits import USER_BYTES_MAX
 from schemas.users import is_user_id
@@ -43,12 +43,8 @@ def issue(settings: Settings, command: Command, timeout_seconds: float) -> Comma
     deadline = time.monotonic() + timeout_seconds
     group = f"{settings.names.ingest_group}-control"
     with reading(settings.kafka, group) as reader:
-        reader.assign(
-            [
-                TopicPartition(extent.topic, extent.partition, extent.end)
-                for extent in extents(settings.kafka, group, [settings.names.control_record])
-            ]
-        )
+        asked = extents(settings.kafka, group, [settings.names.control_record])
+        read_from(reader, [TopicPartition(extent.topic, extent.partition, extent.end) for extent in asked])
         send(settings.kafka, settings.names, command)
         record = _answer(reader, command.id, deadline)
     if record is None:

@@ -7,7 +7,7 @@ from typing import Final, Literal, NamedTuple
 from confluent_kafka import TopicPartition
 
 from clout.config import Settings
-from clout.whole_topic import POLL_SECONDS, Extent, extents, reading, records
+from clout.whole_topic import POLL_SECONDS, Extent, extents, read_from, reading, records
 from schemas.packed import COMMANDS, peek
 from streams.errors import CloutError, first_line
 from streams.status import TaskStatus
@@ -63,7 +63,7 @@ def check_record(settings: Settings, place: Place) -> str:
     deadline = time.monotonic() + READ_SECONDS
     beyond = ""
     with reading(settings.kafka, GROUP) as reader:
-        reader.assign([TopicPartition(topic, place.partition, place.offset)])
+        read_from(reader, [TopicPartition(topic, place.partition, place.offset)])
         while time.monotonic() < deadline:
             for message in reader.consume(1, POLL_SECONDS):
                 if message.error() is not None or message.offset() != place.offset:

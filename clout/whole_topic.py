@@ -89,6 +89,14 @@ def _watermarks(asker: Consumer, place: TopicPartition) -> tuple[int, int]:
         time.sleep(POLL_SECONDS)
 
 
+def read_from(reader: Consumer, places: Sequence[TopicPartition]) -> None:
+    """Let a reader begin at these places at once."""
+    for topic in sorted({place.topic for place in places}):
+        # A client that has rested asks only after up to a second who leads a topic that is new to it.
+        reader.list_topics(topic, timeout=METADATA_TIMEOUT_SECONDS)
+    reader.assign(list(places))
+
+
 def records(reader: Consumer, extent: Extent) -> Iterator[Message]:
     """Yield the committed records of a partition."""
     for batch in record_batches(reader, extent):
@@ -99,7 +107,7 @@ def record_batches(reader: Consumer, extent: Extent, batch_records: int = BATCH_
     """Yield the same a batch at a time."""
     if extent.begin >= extent.end:
         return
-    reader.assign([TopicPartition(extent.topic, extent.partition, extent.begin)])
+    read_from(reader, [TopicPartition(extent.topic, extent.partition, extent.begin)])
     deadline = time.monotonic() + STALLED_SECONDS_MAX
     while True:
         found: list[Message] = []
