@@ -21,6 +21,7 @@ from typing import Final
 import httpx
 
 from clout.broker import HOST, ROOT
+from clout.loopback import http
 from clout.ports import free_port
 from clout.supervisor import TIED, RoleState
 from streams.errors import CloutError
@@ -229,14 +230,14 @@ def _spawn(program: _Program) -> None:
 
 def _is_ready(program: _Program) -> bool:
     try:
-        return httpx.get(f"http://{program.address}/-/ready", timeout=1).is_success
+        return http().get(f"http://{program.address}/-/ready", timeout=1).is_success
     except httpx.HTTPError:
         return False
 
 
 def _reloaded(program: _Program) -> bool:
     try:
-        return httpx.post(f"http://{program.address}/-/reload", timeout=1).is_success
+        return http().post(f"http://{program.address}/-/reload", timeout=1).is_success
     except httpx.HTTPError:
         return False
 

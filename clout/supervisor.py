@@ -21,6 +21,7 @@ from typing import Final
 import httpx
 
 from clout.alone import alone
+from clout.loopback import http
 from streams.errors import CloutError
 
 LOCK_FILE: Final = "up.lock"
@@ -254,7 +255,7 @@ def is_ready(state: RoleState) -> bool:
     if state.address is None:
         return False
     try:
-        return httpx.get(f"http://{state.address}/readyz", timeout=READY_TIMEOUT_SECONDS).is_success
+        return http().get(f"http://{state.address}/readyz", timeout=READY_TIMEOUT_SECONDS).is_success
     except httpx.HTTPError:
         return False
 

@@ -17,6 +17,7 @@ import httpx
 
 from clout.commands.wait import reader_of, wait_until_processed
 from clout.config import Settings
+from clout.loopback import http
 from clout.owners import Owners
 from clout.sender import RAW_PRODUCER_OPTIONS
 from clout.supervisor import TIED
@@ -115,7 +116,7 @@ class Role:
 
     def get(self, path: str) -> httpx.Response:
         """Ask it over HTTP."""
-        return httpx.get(f"http://{self.address}{path}", timeout=_HTTP_SECONDS)
+        return http().get(f"http://{self.address}{path}", timeout=_HTTP_SECONDS)
 
     def status(self) -> dict[str, Any]:
         """Return its /v1/status."""

@@ -14,6 +14,7 @@ from rich.table import Table
 from clout.commands.common import connected_to_lanes
 from clout.commands.tables import ConservationTable, retraction_lines
 from clout.commands.wait import reader_of
+from clout.loopback import http
 from clout.terminal import output, printable
 from streams.discovery import RoleMember
 from streams.errors import CloutError, first_line
@@ -145,7 +146,7 @@ def gateways_here(run_directory: Path) -> list[GatewayStatus]:
     for file in sorted(run_directory.glob("gateway-*.json")):
         with suppress(httpx.HTTPError, OSError, msgspec.DecodeError, KeyError):
             address = msgspec.json.decode(file.read_bytes(), type=dict[str, Any])["address"]
-            answer = httpx.get(f"http://{address}/v1/status", timeout=_GATEWAY_TIMEOUT_SECONDS)
+            answer = http().get(f"http://{address}/v1/status", timeout=_GATEWAY_TIMEOUT_SECONDS)
             found.append(msgspec.json.decode(answer.raise_for_status().content, type=GatewayStatus))
     return found
 

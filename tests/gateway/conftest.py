@@ -12,6 +12,7 @@ import pytest
 from confluent_kafka import KafkaError, Message
 
 from clout.config import Settings
+from clout.loopback import http
 from schemas.access import SCOPES
 from schemas.change import Cause, Subscores, change_headers, encode_change
 from schemas.users import partition_of
@@ -96,7 +97,7 @@ class Served:
 
     def get(self, path: str, **options: Any) -> httpx.Response:
         """Ask it."""
-        return httpx.get(f"{self.url}{path}", timeout=10, **options)
+        return http().get(f"{self.url}{path}", timeout=10, **options)
 
     def publish(self, changes: Iterable[tuple[str, float | None]]) -> None:
         """Write changes, and return when the gateway has them."""

@@ -8,11 +8,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-import httpx
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, sync_playwright
 
 from clout.config import Settings
+from clout.loopback import http
 from clout.ports import free_port
 from schemas.access import SCOPES
 from schemas.incident import Incident, encode_incident
@@ -41,17 +41,17 @@ class Site:
             {"id": f"e{next(self._ids)}", "kind": kind, "actor": actor, "target": target, "time": now}
             for actor, target in pairs
         ]
-        answer = httpx.post(f"{self.url}/v1/interactions", params={"network": "twitter"}, json=events, timeout=10)
+        answer = http().post(f"{self.url}/v1/interactions", params={"network": "twitter"}, json=events, timeout=10)
         assert answer.status_code == 202, answer.text
 
     def score(self, user: str) -> dict[str, Any]:
         """Return what the gateway says of a user's score, as soon as it has one."""
 
         def has_score() -> bool:
-            return httpx.get(f"{self.url}/v1/scores/{user}", timeout=10).is_success
+            return http().get(f"{self.url}/v1/scores/{user}", timeout=10).is_success
 
         eventually(has_score, otherwise=self.gateway.log)
-        answer: dict[str, Any] = httpx.get(f"{self.url}/v1/scores/{user}", timeout=10).json()
+        answer: dict[str, Any] = http().get(f"{self.url}/v1/scores/{user}", timeout=10).json()
         return answer
 
     def tell(self, incident: Incident) -> None:
