@@ -6,6 +6,8 @@ SHELL := bash
 MAKEFLAGS += --no-print-directory
 BIN := .venv/bin
 .PHONY: help setup demo test lint bench sim chaos drill drills fuzz lock
+# Else every process compiles all of Clout anew, for a second.
+unexport PYTHONDONTWRITEBYTECODE
 RUNS := .venv/.ready .kafka/.ready .kafka/.classes .venv/.kernels .venv/.monitoring gateway/pages/static/manifest.json
 
 help: ## list the targets
