@@ -6,7 +6,7 @@ import psutil
 import pytest
 
 from clout import broker as broker_module
-from clout.broker import LocalBroker, connect, local
+from clout.broker import CLASSES, LocalBroker, connect, local
 from clout.ports import free_port
 from streams.clients import admin
 from streams.errors import CloutError
@@ -33,6 +33,12 @@ def stopped(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, str]:
 def test_a_broker_that_was_stopped_is_not_running(stopped: tuple[Path, str, str]) -> None:
     directory, _, _ = stopped
     assert LocalBroker(directory).running() is None
+
+
+def test_it_starts_with_the_classes_that_were_kept(broker: str) -> None:
+    port = int(broker.rpartition(":")[2])
+    [pid] = {of.pid for of in psutil.net_connections("tcp") if of.status == "LISTEN" and of.laddr.port == port}
+    assert str(CLASSES) in {mapped.path for mapped in psutil.Process(pid).memory_maps()}
 
 
 def test_stopping_what_does_not_run_does_nothing(stopped: tuple[Path, str, str]) -> None:
