@@ -105,10 +105,11 @@ class Series(msgspec.Struct):
         """Return what is usual in an hour: that of its day, and by how much this part of the week differs from it."""
         near = [(hour + by) % HOURS for by in range(-NEAR_HOURS, NEAR_HOURS + 1)]
         weeks = [self.hours.get(at) for at in near]
-        differ = [value - self._of_day(at) for at, values in zip(near, weeks, strict=True) for value in values or ()]
         own = self.hours.get(hour % HOURS)
         if own is None or not all(weeks):
             return None
+        of_days = map(self._of_day, near)
+        differ = [value - of_day for of_day, values in zip(of_days, weeks, strict=True) if values for value in values]
         usual = self._of_day(hour) + min(median(differ), DAY_CAP)
         return min(usual, max(own) + OWN_CAP)
 

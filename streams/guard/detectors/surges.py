@@ -134,6 +134,8 @@ class _Surges(Kept[Rates]):
     def _judge(self, name: str, rate: Rate, now_ms: int) -> Iterator[Verdict]:
         surge, about = self._surge, Slice(network=name or None)
         before = self._said(surge.kind, about)
+        if before is None and sum([slot.hits for slot in rate.slots]) < surge.hits_min:
+            return
         found: tuple[float, int, int, float, int] | None = None
         for slots in WINDOWS:
             recent = [slot for slot in rate.slots if slot.at > self._learned.now - slots]
