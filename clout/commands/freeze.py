@@ -1,7 +1,7 @@
 """`clout freeze` and `clout resume`: what a network reports stays in Kafka, unread, until an operator says more."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -18,8 +18,9 @@ from schemas.control import CommandName
 from streams.errors import CloutError
 from streams.feed_position import CONTROL
 from streams.freezes import FREEZE, RESUME, Orders
+from streams.progress import frozen_in_words
 from streams.progress_reader import NO_REBALANCE_SECONDS, ProgressReader
-from streams.status import IngestStatus
+from streams.status import FreezeStatus, IngestStatus
 
 Network = Annotated[str, typer.Argument(metavar="NETWORK", help="As the settings name it.")]
 Reason = Annotated[str, typer.Option(metavar="TEXT", callback=reason_given, help="Why; it is published.")]
@@ -44,13 +45,17 @@ def freeze(
     """Read no more of a network: Kafka keeps what comes, its clock stands, and no score of it changes until `resume`.
 
     Returns when every ingest process does so, and says how many records wait. The order is signed with this machine's
-    key (control.key) and recorded for everyone to read: `clout control log`.
+    key (control.key) and recorded for everyone to read: `clout control log`. Of a network that is frozen already, why
+    and since when are replaced, and what they were is said.
 
     Example: clout freeze twitter --reason "half of it is garbage"
     """
     timeout_seconds, settings = seconds_of(timeout), _settings(context, network)
     about = {"incident": chosen(incidents_as_they_stand(settings), incident).id} if incident else {}
     reader = reader_of(settings)
+    before = _frozen_on_record(settings).get(network)
+    if before is not None:
+        typer.echo(printable(f"until now {network} is {frozen_in_words(before)}"), err=True)
     _order(settings, reader, FREEZE, network, reason, timeout_seconds, about)
     typer.echo(
         f"{network} is frozen: {_waiting(reader, network):,} records wait; nothing of it is read until "
@@ -89,15 +94,19 @@ def _check_frozen(settings: Settings, reader: ProgressReader, network: str) -> N
     """Refuse a network that is not frozen, unless a command that ingest has not read yet may freeze it."""
     if _waiting(reader, CONTROL):
         return
-    orders = Orders()
-    for record in public_record(settings):
-        orders.heed(record)
-    if network not in orders.frozen:
+    if network not in _frozen_on_record(settings):
         raise CloutError(
             f"{network} is not frozen",
             detail="nothing was ordered: no order to freeze it stands on the public record",
             hint="`clout control log` shows who resumed it; `clout status` what waits to be read",
         )
+
+
+def _frozen_on_record(settings: Settings) -> Mapping[str, FreezeStatus]:
+    orders = Orders()
+    for record in public_record(settings):
+        orders.heed(record)
+    return orders.frozen
 
 
 def _order(

@@ -51,9 +51,13 @@ GUARDS_COMMAND: Final = "guard-"
 STANDS_ANYWAY: Final[frozenset[IncidentKind]] = frozenset({"feed_stalled"})
 """Kinds that freezing a network does not help against."""
 
+OF_POPULATION: Final[frozenset[IncidentKind]] = frozenset(
+    {"population_fall", "population_shift", "population_at_floor"}
+)
+"""What scores that fall together look like, during and after it: a histogram stays shifted until they are back."""
 CAUSES: Final[Mapping[IncidentKind, frozenset[IncidentKind]]] = {
     "canary_late": frozenset({"law_violation", "lane_gap", "partition_stopped", "partition_silent", "feed_stalled"}),
-    "canary": frozenset({"population_fall", "population_shift", "population_at_floor"}),
+    "canary": OF_POPULATION,
 }
 """Of which kinds of incident a finding of another kind is only a symptom, …"""
 AFTER_MS: Final = 60_000
@@ -332,7 +336,8 @@ class Book:
     def _case_of(self, verdict: Verdict) -> _Entry | None:
         """Return the open incident that a finding is about, the first one."""
         for entry in self._open_ones():
-            if entry.quiet_since_ms is not None and entry.incident.kind != verdict.kind:
+            kinds = {entry.incident.kind, verdict.kind}
+            if entry.quiet_since_ms is not None and len(kinds) > 1 and not kinds <= OF_POPULATION:
                 continue  # That is over: what comes now is something else.
             if is_within(verdict.slice, entry.incident.slice) or is_within(entry.incident.slice, verdict.slice):
                 return entry

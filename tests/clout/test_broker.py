@@ -37,7 +37,9 @@ def test_a_broker_that_was_stopped_is_not_running(stopped: tuple[Path, str, str]
 
 def test_it_starts_with_the_classes_that_were_kept(broker: str) -> None:
     port = int(broker.rpartition(":")[2])
-    [pid] = {of.pid for of in psutil.net_connections("tcp") if of.status == "LISTEN" and of.laddr.port == port}
+    [pid] = {
+        of.pid for of in psutil.net_connections("tcp") if of.status == "LISTEN" and of.laddr and of.laddr.port == port
+    }
     assert str(CLASSES) in {mapped.path for mapped in psutil.Process(pid).memory_maps()}
 
 

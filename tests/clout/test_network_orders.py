@@ -90,6 +90,13 @@ def test_a_network_is_frozen_for_an_incident_by_the_beginning_of_its_id(place: P
     assert [(of.command, of.incident) for of in place.sent()] == [("freeze", "feed_partial/twitter/1")]
 
 
+def test_what_a_network_was_frozen_for_is_said_before_it_is_frozen_for_something_else(place: Place) -> None:
+    assert "until now" not in place.run(*FREEZE)
+    place.put_on_record("freeze", 0)
+    assert f"until now twitter is frozen since {NOW}: garbage\n" in place.run(*FREEZE)
+    assert [of.command for of in place.sent()] == ["freeze", "freeze"]
+
+
 @pytest.mark.parametrize("before", [[], ["freeze", "resume"]])
 def test_a_network_that_is_not_frozen_is_said_not_to_be_and_nothing_is_ordered(before: list[str], place: Place) -> None:
     for epoch, command in enumerate(before):

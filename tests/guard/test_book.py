@@ -192,6 +192,17 @@ def test_what_fires_again_while_it_is_monitored_goes_on_with_the_incident(writte
     assert written.last.status == "monitoring"
 
 
+def test_what_is_found_in_quiet_time_is_another_incident_unless_both_are_of_the_population(written: Written) -> None:
+    of_all = Slice()
+    written.say(verdict(of_all, kind="population_fall"))
+    written.say(verdict(of_all, kind="population_fall", firing=False), now_ms=NOW + 1)
+    [again] = written.say(verdict(of_all, kind="population_shift"), now_ms=NOW + 2)
+    assert (again.id, again.status) == (written.topic[0].id, "investigating")
+    written.say(verdict(of_all, kind="population_shift", firing=False), now_ms=NOW + 3)
+    [other] = written.say(verdict(of_all, kind="feed_stalled"), now_ms=NOW + 4)
+    assert other.id != again.id
+
+
 def test_what_fires_again_after_its_end_is_a_new_incident(written: Written) -> None:
     written.say(verdict())
     written.say(verdict(firing=False), now_ms=NOW + 1)
