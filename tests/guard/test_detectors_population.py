@@ -38,6 +38,16 @@ def test_it_ends_when_the_hours_of_the_fall_are_over() -> None:
     assert not end.firing
 
 
+def test_while_it_passes_it_says_why_it_is_not_over() -> None:
+    detector, at, bins = PopulationFall(), NOW_MS + 3 * HOUR_MS, histogram(p20=1000)
+    assert all_verdicts(detector, hourly(bins, 3)) == []
+    (fell,) = detector.update(population(at, bins=bins, clock_ms=at, below=(400, 0, 0)))
+    (passes,) = detector.update(population(at + 1, bins=bins, clock_ms=at + 1, below=(15, 0, 0)))
+    assert "fell 1 point or more" in fell.detail
+    assert ("2.0% at most;" in fell.detail, "before it is over" in fell.detail) == (True, False)
+    assert "2.0% at most, and half of that before it is over;" in passes.detail
+
+
 def test_a_few_events_taken_back_are_no_fall() -> None:
     assert all_verdicts(PopulationFall(), [population(below=(19, 9, 4)), population(below=(15, 5, 3))]) == []
 

@@ -96,12 +96,15 @@ class PopulationFall(Kept[Falls]):
         if worst < (0.5 if fires else 1.0):
             return self._unsay("population_fall", Slice(), "hardly anybody fell in the last two hours", numbers)
         severity: Severity = "critical" if worst >= CRITICAL_TIMES else "major"
+        unit = "point" if worst_points == 1 else "points"
+        passing = "" if worst >= 1.0 else ", and half of that before it is over"
         return self._say(
             "population_fall",
             Slice(),
             severity,
-            f"{numbers[f'fallen_{worst_points}_share']:.1%} of {users:,} users fell {worst_points} points or more "
-            f"within an hour, {FALLEN_SHARES[worst_points]:.1%} at most; decay explains {allowed_points:.2f} points",
+            f"{numbers[f'fallen_{worst_points}_share']:.1%} of {users:,} users fell {worst_points} {unit} or more "
+            f"within an hour, {FALLEN_SHARES[worst_points]:.1%} at most{passing}; "
+            f"decay explains {allowed_points:.2f} points",
             numbers,
             size=worst,
             at_ms=now_ms,
