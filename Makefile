@@ -71,7 +71,7 @@ gateway/pages/static/manifest.json: gateway/web/package.json gateway/web/package
 .kafka/.ready: deploy/kafka/pom.xml scripts/setup.sh
 	@scripts/setup.sh kafka && touch $@
 
-# A broker starts in half of the time with its classes as Java has loaded them once.
+# A broker starts in two thirds of the time with its classes as Java has loaded them once.
 .kafka/.classes: .kafka/.ready .venv/.ready
 	@echo "Loading Kafka's classes"
 	@$(BIN)/python -m clout.broker_classes && touch $@

@@ -1,4 +1,4 @@
-"""Keep Kafka's classes as Java has loaded them, so that every start of the local broker takes half of the time.
+"""Keep Kafka's classes as Java has loaded them, so that every start of the local broker takes two thirds of the time.
 
 `python -m clout.broker_classes` starts a broker, uses it a little and stops it, which takes ten seconds (`make setup`
 does). It is Java's dynamic archive of classes (JEP 350); what is not in it Java loads as ever.
@@ -11,7 +11,6 @@ from typing import Final
 
 from clout.broker import CLASSES, LocalBroker
 from streams import clients, topics
-from streams.errors import CloutError
 from streams.settings import KafkaSettings
 
 _TOPIC: Final = "a-topic"
@@ -42,17 +41,12 @@ def _use(kafka: KafkaSettings) -> None:
     consumer.subscribe([_TOPIC])
     producer = clients.producer(kafka, {"transactional.id": "an-id", "log_level": 2})
     try:
-        producer.init_transactions(_SECONDS)
+        clients.fence(producer, _SECONDS)
         producer.begin_transaction()
         producer.produce(_TOPIC, b"value", b"key")
         producer.commit_transaction(_SECONDS)
-        message = consumer.poll(_SECONDS)
-        if message is None or message.error() is not None:
-            raise CloutError(
-                "the local broker gave nothing back",
-                detail=str(message and message.error()),
-                hint="run `make setup` again",
-            )
+        # If nothing comes in this time, some classes fewer are kept.
+        consumer.poll(_SECONDS)
         producer.begin_transaction()
         places = consumer.position(consumer.assignment())
         producer.send_offsets_to_transaction(places, consumer.consumer_group_metadata(), _SECONDS)
