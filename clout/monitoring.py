@@ -3,6 +3,7 @@
 They listen on free loopback ports and live under `run/` of the data directory. Their configuration is made from
 `deploy/prometheus` and `deploy/alertmanager`. Prometheus finds the roles by the target list of the supervisor;
 Alertmanager is told anew where the guards are whenever one starts again. Both die with this process, however it dies.
+Alerts link to their runbooks, which are served from here or lie where PROMETHEUS_RUNBOOKS_URL says.
 """
 
 import contextlib
@@ -17,12 +18,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from string import Template
 from typing import Final
+from urllib.parse import urlsplit
 
 import httpx
 
 from clout.broker import HOST, ROOT
 from clout.loopback import http
 from clout.ports import free_port
+from clout.runbooks import RunbookServer
 from clout.supervisor import TIED, RoleState
 from streams.errors import CloutError
 from streams.guard.alert_hook import PATH as ALERTS_PATH
@@ -39,6 +42,8 @@ RESEND: Final = "--rules.alert.resend-delay=5s"
 """How soon an Alertmanager that was started later, or again, knows what fires."""
 RECEIVERS: Final = ("watchdog", "pager", "feeds", "operators")
 """Receivers of alerts that the environment may name: ALERTMANAGER_PAGER_URL and so on."""
+RUNBOOKS_URL: Final = "PROMETHEUS_RUNBOOKS_URL"
+"""In the environment: where the pages of `deploy/runbooks` are, if not here."""
 START_SECONDS_MAX: Final = 30.0
 STOP_SECONDS_MAX: Final = 5.0
 RESTART_SECONDS: Final = 5.0
@@ -62,12 +67,17 @@ class Monitoring:
     data_dir: Path
     environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
     _programs: list[_Program] = field(default_factory=list, init=False)
+    _runbooks: RunbookServer | None = field(default=None, init=False)
     _guards: tuple[str, ...] = field(default=(), init=False)
     _reload_due: bool = field(default=False, init=False)
 
     def start(self) -> None:
-        """Start both and return when they answer. Raises `CloutError` where they are not installed."""
+        """Start both and return when they answer.
+
+        Raises `CloutError` where they are not installed, and for a PROMETHEUS_RUNBOOKS_URL that is none.
+        """
         found = {name: _found(name) for name in PROGRAMS}
+        runbooks = self._runbooks_url()
         ports: list[int] = []
         for _ in PROGRAMS:
             ports.append(free_port(HOST, ports))
@@ -75,7 +85,7 @@ class Monitoring:
         self._log_dir.mkdir(parents=True, exist_ok=True)
         for name in PROGRAMS:
             (self._run_dir / name).mkdir(parents=True, exist_ok=True)
-        self._write_prometheus(addresses["alertmanager"])
+        self._write_prometheus(addresses["alertmanager"], runbooks)
         self._write_alertmanager()
         options = {"prometheus": self._prometheus_options(), "alertmanager": self._alertmanager_options()}
         for name, address in addresses.items():
@@ -120,7 +130,7 @@ class Monitoring:
             self._reload_due = not _reloaded(self._program("alertmanager"))
 
     def stop(self) -> None:
-        """Stop both; nothing else is touched."""
+        """Stop both, and the pages; nothing else is touched."""
         running = [program.process for program in self._programs if program.process is not None]
         for process in running:
             process.terminate()
@@ -131,6 +141,9 @@ class Monitoring:
                 process.kill()
                 process.wait()
         self._programs.clear()
+        if self._runbooks is not None:
+            self._runbooks.stop()
+            self._runbooks = None
 
     @property
     def _run_dir(self) -> Path:
@@ -161,8 +174,23 @@ class Monitoring:
             "--cluster.listen-address=",
         ]
 
-    def _write_prometheus(self, alertmanager: str) -> None:
-        text = prometheus_configuration(alertmanager, self._run_dir / "prometheus-targets.json")
+    def _runbooks_url(self) -> str:
+        """Return where alerts find their runbooks: where the environment says, else pages that are served from here."""
+        elsewhere = self.environment.get(RUNBOOKS_URL, "")
+        if not elsewhere:
+            self._runbooks = RunbookServer()
+            return self._runbooks.url
+        parts = urlsplit(elsewhere)
+        if parts.scheme not in {"http", "https"} or not parts.netloc:
+            raise CloutError(
+                f"{RUNBOOKS_URL} is no address of pages",
+                detail=f"it is {elsewhere!r}",
+                hint="let it begin with https://, like https://example.org/runbooks, or unset it",
+            )
+        return elsewhere.rstrip("/")
+
+    def _write_prometheus(self, alertmanager: str, runbooks: str) -> None:
+        text = prometheus_configuration(alertmanager, self._run_dir / "prometheus-targets.json", runbooks)
         (self._run_dir / "prometheus" / "prometheus.yml").write_text(text, encoding="utf-8")
 
     def _write_alertmanager(self) -> None:
@@ -183,10 +211,12 @@ class Monitoring:
             time.sleep(0.05)
 
 
-def prometheus_configuration(alertmanager: str, targets: Path) -> str:
-    """Fill in Prometheus' configuration: the address of Alertmanager, and the list of targets."""
+def prometheus_configuration(alertmanager: str, targets: Path, runbooks: str) -> str:
+    """Fill in Prometheus' configuration: the address of Alertmanager, the list of targets, the URL of the runbooks."""
     text = (PROMETHEUS_FILES / "prometheus.yml").read_text(encoding="utf-8")
-    return Template(text).substitute(alertmanager=alertmanager, rules=PROMETHEUS_FILES / "rules", targets=targets)
+    return Template(text).substitute(
+        alertmanager=alertmanager, rules=PROMETHEUS_FILES / "rules", targets=targets, runbooks=json.dumps(runbooks)
+    )
 
 
 def alertmanager_configuration(guards: Sequence[str], environment: Mapping[str, str]) -> str:

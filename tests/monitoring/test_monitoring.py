@@ -66,10 +66,15 @@ class Site:
     def states(self) -> list[RoleState]:
         return [RoleState(f"{role}-0", role, 1, server.address, 0) for role, server in self.servers.items()]
 
-    def told(self) -> set[tuple[str, str]]:
-        """Name and origin of the alerts that the guard was told of, asked over HTTP."""
+    def alerts(self) -> list[dict[str, Any]]:
+        """The alerts that the guard was told of, asked over HTTP."""
         answer = self.client.get(f"http://{self.servers['guard'].address}/v1/alerts").raise_for_status().json()
-        return {(alert["labels"]["alertname"], alert["labels"].get("seen_by", "")) for alert in answer["alerts"]}
+        found: list[dict[str, Any]] = answer["alerts"]
+        return found
+
+    def told(self) -> set[tuple[str, str]]:
+        """Name and origin of those alerts."""
+        return {(alert["labels"]["alertname"], alert["labels"].get("seen_by", "")) for alert in self.alerts()}
 
     def query(self, expression: str) -> list[dict[str, Any]]:
         answer = self.client.get(f"{self.monitoring.prometheus}/api/v1/query", params={"query": expression})
@@ -121,6 +126,34 @@ def test_faults_arrive_at_the_guard_within_half_a_minute(site: Site, say: Any) -
     say(f"alerts arrived after {max(seconds.values()):.1f} s")
     site.worker.set_partition_state(1, "running")
     eventually(lambda: site.query("partition:clout_partition_running:max == 1"))
+
+
+def test_an_alert_links_to_its_runbook(site: Site) -> None:
+    site.wait_for("CloutWatchdog")
+    [watchdog] = [alert for alert in site.alerts() if alert["labels"]["alertname"] == "CloutWatchdog"]
+    assert "runbooks" not in watchdog["labels"]
+    page = site.client.get(watchdog["annotations"]["runbook_url"])
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert "<h1>CloutWatchdog</h1>" in page.text
+    index = site.client.get(page.url.join("/"))
+    assert '<a href="watchdog.md">CloutWatchdog</a>' in index.text
+    assert site.client.get(page.url.join("/../pyproject.toml")).status_code == 404
+
+
+def test_runbooks_may_be_elsewhere(tmp_path: Path) -> None:
+    monitoring = Monitoring(tmp_path, environment={"PROMETHEUS_RUNBOOKS_URL": "https://git.example.org/runbooks/"})
+    monitoring.start()
+    try:
+        answer = httpx.get(f"{monitoring.prometheus}/api/v1/status/config", timeout=5).json()
+        assert "runbooks: https://git.example.org/runbooks\n" in answer["data"]["yaml"]
+    finally:
+        monitoring.stop()
+
+
+@pytest.mark.parametrize("url", ["deploy/runbooks", "ftp://example.org/runbooks", "https://"])
+def test_an_address_of_runbooks_that_is_none_is_refused(tmp_path: Path, url: str) -> None:
+    with pytest.raises(CloutError, match="PROMETHEUS_RUNBOOKS_URL is no address of pages"):
+        Monitoring(tmp_path, environment={"PROMETHEUS_RUNBOOKS_URL": url}).start()
 
 
 @pytest.mark.parametrize("path", DASHBOARDS, ids=lambda path: path.name)
