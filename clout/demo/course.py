@@ -41,7 +41,7 @@ from scorer.model import Model
 from streams import clients, topics
 from streams.errors import CloutError
 from streams.process import FAULTS_VARIABLE
-from streams.progress import conservation
+from streams.progress import Reading, conservation
 from streams.settings import (
     GatewaySettings,
     GuardSettings,
@@ -225,11 +225,15 @@ class _Demonstration:
         try:
             with self._shown() as show:
                 self._play(feed, consumer, began, show)
+            feed.finish()
+            seconds = time.monotonic() - began
+            if self._stop.received is None and feed.failure is None:
+                self._settle()
         finally:
             feed.stop()
         if feed.failure is not None:
             raise feed.failure
-        self._close(feed, consumer, time.monotonic() - began)
+        self._close(feed, consumer, seconds)
         consumer.close()
         return self._stage is None or self._stop.received is not None or self._end_of_story(self._stage)
 
@@ -318,18 +322,28 @@ class _Demonstration:
         with Live(console=self._console, screen=True, auto_refresh=False) as live:
             yield _Screen(live, networks)
 
+    def _settle(self) -> None:
+        """Let all roles work, and what was sent be processed, while collectors live: silence would be a fault."""
+        # A fault may still be in a worker, or it may just have been ended to take it out.
+        with contextlib.suppress(httpx.HTTPError, CloutError):
+            end_where_standing(self._settings.data_dir / "run")
+        wait_until_ready(self._supervisor, timeout_seconds=START_SECONDS_MAX)
+        # Heartbeats are still to come; what is wrong is said when none is.
+        with contextlib.suppress(CloutError):
+            self._processed()
+
+    def _processed(self) -> Reading:
+        """Return the reading that shows that all is processed."""
+        with contextlib.closing(reader_of(self._settings)) as reader:
+            return wait_until_processed(reader, SETTLE_SECONDS_MAX, lambda _line: None)
+
     def _close(self, feed: Feed, consumer: Consumer, seconds: float) -> None:
-        """Let everything settle, then say what happened."""
+        """Say what happened."""
         console = self._console
         if self._stop.received is None:
-            # A fault may still be in a worker, or it may just have been ended to take it out.
-            with contextlib.suppress(httpx.HTTPError, CloutError):
-                end_where_standing(self._settings.data_dir / "run")
-            wait_until_ready(self._supervisor, timeout_seconds=START_SECONDS_MAX)
-            reading = wait_until_processed(reader_of(self._settings), SETTLE_SECONDS_MAX, lambda _line: None)
+            sums = conservation(self._processed())
             for _ in range(3):
                 self._take(consumer, LOOK_SECONDS)
-            sums = conservation(reading)
         console.print()
         console.print(view.TopTable(self._board.top(TOP), tuple(self._settings.networks)))
         console.print()

@@ -22,7 +22,7 @@ TIMES_CHECKED_EVERY_EVENTS: Final = 16
 
 
 class Feed:
-    """Sends the population's interactions until all are sent or it is stopped."""
+    """Sends the population's interactions until all are sent or it is to finish; its collectors live until it stops."""
 
     def __init__(
         self,
@@ -45,7 +45,7 @@ class Feed:
         }
         self._interference = Interference(mailbox, networks)
         self._pace = Pace(factor)
-        self._stopped = threading.Event()
+        self._finished, self._stopped = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="feed", daemon=True)
         self.time_ms = population.settings.start_ms
         """Event time reached."""
@@ -60,8 +60,8 @@ class Feed:
 
     @property
     def running(self) -> bool:
-        """Whether more is to come."""
-        return self._thread.is_alive()
+        """Whether more events are to come."""
+        return self._thread.is_alive() and not self._finished.is_set()
 
     def go_at(self, factor: float) -> None:
         """Play on so many times as fast as life, from the event whose turn it is."""
@@ -71,8 +71,13 @@ class Feed:
         """Begin; the first event is sent now."""
         self._thread.start()
 
+    def finish(self) -> None:
+        """Send no more events. Heartbeats go on: who falls silent altogether is a fault to the guard."""
+        self._finished.set()
+
     def stop(self) -> None:
         """Send nothing more, and return when the broker has what was sent."""
+        self._finished.set()
         self._stopped.set()
         self._thread.join()
 
@@ -80,6 +85,8 @@ class Feed:
         try:
             self._play()
             self._send(self._interference.end())
+            self._finished.set()
+            self._rest()
             for heartbeats in self._heartbeats.values():
                 heartbeats.reached(self.time_ms)
                 heartbeats.end()
@@ -98,7 +105,7 @@ class Feed:
                 if number % TIMES_CHECKED_EVERY_EVENTS == 0:
                     self._reach(event.time_ms)
                     self._wait(event.time_ms)
-                    if self._stopped.is_set():
+                    if self._finished.is_set():
                         return
                 self._send(self._interference.instead(event))
                 self.made_events = number
@@ -118,12 +125,23 @@ class Feed:
                 heartbeats.reached(time_ms)
                 heartbeats.beat(now)
 
+    def _rest(self) -> None:
+        """Let collectors say that nothing happens, while time goes on as in life."""
+        began_ms, began = self.time_ms, time.monotonic()
+        while not self._stopped.wait(NAP_SECONDS_MAX):
+            now = time.monotonic()
+            self.time_ms = began_ms + int((now - began) * 1000)
+            for heartbeats in self._heartbeats.values():
+                heartbeats.reached(self.time_ms)
+                heartbeats.beat(now)
+            self._senders[0].poll()
+
     def _send(self, events: Iterable[Event]) -> None:
         for event in events:
             self._senders[event.network].send(event.key, event.value)
 
     def _wait(self, time_ms: int) -> None:
-        while (nap := self._pace.wait_seconds(time_ms, time.monotonic())) > 0 and not self._stopped.is_set():
+        while (nap := self._pace.wait_seconds(time_ms, time.monotonic())) > 0 and not self._finished.is_set():
             self._senders[0].poll()
             self._send(self._interference.look())
-            self._stopped.wait(min(nap, NAP_SECONDS_MAX))
+            self._finished.wait(min(nap, NAP_SECONDS_MAX))
