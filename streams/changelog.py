@@ -34,7 +34,9 @@ class Facts:
     begin: int
     """First offset that the changelog still has."""
     end: int
-    """Offset after its last record."""
+    """Offset after its last committed record."""
+    written_end: int
+    """The same of all records. Where it is another, a transaction has no end."""
     local: Local | None
     """What the local copy says of itself."""
     group_has_positions: bool
@@ -47,6 +49,13 @@ def judge(facts: Facts) -> bool:
     where = f"{facts.topic} [{facts.partition}]"
     local = facts.local
     start_over = "set the group's offsets, lanes and changes aside and start anew under another kafka.prefix"
+    if facts.written_end > facts.end:
+        raise CloutError(
+            f"the changelog {where} has a transaction without an end",
+            detail=f"it is committed up to offset {facts.end} and goes on to {facts.written_end}; nobody writes: the "
+            "broker lost whether that counts, as Apache Kafka 4.3.0, 4.3.1 and 4.4.0 may when they are killed",
+            hint=f"use Apache Kafka 4.2.2, or a later one without KAFKA-20734, and {start_over}",
+        )
     if local is not None and local.changelog_topic_id != facts.topic_id:
         raise CloutError(
             f"the changelog {where} is not the one that the local state was made from",
@@ -84,9 +93,12 @@ def judge(facts: Facts) -> bool:
     return usable
 
 
-def watermarks(kafka: KafkaSettings, topic: str, partition: int, connect: Connect = KAFKA) -> tuple[int, int]:
-    """Return the first offset and the offset after the last record."""
-    consumer = connect.consumer(kafka, {"group.id": "clout-watermarks"})
+def watermarks(
+    kafka: KafkaSettings, topic: str, partition: int, connect: Connect = KAFKA, *, committed: bool = True
+) -> tuple[int, int]:
+    """Return the first offset and the offset after the last record, of those that are committed or of all."""
+    isolation = "read_committed" if committed else "read_uncommitted"
+    consumer = connect.consumer(kafka, {"group.id": "clout-watermarks", "isolation.level": isolation})
     try:
         low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=WATERMARK_SECONDS)
     finally:

@@ -163,6 +163,7 @@ def _path(shared: Shared, partition: int) -> Path:
 def _facts(shared: Shared, partition: int, topic_id: str, local: Local | None) -> changelog.Facts:
     names = shared.names
     begin, end = changelog.watermarks(shared.kafka, names.state, partition, shared.connect)
+    _, written_end = changelog.watermarks(shared.kafka, names.state, partition, shared.connect, committed=False)
     group = shared.connect.consumer(shared.kafka, {"group.id": names.app_id})
     try:
         lanes = [TopicPartition(topic, partition) for topic in (names.actors_lane, names.targets_lane)]
@@ -175,6 +176,7 @@ def _facts(shared: Shared, partition: int, topic_id: str, local: Local | None) -
         topic_id=topic_id,
         begin=begin,
         end=end,
+        written_end=written_end,
         local=local,
         group_has_positions=any(position.offset > 0 for position in committed),
         now_seconds=shared.clock(),

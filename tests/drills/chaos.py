@@ -37,7 +37,6 @@ EVENTS_DEFAULT: Final = 3_000_000
 EVENTS_PER_USER: Final = 50
 USERS_MIN: Final = 2_000
 MORE_EVENTS: Final = 4_000
-SETTLE_SECONDS: Final = 400.0
 SMALL_DISK_SLOT: Final = 0
 SHARDS: Final = 2
 HEAP_MB: Final = 1_024
@@ -75,6 +74,8 @@ class Plan:
     """How long it may take until that has shown."""
     refusals: bool = True
     """In the end, take records away that nothing can bring back."""
+    settle_seconds: float = 400.0
+    """Longest time until all is processed; then what is behind is told."""
 
     def traffic(self) -> Traffic:
         """Return the events."""
@@ -140,7 +141,7 @@ def run(plan: Plan, directory: Path, say: Callable[[str], None] = lambda _line: 
         with _timed(report, "harm"):
             _harm(harm, plan, traffic, report, say)
         with _timed(report, "catching up"), harm.looked_after():
-            [report.sums] = conservation(installation.wait(SETTLE_SECONDS))
+            [report.sums] = conservation(installation.wait(plan.settle_seconds))
         with _timed(report, "expectation"):
             expectation = reduce(add, (shard.result() for shard in shards))
         with _timed(report, "checks"):

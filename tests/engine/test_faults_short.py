@@ -25,6 +25,7 @@ PLAN = Plan(
     small_disk_mb=128,
     full_seconds=0.5,
     refusals=False,
+    settle_seconds=100.0,
 )
 
 

@@ -23,7 +23,8 @@ def facts(**changes: Any) -> Facts:
         "group_has_positions": True,
         "now_seconds": NOW,
     }
-    return Facts(**(usual | changes))
+    usual |= changes
+    return Facts(**({"written_end": usual["end"]} | usual))
 
 
 def test_a_local_copy_within_the_changelog_is_used() -> None:
@@ -56,6 +57,7 @@ def test_a_local_copy_older_than_half_of_what_deletions_are_kept_is_rebuilt(age_
         ({"end": 0, "local": None}, "is empty, but this partition has been worked on"),
         ({"begin": 70, "end": 70, "local": None}, "is empty, but this partition has been worked on"),
         ({"begin": 50, "end": 50, "group_has_positions": False}, "is empty, but this partition has been worked on"),
+        ({"written_end": 101}, "has a transaction without an end"),
         ({"begin": 51}, "begins after what the local state has taken from it"),
         ({"begin": 1, "local": None}, "was truncated"),
         ({"begin": 1, "local": Local("same", 50, 0.0)}, "was truncated"),
