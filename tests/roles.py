@@ -29,6 +29,8 @@ from tests.checks import changes_of, users_of
 from tests.forks import Before, Forked, run
 
 CLOUT: Final = (sys.executable, "-m", "clout")
+START_SECONDS_MAX: Final = 60.0
+"""The first role waits for all of Clout to be imported, on a machine that may do other things too."""
 _HTTP_SECONDS: Final = 5.0
 _NAP_SECONDS: Final = 0.05
 _KAFKA_SECONDS: Final = 30
@@ -42,7 +44,7 @@ def eventually(done: Callable[[], object], *, seconds: float = 30.0, otherwise: 
         time.sleep(_NAP_SECONDS)
 
 
-def start_together(*roles: "Role", seconds: float = 30.0) -> None:
+def start_together(*roles: "Role", seconds: float = START_SECONDS_MAX) -> None:
     """Start roles at the same time and return when all listen."""
     for role in roles:
         role.launch()
@@ -99,7 +101,7 @@ class Role:
         """Start the process and return when it listens."""
         return self.launch().wait_until_listening()
 
-    def wait_until_listening(self, seconds: float = 30.0) -> Self:
+    def wait_until_listening(self, seconds: float = START_SECONDS_MAX) -> Self:
         """Return when its HTTP server can be asked."""
         eventually(lambda: self._run_file.exists() or self.ended(), seconds=seconds, otherwise=self.log)
         assert not self.ended(), self.log()
