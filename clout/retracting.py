@@ -284,8 +284,11 @@ class Retracting:
             left = self._under_way(tasks)
             if left != last:
                 last, deadline = left, time.monotonic() + timeout_seconds
+            why = {lane: _standing(tasks.get(lane)) for lane, records in enumerate(left) if records}
+            late = ", ".join(f"partition {lane}{standing}" for lane, standing in why.items())
+            if any(why.values()):
+                self._say(f"waits for {late}")
             if time.monotonic() > deadline:
-                late = ", ".join(f"partition {lane}" for lane, records in enumerate(left) if records)
                 nothing = f"{late}: nothing for {timeout_seconds:g} seconds"
                 raise CloutError(
                     "the workers do not take in what is to be taken back",
@@ -301,6 +304,13 @@ class Retracting:
             return self.tasks(), ""
         except CloutError as error:
             return {}, error.error
+
+
+def _standing(task: TaskStatus | None) -> str:
+    """Say why a partition takes nothing in, if that is known."""
+    if task is None:
+        return " (no worker has it)"
+    return "" if task.state == RUNNING else f" ({task.state})"
 
 
 def _offsets(consumer: Consumer, held: Sequence[Extent], time_ms: int) -> dict[int, int]:

@@ -14,8 +14,9 @@ from clout.retracting import Outcome, Retracting, check_reach, check_unfinished,
 from streams.discovery import RoleMember
 from streams.errors import CloutError
 from streams.progress_reader import ProgressReader
-from streams.retract_position import RetractPosition, Span
+from streams.retract_position import SOURCE, RetractPosition, Span
 from streams.status import LedgerStatus, TaskStatus, WorkerStatus
+from streams.task_state import ACTORS
 
 SPAN = Span(network="twitter", source="west", since_ms=1_000, until_ms=2_000, incident="INC-7")
 
@@ -77,6 +78,31 @@ def test_where_no_worker_is_left_the_order_is_said_to_stand_and_with_which_words
     assert raised.value.detail.endswith("; no running role was found in the consumer group clout")
     assert "the order stands" in raised.value.hint
     assert raised.value.hint.endswith(f"waits for its end: clout retract {in_words(SPAN)}")
+
+
+class Standing(ProgressReader):
+    """A worker whose second partition stands still."""
+
+    def __init__(self) -> None:
+        pass
+
+    def workers(self, timeout_seconds: float = 0.0) -> list[RoleMember]:  # noqa: ARG002  as the one that it stands for
+        return []
+
+    def worker_statuses(self, workers: Iterable[RoleMember]) -> list[WorkerStatus]:  # noqa: ARG002  the same
+        running = TaskStatus(partition=0, state="running", seen={ACTORS: {SOURCE: 3}})
+        stopped = TaskStatus(partition=1, state="stopped", reason="a law is broken")
+        return [WorkerStatus(role="score", pid=1, address="", partitions=[running, stopped])]
+
+
+def test_what_it_waits_for_is_said_while_it_waits() -> None:
+    said: list[str] = []
+    retracting = Retracting(Settings(), Standing(), SPAN, said.append)
+    retracting._position = RetractPosition(sent=[3, 3, 3], span=SPAN, epoch=4)
+    with pytest.raises(CloutError) as raised:
+        retracting._wait_for_tasks(0.0)
+    assert said[0] == "waits for partition 1 (stopped), partition 2 (no worker has it)"
+    assert raised.value.detail == "partition 1 (stopped), partition 2 (no worker has it): nothing for 0 seconds"
 
 
 def test_an_order_in_words_can_be_given_as_it_stands() -> None:
