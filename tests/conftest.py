@@ -10,7 +10,7 @@ import pytest
 from hypothesis import settings
 
 from clout.broker import LocalBroker
-from clout.leash import leash
+from clout.machine import broker_at_hand
 from streams.clients import admin
 from streams.settings import KafkaSettings
 from streams.topics import TopicSpec, make
@@ -30,14 +30,8 @@ def broker() -> Iterator[str]:
     """HOST:PORT of a Kafka of this test run's own."""
     with tempfile.TemporaryDirectory(prefix="clout-test-") as directory:
         local = LocalBroker(Path(directory), port=None, heap_mb=512, short_lived=True)
-        address = local.up().address
-        # A run that is killed cannot stop it: then its leash does.
-        tied = leash(local)
-        try:
-            yield address
-        finally:
-            local.down()
-            tied.communicate()
+        with broker_at_hand(KafkaSettings(), local) as kafka:
+            yield kafka.broker
 
 
 @pytest.fixture

@@ -119,10 +119,12 @@ class Feed:
         """
         self.time_ms = time_ms
         self._send(self._interference.look())
-        now = time.monotonic()
+        self._beat(time.monotonic())
+
+    def _beat(self, now: float) -> None:
         for (network, collector), heartbeats in self._heartbeats.items():
             if not self._interference.is_mute(network, collector):
-                heartbeats.reached(time_ms)
+                heartbeats.reached(self.time_ms)
                 heartbeats.beat(now)
 
     def _rest(self) -> None:
@@ -131,9 +133,7 @@ class Feed:
         while not self._stopped.wait(NAP_SECONDS_MAX):
             now = time.monotonic()
             self.time_ms = began_ms + int((now - began) * 1000)
-            for heartbeats in self._heartbeats.values():
-                heartbeats.reached(self.time_ms)
-                heartbeats.beat(now)
+            self._beat(now)
             self._senders[0].poll()
 
     def _send(self, events: Iterable[Event]) -> None:

@@ -21,7 +21,7 @@ from typing import Any, Final
 
 from clout.broker import LocalBroker
 from clout.config import Settings
-from clout.leash import leash
+from clout.machine import broker_at_hand
 from streams.progress import Conservation, conservation
 from streams.settings import KafkaSettings, NetworkSettings, WorkerSettings
 from tests.drills.expectation import FLAT, expected
@@ -191,13 +191,8 @@ def _installation(broker: LocalBroker, directory: Path) -> Installation:
 @contextmanager
 def _broker(directory: Path) -> Iterator[LocalBroker]:
     broker = LocalBroker(directory, port=None, heap_mb=HEAP_MB)
-    broker.up()
-    tied = leash(broker)
-    try:
+    with broker_at_hand(KafkaSettings(), broker):
         yield broker
-    finally:
-        broker.down()
-        tied.communicate()
 
 
 @contextmanager

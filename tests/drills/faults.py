@@ -16,7 +16,7 @@ from threading import Semaphore
 from typing import Final
 
 from clout.broker import LocalBroker
-from clout.leash import leash
+from clout.machine import broker_at_hand
 from streams.settings import KafkaSettings
 from tests.drills.clean_drill import HIGGS_PATH, CleanData, HiggsFile, ThreeWeeks, run_clean
 from tests.drills.fault_cases import CASES, Case
@@ -100,14 +100,8 @@ def everything() -> list[Case | CleanData]:
 @contextmanager
 def broker_for_long(directory: Path) -> Iterator[str]:
     """Run a broker that Java compiles fully: over a quarter of an hour that saves more than it costs."""
-    broker = LocalBroker(directory, port=None, heap_mb=512)
-    address = broker.up().address
-    tied = leash(broker)
-    try:
-        yield address
-    finally:
-        broker.down()
-        tied.communicate()
+    with broker_at_hand(KafkaSettings(), LocalBroker(directory, port=None, heap_mb=512)) as kafka:
+        yield kafka.broker
 
 
 def main() -> int:

@@ -192,11 +192,16 @@ def broker_stopped(harm: Harm) -> None:
 
 def broker_killed(harm: Harm) -> None:
     """It goes without a word and comes back."""
-    running = harm.broker.running()
+    kill_broker(harm.broker)
+    harm.broker.up()
+
+
+def kill_broker(broker: LocalBroker) -> None:
+    """SIGKILL, and its end taken note of."""
+    running = broker.running()
     assert running is not None
     os.kill(running.pid, signal.SIGKILL)
-    harm.broker._reap()
-    harm.broker.up()
+    broker._reap()
 
 
 # Local state ---------------------------------------------------------------------------------------------------------

@@ -6,7 +6,6 @@ another one is taken. Other work keeps the machine busy, as the fault shows wher
 
 import os
 import random
-import signal
 import subprocess
 import sys
 import threading
@@ -19,9 +18,11 @@ import pytest
 from confluent_kafka import KafkaException, Producer
 
 from clout.broker import LocalBroker
-from clout.leash import leash
+from clout.machine import broker_at_hand
+from clout.supervisor import TIED
 from streams import changelog, clients, topics
 from streams.settings import KafkaSettings
+from tests.drills.harm import kill_broker
 
 TOPIC = "ends"
 KILLS = 6
@@ -42,7 +43,8 @@ pytestmark = [pytest.mark.drill, pytest.mark.timeout(600)]
 def busy() -> Iterator[None]:
     with ExitStack() as stack:
         for _ in range(BUSY_PROCESSES):
-            process = stack.enter_context(subprocess.Popen([sys.executable, "-c", "while True: pass"]))
+            command = [sys.executable, str(TIED), str(os.getpid()), sys.executable, "-c", "while True: pass"]
+            process = stack.enter_context(subprocess.Popen(command))
             stack.callback(process.kill)
         yield
 
@@ -65,8 +67,7 @@ def fenced(kafka: KafkaSettings, name: str) -> Producer:
 
 
 def kill_under_load(broker: LocalBroker, kafka: KafkaSettings, seconds: float) -> None:
-    over, running = threading.Event(), broker.running()
-    assert running is not None
+    over = threading.Event()
     writers = [
         threading.Thread(target=commit_until, args=(over, kafka, f"writer-{number}"), daemon=True)
         for number in range(PRODUCERS)
@@ -74,9 +75,8 @@ def kill_under_load(broker: LocalBroker, kafka: KafkaSettings, seconds: float) -
     for writer in writers:
         writer.start()
     time.sleep(seconds)
-    os.kill(running.pid, signal.SIGKILL)
+    kill_broker(broker)
     over.set()
-    broker._reap()
     broker.up()
     for writer in writers:
         writer.join()
@@ -85,22 +85,16 @@ def kill_under_load(broker: LocalBroker, kafka: KafkaSettings, seconds: float) -
 def test_no_transaction_is_left_without_an_end(tmp_path: Path) -> None:
     choose = random.Random(SEED)
     broker = LocalBroker(tmp_path, port=None, heap_mb=512, short_lived=True)
-    kafka = KafkaSettings(broker=broker.up().address)
-    tied = leash(broker)
-    try:
-        topics.create(kafka, [topics.TopicSpec(TOPIC, PARTITIONS, {})])
-        with busy():
-            for kill in range(KILLS):
-                kill_under_load(broker, kafka, UNDER_LOAD_SECONDS + choose.random())
-                for number in range(PRODUCERS):
-                    fenced(kafka, f"writer-{number}")
-                time.sleep(ENDS_SECONDS)
-                committed, written = (
-                    [changelog.watermarks(kafka, TOPIC, partition, committed=of)[1] for partition in range(PARTITIONS)]
-                    for of in (True, False)
-                )
-                assert committed == written, f"after {kill + 1} kills"
-                assert min(written) > 0
-    finally:
-        broker.down()
-        tied.communicate()
+    with broker_at_hand(KafkaSettings(), broker) as kafka, busy():
+        topics.create(kafka, [topics.TopicSpec(TOPIC, PARTITIONS)])
+        for kill in range(KILLS):
+            kill_under_load(broker, kafka, UNDER_LOAD_SECONDS + choose.random())
+            for number in range(PRODUCERS):
+                fenced(kafka, f"writer-{number}")
+            time.sleep(ENDS_SECONDS)
+            committed, written = (
+                [changelog.watermarks(kafka, TOPIC, partition, committed=of)[1] for partition in range(PARTITIONS)]
+                for of in (True, False)
+            )
+            assert committed == written, f"after {kill + 1} kills"
+            assert min(written) > 0
