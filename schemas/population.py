@@ -18,6 +18,9 @@ BINS: Final = 100
 STEPS_POINTS: Final = (1, 5, 10)
 """How many points from their anchor users are counted."""
 
+TAKEN_BACK_MAX: Final = 8
+"""Incidents, in an hour, of which it is told whom taking events back for them lowered."""
+
 Histogram = Annotated[
     list[int],
     Meta(min_length=BINS, max_length=BINS, description="Users by score: the first bin holds 1.0 to 1.9, the last 100."),
@@ -31,6 +34,17 @@ class Steps(Struct, frozen=True, kw_only=True):
     points_5: Annotated[int, Meta(ge=0)]
     points_10: Annotated[int, Meta(ge=0)]
 
+    def by(self, points: int) -> int:
+        """Return how many stand so many of `STEPS_POINTS` or more from it."""
+        users: int = getattr(self, f"points_{points}")
+        return users
+
+
+class TakenBack(Steps, frozen=True, kw_only=True):
+    """How many users came so far below their anchor by changes that took events back for an incident."""
+
+    users: Annotated[int, Meta(ge=0, description="By however little.")]
+
 
 class Shift(Struct, frozen=True, kw_only=True):
     """How users' scores moved in an hour of event time: against what each had when it began."""
@@ -39,6 +53,19 @@ class Shift(Struct, frozen=True, kw_only=True):
     below: Steps
     above: Steps
     gone: Annotated[int, Meta(ge=0, description="Users who had a score when it began and have none now.")]
+    taken_back: Annotated[
+        dict[str, TakenBack],
+        Meta(
+            max_length=TAKEN_BACK_MAX,
+            description="By the incident that `clout retract` named. Who rose again meanwhile is still counted; who "
+            "was below already is not. Incidents beyond the limit are not told of.",
+        ),
+    ] = {}
+
+    def fallen(self, points: int) -> int:
+        """Return how many stand so many points or more below their anchor, without those whom taking back lowered."""
+        lowered = sum(of.by(points) for of in self.taken_back.values())
+        return max(0, self.below.by(points) - lowered)
 
 
 class NetworkPopulation(Struct, frozen=True, kw_only=True):

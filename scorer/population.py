@@ -36,6 +36,29 @@ def no_counts(networks: int) -> Counts:
     return Counts(np.zeros((1 + networks, BINS), np.int64), np.zeros(SHIFT_COUNTS, np.int64))
 
 
+def below_tenths(heads: Records, hour: int) -> Ints:
+    """Return how many tenths of a point users, heads[n], stand below their anchor of this hour; 0 for all others.
+
+    >>> from scorer.target_state import HEAD
+    >>> heads = np.zeros(3, HEAD)
+    >>> heads["score_tenths"], heads["anchor_tenths"], heads["anchor_hour"] = (264, 264, 300), 280, (7, 6, 7)
+    >>> below_tenths(heads, 7).tolist()
+    [16, 0, 0]
+    """
+    score, anchor = heads["score_tenths"].astype(np.int64), heads["anchor_tenths"].astype(np.int64)
+    return np.where((score > 0) & (heads["anchor_hour"] == hour), np.maximum(anchor - score, 0), 0)
+
+
+def came_below(before: Ints, after: Ints) -> tuple[int, ...]:
+    """Return how many users, of whom `below_tenths` was `before` and is `after`, came below at all, and by each step.
+
+    >>> came_below(np.array([0, 4, 9, 60]), np.array([1, 3, 10, 120]))
+    (1, 1, 0, 1)
+    """
+    steps = (1, *_STEPS_TENTHS)
+    return tuple(int(np.count_nonzero((before < tenths) & (after >= tenths))) for tenths in steps)
+
+
 def add(counts: Counts, heads: Records, entries: Records, hour: int) -> None:
     """Count users in, as they stand in this hour; `counts` are changed in place.
 

@@ -127,7 +127,7 @@ class PopulationGauges:
         self._fallen = Gauge(
             "clout_users_fallen",
             "Users who stood so many points or more below their score when an hour of event time began: this one, or "
-            "the one before.",
+            "the one before; without those whom `clout retract` brought there.",
             ("partition", "points", "hour"),
             registry=registry,
         )
@@ -139,7 +139,7 @@ class PopulationGauges:
             return
         self._users.labels(str(partition)).set(population.users)
         for hour, shift in zip(HOURS, (population.shift, population.hour_before), strict=True):
-            for points, users in zip(STEPS_POINTS, shift.counts, strict=False):
+            for points, users in zip(STEPS_POINTS, shift.fallen, strict=True):
                 self._fallen.labels(str(partition), str(points), hour).set(users)
         # A task never changes the numbers of a state that it has committed.
         self._shown[partition] = population

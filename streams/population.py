@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Final
 
-from schemas.population import NetworkPopulation, Population, Shift, Steps, encode_population
+from schemas.population import NetworkPopulation, Population, Shift, Steps, TakenBack, encode_population
 from schemas.times import HOUR_MS, format_ms
 from scorer.population import GONE, STEPS
 from streams.opening import Shared
@@ -85,6 +85,10 @@ def _shift(shift: HourShift) -> Shift:
         below=_steps(counts[:STEPS]),
         above=_steps(counts[STEPS:GONE]),
         gone=counts[GONE],
+        taken_back={
+            incident: TakenBack(users=users, points_1=points_1, points_5=points_5, points_10=points_10)
+            for incident, (users, points_1, points_5, points_10) in shift.taken_back.items()
+        },
     )
 
 

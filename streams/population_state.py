@@ -5,13 +5,14 @@ from typing import Final
 
 import msgspec
 import numpy as np
+from msgspec.structs import replace
 
 from schemas.change import Cause
-from schemas.population import BINS
+from schemas.population import BINS, TAKEN_BACK_MAX
 from schemas.times import HOUR_MS
 from schemas.users import people_among
 from scorer.arrays import Ints, Records
-from scorer.population import SHIFT_COUNTS, Counts, add, no_counts, subtract
+from scorer.population import SHIFT_COUNTS, STEPS, Counts, add, no_counts, subtract
 from scorer.target_state import decode_targets
 
 PIECE_USERS: Final = 10_000
@@ -27,6 +28,18 @@ class HourShift(msgspec.Struct, frozen=True):
     hour: int = 0
     """Of event time, since 1970; 0 before any clock is known."""
     counts: tuple[int, ...] = (0,) * SHIFT_COUNTS
+    taken_back: dict[str, tuple[int, int, int, int]] = {}
+    """By incident, whom taking back for it brought below their anchor: at all, and by each step."""
+
+    @property
+    def fallen(self) -> tuple[int, ...]:
+        """Return how many stand so many points below their anchor, by step, without those whom taking back lowered.
+
+        >>> HourShift(7, (5, 2, 0, 0, 0, 0, 0), {"flood": (9, 3, 3, 0)}).fallen
+        (2, 0, 0)
+        """
+        lowered = [sum(of[1 + step] for of in self.taken_back.values()) for step in range(STEPS)]
+        return tuple(max(0, count - of) for count, of in zip(self.counts[:STEPS], lowered, strict=True))
 
     def __post_init__(self) -> None:
         """Refuse what is damaged."""
@@ -95,6 +108,21 @@ class PopulationState(msgspec.Struct, kw_only=True):
         """Count changes that are published for a cause."""
         self.changes[cause] = self.changes.get(cause, 0) + changes
 
+    def count_taken_back(self, incident: str, came_below: tuple[int, ...]) -> None:
+        """Count whom changes brought below their anchor (`scorer.population.came_below`) that refer to an incident.
+
+        >>> state = PopulationState(shift=HourShift(7))
+        >>> for _ in range(2):
+        ...     state.count_taken_back("flood", (3, 1, 0, 0))
+        >>> state.shift.taken_back
+        {'flood': (6, 2, 0, 0)}
+        """
+        known = self.shift.taken_back
+        if any(came_below) and (incident in known or len(known) < TAKEN_BACK_MAX):
+            counted = zip(known.get(incident, (0,) * len(came_below)), came_below, strict=True)
+            taken_back = {**known, incident: tuple(before + more for before, more in counted)}
+            self.shift = replace(self.shift, taken_back=taken_back)
+
     def histogram_rows(self, networks: int) -> Ints:
         """Return the histograms, [1 + networks, BINS]: over all, then on each network."""
         rows = np.zeros((1 + networks, BINS), np.int64)
@@ -123,4 +151,4 @@ class PopulationState(msgspec.Struct, kw_only=True):
 
     def _keep(self, counts: Counts) -> None:
         self.histograms = counts.histograms.astype(_STORED).tobytes()
-        self.shift = HourShift(self.shift.hour, tuple(counts.shift.tolist()))
+        self.shift = replace(self.shift, counts=tuple(counts.shift.tolist()))

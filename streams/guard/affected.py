@@ -61,7 +61,8 @@ RULES: Final[dict[IncidentKind, Rule]] = {
 
 `moved`: whose score on its network was moved by what came in while its finding lasted. `fell`, `shifted`: who then
 stood a point or more below, or away from, where they stood when it opened. `named`: nobody else. `nobody`: no score
-moved that should not have, or nobody may be named any more.
+moved that should not have, or nobody may be named any more. What was taken back because of another incident is none of
+these.
 """
 
 _GROWING: Final[frozenset[Rule]] = frozenset({"moved", "fell", "shifted"})
@@ -168,6 +169,11 @@ class _List:
                 self.stood[change.user] = stood
         return stood - (change.score or 0.0)
 
+    def leave_out(self, change: ScoreChange) -> None:
+        """Take note that what a change did is another incident's doing: it was not this that lowered the user."""
+        if (stood := self.stood.get(change.user)) is not None and change.previous is not None:
+            self.stood[change.user] = stood - change.previous + (change.score or 0.0)
+
     def add(self, user: str) -> None:
         """List a user, in the last chunk that has room."""
         if not self.chunks or len(self.chunks[-1]) >= USERS_NAMED_MAX:
@@ -259,7 +265,9 @@ class Affected:
         if named is not None:
             self._add(named, change.user)  # What was taken back because of it, however long its finding has ended.
         for listed in self._growing:
-            if (
+            if change.reference not in {None, listed.incident}:
+                listed.leave_out(change)
+            elif (
                 change.user not in listed.chunk_of
                 and listed.counts(as_of_ms, partition, time_ms)
                 and _touches(listed, change, former)

@@ -25,6 +25,7 @@ from streams.guard.cases import (
     RANKS,
     RESOLVED,
     declared,
+    evidence_of,
     found_in,
     goes_before,
     is_of_a_task,
@@ -41,7 +42,10 @@ from streams.guard.detector import Firing, Verdict
 QUIET_MS: Final = 600_000
 """An incident ends by itself when nothing of it has fired for so long."""
 UPDATE_MS: Final = 30_000
-"""Shortest time between two records of an incident of which only the numbers changed."""
+"""Shortest time between two records of an incident of which only the numbers changed, …"""
+GROWN_MS: Final = 3_000
+GROWN_TIMES: Final = 1.5
+"""… and where it touches so many times as many users."""
 KEPT_MS: Final = 24 * HOUR_MS
 """How long the book holds an incident that is resolved."""
 DECLARED_MS_MAX: Final = 30 * 24 * HOUR_MS
@@ -172,6 +176,9 @@ class Book:
 
     def judge(self, detector: str, verdict: Verdict, now_ms: int) -> None:
         """Take what a detector says; `look` says what comes of it."""
+        if verdict.incident is not None:
+            self._join(verdict.incident, verdict, now_ms)
+            return
         key = _Key(detector, verdict.kind, verdict.slice)
         held = self._held.get(key)
         if verdict.firing:
@@ -333,6 +340,12 @@ class Book:
             self._explain(entry.incident)
         held.incident = entry.incident.id
 
+    def _join(self, incident: str, verdict: Verdict, now_ms: int) -> None:
+        """Say a consequence of an incident in it, where it is open and this guard's; it is as severe as before."""
+        if (entry := self._open(incident)) is not None and not is_of_a_task(entry.incident):
+            evidence = [*entry.incident.evidence, evidence_of(verdict, now_ms)]
+            entry.incident = replace(entry.incident, evidence=kept(evidence))
+
     def _case_of(self, verdict: Verdict) -> _Entry | None:
         """Return the open incident that a finding is about, the first one."""
         for entry in self._open_ones():
@@ -463,7 +476,9 @@ def _is_due(entry: _Entry, now_ms: int) -> bool:
         return False
     is_news = (incident.status, incident.severity) != (written.status, written.severity)
     is_news = is_news or (incident.affected_users > 0 == written.affected_users)
-    return is_news or entry.urgent or now_ms - entry.written_ms >= UPDATE_MS
+    has_grown = incident.affected_users >= GROWN_TIMES * written.affected_users > 0
+    waits_ms = GROWN_MS if has_grown else UPDATE_MS
+    return is_news or entry.urgent or now_ms - entry.written_ms >= waits_ms
 
 
 def open_of(incidents: Iterable[Incident]) -> list[Incident]:

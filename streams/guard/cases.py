@@ -114,9 +114,15 @@ def kinds_of(incident: Incident) -> set[str]:
     return {incident.kind, *(found.finding for found in found_in(incident))}
 
 
+def evidence_of(verdict: Verdict, now_ms: int) -> Evidence:
+    """Return what an incident keeps of what a detector said."""
+    return Evidence(
+        finding=verdict.finding or verdict.kind, detail=verdict.detail, numbers=verdict.numbers, at=format_ms(now_ms)
+    )
+
+
 def with_finding(incident: Incident, verdict: Verdict, now_ms: int) -> Incident:
     """Return the incident with what a detector found; it is of the highest severity and the widest slice of all."""
-    found = Evidence(finding=verdict.kind, detail=verdict.detail, numbers=verdict.numbers, at=format_ms(now_ms))
     users = [*dict.fromkeys([*incident.users, *verdict.users])]
     since = [text for text in (incident.since, _since(verdict)) if text is not None]
     # What operators declare is about what they say; what detectors opened may turn out to be wider.
@@ -129,7 +135,7 @@ def with_finding(incident: Incident, verdict: Verdict, now_ms: int) -> Incident:
         title=_title(verdict) if is_news else incident.title,
         slice=widest,
         severity=max(incident.severity, verdict.severity, key=RANKS.__getitem__),
-        evidence=kept([*incident.evidence, found]),
+        evidence=kept([*incident.evidence, evidence_of(verdict, now_ms)]),
         users=users[:USERS_NAMED_MAX],
         affected_users=max(incident.affected_users, len(users)),
         since=min(since, default=None),

@@ -27,6 +27,10 @@ class Verdict(NamedTuple):
     """Event time from which on results may be touched; None where unknown."""
     users: tuple[str, ...] = ()
     """Users whom it touches, where the detector knows them."""
+    incident: str | None = None
+    """An incident that this is only a consequence of, as `finding` says: it joins that one, or nothing comes of it."""
+    finding: str | None = None
+    """What evidence calls it; None: as its kind."""
 
 
 class Firing(NamedTuple):

@@ -50,7 +50,8 @@ class GuardMetrics:
         )
         self._fallen = Gauge(
             "clout_guard_population_fallen_share",
-            "Share of users so many points or more below their score when the hour of event time began.",
+            "Share of users so many points or more below their score when the hour of event time began, without those "
+            "whom `clout retract` brought there.",
             ("points",),
             registry=registry,
         )
@@ -135,7 +136,7 @@ class GuardMetrics:
         """Show the users of all partitions, and what share of them has fallen."""
         users = sum(of.users for of in newest.values())
         for points in STEPS_POINTS:
-            fallen = sum(getattr(of.shift.below, f"points_{points}") for of in newest.values())
+            fallen = sum(of.shift.fallen(points) for of in newest.values())
             self._fallen.labels(str(points)).set(fallen / users if users else 0.0)
         self._users.labels(NO_NETWORK).set(users)
         for network in self._networks:

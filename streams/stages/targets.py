@@ -17,6 +17,7 @@ from scorer.actors import Grants
 from scorer.arrays import Bools, Ints, Records
 from scorer.laws import Batch
 from scorer.model import Parameters
+from scorer.population import below_tenths, came_below
 from scorer.target_state import decode_targets, encode_targets, found
 from scorer.targets import Published, Scored, fold_targets, publish, score_targets
 from scorer.timers import Moved, advance, clock_column, evaluation_times, reschedule
@@ -177,6 +178,8 @@ def fold(
     for cause, count in zip(CAUSES, np.bincount(causes[public], minlength=len(CAUSES)).tolist(), strict=True):
         if count:
             state.population.count_changes(cause, count)
+    changes_of = of_changes(references, user, len(users), published.index, causes)
+    _count_taken_back(state, changes_of, published.index, public, before.heads, heads)
     # Who had no score and lost all credits within the batch was never there, nor is anybody forgotten of whom an old
     # copy still has a due time.
     there = has_row | np.any(entries["events"] > 0, axis=1)
@@ -195,7 +198,7 @@ def fold(
         scored,
         published,
         causes,
-        of_changes(references, user, len(users), published.index, causes),
+        changes_of,
         rows if there.all() else [row for row, is_there in zip(rows, there.tolist(), strict=True) if is_there],
         moved,
         np.unique(batch.actor[entered]),
@@ -314,6 +317,17 @@ def _counts(
         refused = [number for number, name in enumerate(sources) if not entry.counts(name)]
         counts &= ~((user == place) & np.isin(source, refused))
     return counts
+
+
+def _count_taken_back(
+    state: TaskState, references: References, changed: Ints, public: Bools, before: Records, after: Records
+) -> None:
+    """Count whom changes lowered that refer to an incident; `changed` are their users, among all of the batch."""
+    hour = state.population.shift.hour
+    for number, incident in enumerate(references.names):
+        whom = changed[public & (references.number == number)]
+        came = came_below(below_tenths(before[whom], hour), below_tenths(after[whom], hour))
+        state.population.count_taken_back(incident, came)
 
 
 def _count_by(state: TaskState, network: NDArray[np.int64], outcome: str) -> None:

@@ -14,14 +14,17 @@ from schemas.change import ScoreChange
 from schemas.export import UserState
 from schemas.incident import Incident, Slice, encode_incident
 from schemas.interaction import Interaction, encode
+from schemas.population import decode_population
 from schemas.times import format_ms
 from scorer.model import Model
 from scorer.reference import Event
 from streams import clients
+from streams.guard.detectors.falls import PopulationFall
+from streams.guard.observations import PopulationSeen
 from streams.progress import Conservation, conservation
 from streams.retract_position import RetractPosition
 from streams.settings import LaneSettings, NetworkSettings
-from tests.checks import broken_chains
+from tests.checks import broken_chains, committed
 from tests.engine.conftest import Install
 from tests.engine.second_pass import Grants
 from tests.forks import Forked
@@ -213,6 +216,20 @@ def test_changes_name_cause_and_incident_and_the_chain_goes_on(story: Story) -> 
     assert told == {("retraction", INCIDENT)}
     gone = [user for user in story.changes if user.startswith("t:bad") and story.changes[user][-1].score is None]
     assert gone == [user for user in story.changes if user.startswith("t:bad") and not story.users[user].networks]
+
+
+def test_whom_it_lowered_is_counted_by_the_incident_and_is_no_fall(story: Story) -> None:
+    installation = story.installation
+    told = [
+        decode_population(value or b"")
+        for _, value in committed(installation.settings.kafka, installation.names.population)
+    ]
+    lowered = [of.shift.taken_back[INCIDENT] for of in told if of.shift.taken_back]
+    assert max(of.points_1 for of in lowered) > 0
+    assert {incident for of in told for incident in of.shift.taken_back} == {INCIDENT}
+    detector = PopulationFall()
+    verdicts = [verdict for at, of in enumerate(told) for verdict in detector.update(PopulationSeen(of, at))]
+    assert {(verdict.firing, verdict.incident) for verdict in verdicts} == {(False, INCIDENT)}
 
 
 def test_the_counts_still_add_up_and_no_detector_sees_retractions(story: Story) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from schemas.change import Cause
 from schemas.feed_report import FeedReport
 from schemas.incident import Evidence, Incident, IncidentKind, IncidentStatus, Slice
-from schemas.population import BINS, NetworkPopulation, Population, Shift, Steps
+from schemas.population import BINS, NetworkPopulation, Population, Shift, Steps, TakenBack
 from schemas.times import HOUR_MS, format_ms
 from streams.guard.detector import Detector, Verdict
 from streams.guard.observations import FeedSeen, IncidentSeen, Moment, Observation, PopulationSeen
@@ -43,6 +43,8 @@ def population(
     hour_ms: int | None = None,
     below: tuple[int, int, int] = (0, 0, 0),
     below_before: tuple[int, int, int] | None = None,
+    taken_back: Mapping[str, tuple[int, int, int]] | None = None,
+    taken_back_before: Mapping[str, tuple[int, int, int]] | None = None,
     changes: Mapping[Cause, int] | None = None,
     outcomes: dict[str, dict[str, int]] | None = None,
     model: str = "1",
@@ -65,8 +67,8 @@ def population(
                 name: NetworkPopulation(users=sum(bins), histogram=bins, clock=format_ms(at))
                 for name, at in clocks.items()
             },
-            shift=_shift(hour, below),
-            shift_before=None if below_before is None else _shift(hour - HOUR_MS, below_before),
+            shift=_shift(hour, below, taken_back),
+            shift_before=None if below_before is None else _shift(hour - HOUR_MS, below_before, taken_back_before),
             changes=dict(changes or {}),
             outcomes=outcomes or {},
         ),
@@ -74,13 +76,19 @@ def population(
     )
 
 
-def _shift(hour_ms: int, below: tuple[int, int, int]) -> Shift:
+def _shift(
+    hour_ms: int, below: tuple[int, int, int], taken_back: Mapping[str, tuple[int, int, int]] | None = None
+) -> Shift:
     points_1, points_5, points_10 = below
     return Shift(
         hour=format_ms(hour_ms),
         below=Steps(points_1=points_1, points_5=points_5, points_10=points_10),
         above=Steps(points_1=0, points_5=0, points_10=0),
         gone=0,
+        taken_back={
+            incident: TakenBack(users=by_1 + 1, points_1=by_1, points_5=by_5, points_10=by_10)
+            for incident, (by_1, by_5, by_10) in (taken_back or {}).items()
+        },
     )
 
 

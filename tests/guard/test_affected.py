@@ -71,8 +71,9 @@ def a_change(
     score: float | None = 20.0,
     previous: float | None = 19.0,
     as_of_ms: int = NOW_MS,
+    reference: str | None = None,
 ) -> ScoreChange:
-    return ScoreChange(user, 2, score, previous, None, networks, format_ms(as_of_ms), cause, "1")
+    return ScoreChange(user, 2, score, previous, None, networks, format_ms(as_of_ms), cause, "1", reference)
 
 
 class Story:
@@ -221,6 +222,18 @@ def test_a_fall_touches_those_who_stand_a_point_lower_than_when_it_opened_in_how
     story.take(a_change("steps", {"twitter": 19.0}, "decay", score=19.0, previous=19.5))
     story.take(a_change("gone", {}, "retraction", score=None, previous=20.0))
     assert story.users() == ["steps", "gone"]
+
+
+def test_a_fall_does_not_touch_those_whose_events_were_taken_back_because_of_another_incident() -> None:
+    story = Story(an_incident("population_fall", slice=Slice()), an_incident("declared", name="flood"))
+    story.take(a_change("lowered", {"twitter": 12.0}, "retraction", score=12.0, previous=20.0, reference="flood"))
+    assert story.users("flood") == ["lowered"]
+    story.take(a_change("fades", {"twitter": 19.9}, "decay", score=19.9, previous=20.0))
+    story.take(a_change("fades", {"twitter": 12.0}, "retraction", score=12.0, previous=19.9, reference="flood"))
+    story.take(a_change("fades", {"twitter": 11.5}, "decay", score=11.5, previous=12.0))
+    assert story.users() == []
+    story.take(a_change("fades", {"twitter": 11.0}, "decay", score=11.0, previous=11.5))
+    assert story.users() == ["fades"]
 
 
 def test_a_shift_touches_those_who_rose_too() -> None:

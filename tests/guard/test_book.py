@@ -8,7 +8,17 @@ from msgspec.structs import replace
 from schemas.control import CommandRecord
 from schemas.incident import EVIDENCE_MAX, Incident, Severity, Slice
 from schemas.times import format_ms
-from streams.guard.book import AFTER_MS, DECLARED_MS_MAX, FREEZE_AFTER_MS, KEPT_MS, QUIET_MS, UPDATE_MS, Book, open_of
+from streams.guard.book import (
+    AFTER_MS,
+    DECLARED_MS_MAX,
+    FREEZE_AFTER_MS,
+    GROWN_MS,
+    KEPT_MS,
+    QUIET_MS,
+    UPDATE_MS,
+    Book,
+    open_of,
+)
 from streams.guard.detector import Verdict
 
 NOW: Final = 1_760_000_000_000
@@ -102,6 +112,35 @@ def test_a_finding_opens_an_incident_that_is_named_after_what_it_is_about(writte
     assert (incident.since, incident.users, incident.affected_users) == (format_ms(NOW - 5_000), ["t:1", "t:2"], 2)
     [found] = incident.evidence
     assert (found.finding, found.numbers, found.at) == ("feed_partial", {"share": 0.5}, format_ms(NOW))
+
+
+def test_a_consequence_joins_the_incident_that_it_names_and_changes_nothing_else_of_it(written: Written) -> None:
+    [before] = written.order(record("declare", incident="flood", network="twitter"))
+    lowered = verdict(ALL, "critical", firing=False, kind="population_fall", incident="flood", finding="taken_back")
+    assert written.say(lowered, now_ms=NOW + 1) == []
+    [after] = written.look(NOW + UPDATE_MS)
+    [found] = after.evidence
+    assert (found.finding, found.detail) == ("taken_back", lowered.detail)
+    assert replace(after, evidence=[], updated=before.updated) == before
+    assert written.book.firing() == []
+
+
+def test_a_consequence_of_what_is_not_open_opens_nothing(written: Written) -> None:
+    written.order(record("declare", incident="flood"))
+    written.order(record("resolve", incident="flood"))
+    lowered = verdict(ALL, firing=False, kind="population_fall", incident="flood", finding="taken_back")
+    assert written.say(lowered, lowered._replace(incident="never heard of"), now_ms=NOW + UPDATE_MS) == []
+
+
+def test_a_count_that_has_grown_much_is_written_soon(written: Written) -> None:
+    [incident] = written.say(verdict())
+    written.book.touch(incident.id, 10, ["t:1"])
+    assert [of.affected_users for of in written.look(NOW + 1)] == [10], "the first of them at once"
+    written.book.touch(incident.id, 14, ["t:1"])
+    assert written.look(NOW + 1 + GROWN_MS) == []
+    written.book.touch(incident.id, 15, ["t:1"])
+    assert written.look(NOW + GROWN_MS) == []
+    assert [of.affected_users for of in written.look(NOW + 1 + GROWN_MS)] == [15]
 
 
 def test_what_is_said_before_anybody_looks_opens_nothing_when_it_is_over_by_then(written: Written) -> None:

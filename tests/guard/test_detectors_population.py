@@ -52,6 +52,53 @@ def test_a_few_events_taken_back_are_no_fall() -> None:
     assert all_verdicts(PopulationFall(), [population(below=(19, 9, 4)), population(below=(15, 5, 3))]) == []
 
 
+def test_whom_an_order_lowered_is_no_fall_but_is_told_of_the_incident_that_it_was_for() -> None:
+    detector, at = PopulationFall(), NOW_MS + HOUR_MS
+    few = population(at, below=(19, 0, 0), taken_back={"flood": (19, 0, 0)})
+    many = population(at, below=(300, 40, 3), taken_back={"flood": (300, 40, 3)})
+    assert all_verdicts(detector, [population(at), few]) == []
+    [said] = detector.update(many)
+    assert (said.incident, said.finding, said.firing) == ("flood", "taken_back", False)
+    assert "lowered 300 of 1,000 users (30.0%) by 1 point or more" in said.detail
+    assert said.numbers["taken_back_5_users"] == 40
+    assert all_verdicts(detector, [many] * 3) == [], "the same is not told again"
+    [more] = detector.update(population(at, below=(500, 0, 0), taken_back={"flood": (500, 0, 0)}))
+    assert "500 of 1,000" in more.detail
+
+
+def test_a_fall_beside_an_order_is_seen_with_whom_else_it_lowered() -> None:
+    detector, at = PopulationFall(), NOW_MS + HOUR_MS
+    detector.update(population(at))
+    fell, joins = sorted(
+        detector.update(population(at, below=(330, 330, 0), taken_back={"flood": (300, 300, 0)})),
+        key=lambda verdict: verdict.incident is not None,
+    )
+    assert (fell.firing, fell.numbers["fallen_5_users"], fell.numbers["taken_back_5_users"]) == (True, 30, 300)
+    assert joins.incident == "flood"
+
+
+def test_whom_an_order_lowered_in_the_hour_before_is_no_fall_either_and_what_joined_is_over_after_that() -> None:
+    detector, at = PopulationFall(), NOW_MS + HOUR_MS
+    detector.update(population(at))
+    lowered = {"flood": (300, 0, 0)}
+    now = population(at, below=(300, 0, 0), taken_back=lowered)
+    later = population(at, clock_ms=at + HOUR_MS, below_before=(300, 0, 0), taken_back_before=lowered)
+    assert [verdict.incident for verdict in all_verdicts(detector, [now, later])] == ["flood"]
+    much_later = population(at, clock_ms=at + 2 * HOUR_MS, below_before=(0, 0, 0))
+    assert detector.update(much_later) == []
+    again = population(at, clock_ms=at + 2 * HOUR_MS, below=(300, 0, 0), taken_back=lowered)
+    assert [verdict.incident for verdict in detector.update(again)] == ["flood"]
+
+
+@pytest.mark.parametrize("detector", [PopulationShift(), PopulationAtFloor()], ids=["shift", "floor"])
+def test_whom_an_order_lowered_shifts_no_population(detector: PopulationShift | PopulationAtFloor) -> None:
+    assert all_verdicts(detector, hourly(histogram(p7=300, p20=300), 5)) == []
+    at = NOW_MS + 5 * HOUR_MS
+    after, lowered = histogram(p1=600), {"flood": (600, 300, 300)}
+    assert detector.update(population(at, bins=after, clock_ms=at, taken_back=lowered)) == []
+    assert detector.update(population(at + 1, bins=after, clock_ms=at + 1)), "without an order it is found"
+
+
 def test_a_handful_of_users_is_no_fall_however_small_the_population() -> None:
     assert PopulationFall().update(population(bins=histogram(p7=12), below=(9, 9, 9))) == []
 

@@ -7,8 +7,10 @@ import pytest
 
 from schemas.packed import RETRACTIONS, Record
 from schemas.users import user_hash
+from scorer.arrays import Floats
 from scorer.model import DAY_MS, Model
 from scorer.reference import Event, Reference
+from scorer.target_state import published_scores
 from streams.stages.targets import TargetsOutcome
 from tests.streams.stages import Retraction, Stages, record_of
 from tests.streams.test_retractions import check, note, taken_back
@@ -48,6 +50,11 @@ def order(
 
 def take(stages: Stages, of: Sequence[Event], source: str, arrival_ms: int = ARRIVAL_MS) -> None:
     stages.take(record_of(of, arrival_ms, source))
+
+
+def scores(stages: Stages) -> Floats:
+    """Published scores, by user."""
+    return published_scores([stages.targets[user] for user in sorted(stages.targets)])
 
 
 def counted(stages: Stages) -> tuple[int, int, int, int]:
@@ -96,6 +103,23 @@ def test_a_change_has_the_cause_and_the_incident() -> None:
     assert len(outcome.published.index) > 0
     told = {outcome.references.of(at) for at in range(len(outcome.published.index))}
     assert told == {INCIDENT}
+
+
+def test_whom_it_brought_below_their_anchor_is_counted_by_the_incident() -> None:
+    stages = Stages(Model())
+    take(stages, events(40), GOOD)
+    take(stages, events(40, first=40), BAD)
+    stages.state.clocks["one"] = START_MS + 80 * 60_000
+    stages.state.population.move_to(stages.state.clocks)
+    before = scores(stages)
+
+    for first in (40, 60):
+        stages.take_back(order(events(20, first=first)))
+
+    fell_tenths = np.rint(10 * (before - scores(stages)))
+    by_step = tuple(int(np.count_nonzero(fell_tenths >= step)) for step in (1, 10, 50, 100))
+    assert stages.state.population.shift.taken_back == {INCIDENT: by_step}
+    assert by_step[0] >= by_step[1] > 0
 
 
 def test_an_event_that_another_collector_had_brought_before_is_not_taken_back() -> None:

@@ -10,6 +10,17 @@ from schemas.population import STEPS_POINTS, Population, Shift
 from schemas.times import HOUR_MS
 from streams.guard.detector import Verdict
 from streams.guard.detectors.kept import Kept, Learned, part, time_ms
+from streams.guard.detectors.taken_back import (
+    FALLEN_SHARES,
+    FALLEN_USERS_MIN,
+    TakenBack,
+    by_step,
+    hour_before,
+    joining,
+    summed,
+    taken_back,
+    unit_of,
+)
 from streams.guard.observations import FeedSeen, Observation, PopulationSeen
 
 DAY_MS: Final = 24 * HOUR_MS
@@ -18,9 +29,6 @@ DECAY_POINTS_A_DAY: Final = 0.17
 ROUNDED_POINTS: Final = 0.2
 """Two published scores are rounded to 0.1 each, and anchors with them."""
 
-FALLEN_SHARES: Final = {1: 0.02, 5: 0.01, 10: 0.005}
-"""Shares of users that may have fallen so many points in an hour: authors take events back now and then."""
-FALLEN_USERS_MIN: Final = 10
 CRITICAL_TIMES: Final = 5
 """So many times the limit is critical."""
 
@@ -33,6 +41,8 @@ class Fallen(msgspec.Struct):
     below: tuple[int, ...] = (0, 0, 0)
     hour_before_ms: int = 0
     below_before: tuple[int, ...] = (0, 0, 0)
+    taken_back: TakenBack = {}
+    """Of both hours."""
     clocks_ms: dict[str, int] = {}
     clocks_at_hour_ms: dict[str, int] | None = None
     """As they were last told before the hour; None where nobody was there to hear it."""
@@ -44,6 +54,8 @@ class Falls(Learned, kw_only=True):
 
     partitions: dict[int, Fallen] = msgspec.field(default_factory=dict)
     first_ms: dict[str, int] = msgspec.field(default_factory=dict)
+    taken_back: dict[str, float] = msgspec.field(default_factory=dict)
+    """By incident, how large a fall by taking back was last told, in times of the limit."""
 
 
 class PopulationFall(Kept[Falls]):
@@ -52,9 +64,10 @@ class PopulationFall(Kept[Falls]):
     Over all partitions, those 1, 5 and 10 points below their anchor in the hour that is going on and the one before
     it, against 2, 1 and 0.5 % of the users, and 10 users at least. Decay takes 0.17 points a day, so nobody falls by a
     point in an hour; where a network's clock caught up by days, what it may take is left out, and while nobody knows
-    how far clocks went (the guard has just begun), falls by 1 point are. Events taken back do lower scores: a
-    mass of them is a fall, lawful or not, and so is what `clout retract` does to many. False alarms: at most one in
-    50 weeks of clean data in which less than one event in a hundred is taken back.
+    how far clocks went (the guard has just begun), falls by 1 point are. Events that authors take back do lower scores:
+    a mass of them is a fall, lawful or not. Whom `clout retract` lowered is left out; where those alone are more than
+    the limit, it is said of the incident for which it was done. False alarms: at most one in 50 weeks of clean data in
+    which less than one event in a hundred is taken back.
     """
 
     name = "population_fall"
@@ -83,9 +96,14 @@ class PopulationFall(Kept[Falls]):
         users = sum(of.users for of in partitions)
         allowed_points = max((self._decay_points(of) for of in partitions), default=0.0)
         numbers = {"users": float(users), "decay_points": round(allowed_points, 2)}
+        ordered = summed(of.taken_back for of in partitions if of.taken_back)
+        verdicts = joining(ordered, users, self._learned.taken_back)
         worst, worst_points = 0.0, 0
-        for step, points in enumerate(STEPS_POINTS):
-            count = sum(of.below[step] + of.below_before[step] for of in partitions)
+        for step, (points, by_order) in enumerate(zip(STEPS_POINTS, by_step(ordered), strict=True)):
+            # Who has risen again since is in `by_order` alone.
+            count = max(0, sum(of.below[step] + of.below_before[step] for of in partitions) - by_order)
+            if by_order:
+                numbers[f"taken_back_{points}_users"] = float(by_order)
             numbers[f"fallen_{points}_users"] = float(count)
             numbers[f"fallen_{points}_share"] = share = part(count, users)
             numbers[f"limit_{points}_share"] = FALLEN_SHARES[points]
@@ -94,17 +112,18 @@ class PopulationFall(Kept[Falls]):
                 worst, worst_points = times, points
         fires = self._said("population_fall", Slice()) is not None
         if worst < (0.5 if fires else 1.0):
-            return self._unsay("population_fall", Slice(), "hardly anybody fell in the last two hours", numbers)
+            return verdicts + self._unsay(
+                "population_fall", Slice(), "hardly anybody fell in the last two hours", numbers
+            )
         severity: Severity = "critical" if worst >= CRITICAL_TIMES else "major"
-        unit = "point" if worst_points == 1 else "points"
         passing = "" if worst >= 1.0 else ", and half of that before it is over"
-        return self._say(
+        return verdicts + self._say(
             "population_fall",
             Slice(),
             severity,
-            f"{numbers[f'fallen_{worst_points}_share']:.1%} of {users:,} users fell {worst_points} {unit} or more "
-            f"within an hour, {FALLEN_SHARES[worst_points]:.1%} at most{passing}; "
-            f"decay explains {allowed_points:.2f} points",
+            f"{numbers[f'fallen_{worst_points}_share']:.1%} of {users:,} users fell "
+            f"{worst_points} {unit_of(worst_points)} or more within an hour, "
+            f"{FALLEN_SHARES[worst_points]:.1%} at most{passing}; decay explains {allowed_points:.2f} points",
             numbers,
             size=worst,
             at_ms=now_ms,
@@ -139,12 +158,10 @@ def _take_in(fallen: Fallen, told: Population) -> None:
         fallen.clocks_at_hour_ms = fallen.clocks_ms if known else None
         fallen.hour_ms = hour_ms
     fallen.users, fallen.clocks_ms, fallen.below = told.users, clocks_ms, _below(told.shift)
-    before = told.shift_before
-    before_ms = 0 if before is None else time_ms(before.hour) or 0
-    if before is None or before_ms < hour_ms - HOUR_MS:
-        fallen.hour_before_ms, fallen.below_before = 0, (0, 0, 0)
-    else:
-        fallen.hour_before_ms, fallen.below_before = before_ms, _below(before)
+    fallen.taken_back = taken_back(told)
+    before = hour_before(told)
+    fallen.hour_before_ms = 0 if before is None else time_ms(before.hour) or 0
+    fallen.below_before = (0, 0, 0) if before is None else _below(before)
 
 
 def _below(shift: Shift) -> tuple[int, ...]:

@@ -13,6 +13,7 @@ from schemas.times import HOUR_MS
 from streams.guard.detector import Verdict
 from streams.guard.detectors.falls import CRITICAL_TIMES, clocks_of
 from streams.guard.detectors.kept import Kept, Learned, part, time_ms
+from streams.guard.detectors.taken_back import at_all, taken_back
 from streams.guard.observations import Observation, PopulationSeen
 
 DAY_MS: Final = 24 * HOUR_MS
@@ -70,6 +71,8 @@ class Histories(Learned, kw_only=True):
     networks: dict[str, History] = msgspec.field(default_factory=dict)
     expected: int = 0
     """How many partitions there are."""
+    taken_back: dict[int, int] = msgspec.field(default_factory=dict)
+    """By partition, users whom `clout retract` lowered in this hour and the one before, where any."""
 
 
 class _Compared(Kept[Histories]):
@@ -90,6 +93,10 @@ class _Compared(Kept[Histories]):
         if told.partitions != self._learned.expected:
             self._learned.expected = told.partitions
             self._learned.networks.clear()
+            self._learned.taken_back.clear()
+        self._learned.taken_back.pop(told.partition, None)
+        if (lowered := at_all(taken_back(told))) > 0:
+            self._learned.taken_back[told.partition] = lowered
         now_ms = max(clocks_of(told).values(), default=0)
         verdicts = self._see("", told.partition, told.histogram, now_ms)
         for network, of in told.networks.items():
@@ -113,6 +120,10 @@ class _Compared(Kept[Histories]):
         if not self._fires(about):
             history.keep(now_ms)
         return verdicts
+
+    def _lowered_users(self) -> int:
+        """Return how many users an operator's order lowered, on whatever network: those are nobody's fault."""
+        return sum(self._learned.taken_back.values())
 
     def _fires(self, about: Slice) -> bool:
         return self._said(self.kind, about) is not None
@@ -143,12 +154,12 @@ SURE_DEVIATIONS: Final = 4.0
 class PopulationShift(_Compared):
     """The scores of all users, or of those on a network, are distributed otherwise than an hour of event time ago.
 
-    By the population stability index over tenths of the former population, Σ (p - q)·ln(p / q). Whoever is new is
-    left out as kindly as can be: as many users as were added are taken from where there are more than before, so a
+    By the population stability index over tenths of the former population, Σ (p - q)·ln(p / q). Whoever is new is left
+    out as kindly as can be: as many users as were added are taken from where there are more than before, so a
     population that only grows has an index of 0. The index must pass 0.25, and what chance makes of samples of this
-    size: under no shift it is (1/n + 1/m)·χ² with 9 degrees of freedom, so four deviations above its mean. And one
-    user in ten must have moved. From 200 users on that do not become half as many more within the hour. False alarms:
-    at most one in 20 weeks of clean data, whatever the network.
+    size: under no shift it is (1/n + 1/m)·χ² with 9 degrees of freedom, so four deviations above its mean. And one user
+    in ten must have moved, beside those whom `clout retract` lowered. From 200 users on that do not become half as many
+    more within the hour. False alarms: at most one in 20 weeks of clean data, whatever the network.
     """
 
     kind: IncidentKind = "population_shift"
@@ -161,6 +172,7 @@ class PopulationShift(_Compared):
             return []
         index, moved = shift_of(before.histogram, now)
         limit = max(STABILITY_LIMIT, chance_limit(users_before, users))
+        else_moved = moved - part(self._lowered_users(), users_before)
         numbers = {
             "stability_index": round(index, 4),
             "limit": round(limit, 4),
@@ -169,7 +181,7 @@ class PopulationShift(_Compared):
             "users_before": float(users_before),
         }
         whose = _users_of(about)
-        if index < limit * (0.5 if fires else 1.0) or (moved < MOVED_SHARE_MIN and not fires):
+        if index < limit * (0.5 if fires else 1.0) or (else_moved < MOVED_SHARE_MIN and not fires):
             return self._unsay(self.kind, about, f"the scores of {whose} lie as they did before", numbers)
         return self._say(
             self.kind,
@@ -238,16 +250,17 @@ FLOOR_USERS_MIN: Final = 20
 class PopulationAtFloor(_Compared):
     """More users stand at the lowest score (1.0 to 1.9) than an hour of event time ago.
 
-    Of those who are there now, as many as are new are left out. Limit: 5 % of the users, and 20; critical from 25 %
-    on. While it fires, what was before stays the measure, for a day of event time. Over all, and for each network.
-    False alarms: none in 20 weeks of clean data: decay brings less than one user in a hundred to the floor in an hour.
+    Of those who are there now, as many are left out as are new, and as `clout retract` lowered. Limit: 5 % of the
+    users, and 20; critical from 25 % on. While it fires, what was before stays the measure, for a day of event time.
+    Over all, and for each network. False alarms: none in 20 weeks of clean data: decay brings less than one user in a
+    hundred to the floor in an hour.
     """
 
     kind: IncidentKind = "population_at_floor"
 
     def _compare(self, about: Slice, before: Snapshot, now: list[int], now_ms: int) -> list[Verdict]:
         users, users_before = sum(now), sum(before.histogram)
-        came = now[0] - before.histogram[0] - max(0, users - users_before)
+        came = now[0] - before.histogram[0] - max(0, users - users_before) - self._lowered_users()
         share = part(came, users_before)
         limit = FLOOR_SHARE * (0.5 if self._fires(about) else 1.0)
         numbers = {
