@@ -23,6 +23,7 @@ from typing import Final
 import psutil
 from confluent_kafka import KafkaException
 
+from clout import demo
 from clout.alone import alone
 from clout.ports import free_port, is_taken
 from streams.clients import admin
@@ -237,13 +238,19 @@ def connect(kafka: KafkaSettings, data_dir: Path) -> KafkaSettings:
         return kafka
     running = local(data_dir).running()
     if running is None:
+        hint = f"run `clout broker up`, or give --broker HOST:PORT{_or_a_demonstration(data_dir)}"
         raise CloutError(
             "no Kafka to connect to",
             detail=f"no broker address is set and no local broker runs in {data_dir}",
-            hint="run `clout broker up`, or give --broker HOST:PORT; "
-            f"of a demonstration that runs ask with --data-dir {data_dir / 'demo'}",
+            hint=hint,
         )
     return replace(kafka, broker=running.address)
+
+
+def _or_a_demonstration(data_dir: Path) -> str:
+    if data_dir.name == demo.DIRECTORY:
+        return "; a demonstration can be asked while it runs, and leaves nothing but its logs"
+    return f"; of a demonstration that runs ask with --data-dir {data_dir / demo.DIRECTORY}"
 
 
 def local(data_dir: Path) -> LocalBroker:

@@ -46,7 +46,7 @@ def chosen(incidents: Iterable[Incident], identity: str) -> Incident:
         )
     raise CloutError(
         f"there is no incident {identity!r}",
-        detail=f"it begins none of the {len(known):,} ids that the topic still has",
+        detail=f"of the {len(known):,} that are still known none has this id, or one that begins with it",
         hint="`clout incident list --all` shows what there is; `clout incident declare` opens one",
     )
 

@@ -17,13 +17,12 @@ from uuid import uuid4
 import httpx
 
 from clout.config import Settings
+from clout.demo import DIRECTORY
 from clout.demo.orders import Mailbox, Order, Report
 from clout.supervisor import LOCK_FILE
 from streams.errors import CloutError
 from streams.process import FAULTS_VARIABLE
 
-DEMO: Final = "demo"
-"""The demonstration's directory in the data directory."""
 MARK_FILE: Final = "demo.json"
 TAKEN_SECONDS_MAX: Final = 5.0
 ENDED_SECONDS_MAX: Final = 10.0
@@ -67,13 +66,13 @@ def run_directory(settings: Settings, fault: str, *, whatever: bool) -> Path:
     `CloutError` when no demonstration runs; it hints at `whatever` only if the fault can be had by it.
     """
     own = settings.data_dir / "run"
-    for directory in (settings.data_dir / DEMO / "run", own):
+    for directory in (settings.data_dir / DIRECTORY / "run", own):
         if (directory / MARK_FILE).exists() and _is_held(directory / LOCK_FILE):
             return directory
     if whatever:
         return own
     detail, hint = f"faults are for `clout demo`, and none runs on {settings.data_dir}", _NEW_DEMO
-    if _is_held(settings.data_dir / DEMO / "run" / LOCK_FILE):
+    if _is_held(settings.data_dir / DIRECTORY / "run" / LOCK_FILE):
         detail, hint = f"the one on {settings.data_dir} is starting or ending", "try again when it shows scores"
     elif fault in WORKER_FAULTS and _lets_plant(own, fault):
         hint += "; --i-know harms the workers that run here, which let faults be planted"

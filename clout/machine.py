@@ -76,11 +76,14 @@ def role_specs(
     *,
     ingests: int,
     workers: int,
-    guards: int,
+    guards: Sequence[int],
     environment: Mapping[str, str],
     gateways: Sequence[int] = (),
 ) -> list[RoleSpec]:
-    """Make the roles of one machine; `arguments` are global options of the command, `gateways` their ports."""
+    """Make the roles of one machine; `arguments` are global options of the command, `guards`, `gateways` their ports.
+
+    Those come back at the same address when they are started again: pages and streams wait for them there.
+    """
     roles = [
         RoleSpec(
             f"{role}-{slot}",
@@ -89,15 +92,23 @@ def role_specs(
             # Roles of one machine cannot share a port; each takes a free one and announces it.
             {**environment, "CLOUT_HTTP__PORT": "0"},
         )
-        for role, count in (("ingest", ingests), ("score", workers), ("guard", guards))
+        for role, count in (("ingest", ingests), ("score", workers))
         for slot in range(count)
+    ]
+    roles += [
+        RoleSpec(
+            f"guard-{slot}",
+            "guard",
+            [sys.executable, "-m", "clout", *arguments, "guard", "--slot", str(slot)],
+            {**environment, "CLOUT_HTTP__PORT": str(port)},
+        )
+        for slot, port in enumerate(guards)
     ]
     return roles + [
         RoleSpec(
             f"gateway-{slot}",
             "gateway",
             [sys.executable, "-m", "clout", *arguments, "serve", "--slot", str(slot)],
-            # It comes back at the same address when it is started again: pages and streams wait for it there.
             {**environment, "CLOUT_HTTP__PORT": "0", "CLOUT_GATEWAY__PORT": str(port)},
         )
         for slot, port in enumerate(gateways)

@@ -9,6 +9,7 @@ Alerts link to their runbooks, which are served from here or lie where PROMETHEU
 import contextlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -24,7 +25,7 @@ import httpx
 
 from clout.broker import HOST, ROOT
 from clout.loopback import http
-from clout.ports import free_port
+from clout.ports import free_ports
 from clout.runbooks import RunbookServer
 from clout.supervisor import TIED, RoleState
 from streams.errors import CloutError
@@ -78,9 +79,7 @@ class Monitoring:
         """
         found = {name: _found(name) for name in PROGRAMS}
         runbooks = self._runbooks_url()
-        ports: list[int] = []
-        for _ in PROGRAMS:
-            ports.append(free_port(HOST, ports))
+        ports = free_ports(HOST, len(PROGRAMS))
         addresses = {name: f"{HOST}:{port}" for name, port in zip(PROGRAMS, ports, strict=True)}
         self._log_dir.mkdir(parents=True, exist_ok=True)
         for name in PROGRAMS:
@@ -176,18 +175,11 @@ class Monitoring:
 
     def _runbooks_url(self) -> str:
         """Return where alerts find their runbooks: where the environment says, else pages that are served from here."""
-        elsewhere = self.environment.get(RUNBOOKS_URL, "")
+        elsewhere = runbooks_elsewhere(self.environment)
         if not elsewhere:
             self._runbooks = RunbookServer()
             return self._runbooks.url
-        parts = urlsplit(elsewhere)
-        if parts.scheme not in {"http", "https"} or not parts.netloc:
-            raise CloutError(
-                f"{RUNBOOKS_URL} is no address of pages",
-                detail=f"it is {elsewhere!r}",
-                hint="let it begin with https://, like https://example.org/runbooks, or unset it",
-            )
-        return elsewhere.rstrip("/")
+        return elsewhere
 
     def _write_prometheus(self, alertmanager: str, runbooks: str) -> None:
         text = prometheus_configuration(alertmanager, self._run_dir / "prometheus-targets.json", runbooks)
@@ -209,6 +201,32 @@ class Monitoring:
                     hint=f"its whole output is in {first.log_file}",
                 )
             time.sleep(0.05)
+
+
+def check_wanted(environment: Mapping[str, str] = os.environ) -> None:
+    """Raise `CloutError` where monitoring could not be started, before anything else is."""
+    for name in PROGRAMS:
+        _found(name)
+    runbooks_elsewhere(environment)
+
+
+def runbooks_elsewhere(environment: Mapping[str, str]) -> str:
+    """Return where the runbooks are published, "" where nowhere; raise `CloutError` for what is no address.
+
+    >>> runbooks_elsewhere({"PROMETHEUS_RUNBOOKS_URL": "https://example.org/runbooks/"})
+    'https://example.org/runbooks'
+    """
+    elsewhere = environment.get(RUNBOOKS_URL, "")
+    parts = urlsplit(elsewhere)
+    # Prometheus would take braces for a template.
+    is_address = parts.scheme in {"http", "https"} and parts.netloc and not re.search(r"[\s{}]", elsewhere)
+    if elsewhere and not is_address:
+        raise CloutError(
+            f"{RUNBOOKS_URL} is no address of pages",
+            detail=f"it is {elsewhere!r}",
+            hint="it begins with https:// and has no blanks or braces, like https://example.org/runbooks; or unset it",
+        )
+    return elsewhere.rstrip("/")
 
 
 def prometheus_configuration(alertmanager: str, targets: Path, runbooks: str) -> str:

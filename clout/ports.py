@@ -25,6 +25,14 @@ def free_port(host: str, taken: Collection[int] = ()) -> int:
     raise CloutError("no free port was found", detail=f"on {host}", hint="close some listening programs")
 
 
+def free_ports(host: str, count: int) -> list[int]:
+    """Return so many ports, all different."""
+    found: list[int] = []
+    for _ in range(count):
+        found.append(free_port(host, found))
+    return found
+
+
 def is_taken(host: str, port: int) -> bool:
     """Return whether somebody listens there."""
     try:

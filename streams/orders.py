@@ -25,13 +25,14 @@ def new_command(
     return secrets.signed(Command(id=identity, command=name, reason=reason, key="", issued=format_ms(now_ms), **about))
 
 
-def check_reason(reason: str) -> None:
-    """Raise `CloutError` unless this can be a command's reason."""
+def check_reason(reason: str, called: str = "reason") -> None:
+    """Raise `CloutError` unless this can be a command's reason, whatever its user calls that."""
     if not reason.strip():
-        raise CloutError("a command needs a reason", detail=f"of at most {REASON_BYTES_MAX} bytes; it is published")
+        detail = f"it has 1 to {REASON_BYTES_MAX:,} bytes and is published"
+        raise CloutError(f"the {called} is empty", detail=detail)
     if len(reason.encode()) > REASON_BYTES_MAX:
         detail = f"{len(reason.encode()):,} bytes, at most {REASON_BYTES_MAX:,}; it is published"
-        raise CloutError("the reason is too long", detail=detail)
+        raise CloutError(f"the {called} is too long", detail=detail)
 
 
 def send(kafka: KafkaSettings, names: Names, command: Command) -> None:

@@ -5,7 +5,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 import msgspec
-from aiokafka.errors import IllegalStateError
+from aiokafka.errors import IllegalStateError, KafkaError
 from faust.exceptions import ConsumerNotStarted
 from faust.types import TP
 
@@ -30,6 +30,8 @@ class WorkerStatus:
         self._consumer: Any = None
         self._read_to: dict[TP, int] = {}
         """Where the consumer reads on, as of the last look."""
+        self._ends: dict[TP, int] = {}
+        """Of lanes of which nothing is fetched, since their partitions stand still: no fetch tells of them."""
 
     async def observe(self, consumer: Any) -> None:
         """Look where the consumer stands, and show each lane's lag."""
@@ -37,10 +39,18 @@ class WorkerStatus:
         for tp in [tp for tp in consumer.assignment() if tp.topic in self._lane_of]:
             with suppress(*_NOT_ASSIGNED):
                 self._read_to[tp] = await consumer.position(tp) or 0
+        await self._ask_for_ends(consumer)
         lag_gauge = self._partitions.shared.metrics.lag
         for partition, task in list(self._partitions.tasks.items()):
             for lane, lag in self._lag(partition, task).items():
                 lag_gauge.labels(lane, str(partition)).set(lag)
+
+    async def _ask_for_ends(self, consumer: Any) -> None:
+        stopped = [partition for partition, task in self._partitions.tasks.items() if task.stopped]
+        standing = [TP(topic, partition) for topic in self._lane_of for partition in stopped]
+        if standing:
+            with suppress(*_NOT_ASSIGNED, KafkaError):
+                self._ends = dict(await consumer.highwaters(*standing))
 
     def _lag(self, partition: int, task: Task) -> dict[str, int]:
         lags = {}
@@ -53,11 +63,12 @@ class WorkerStatus:
         return lags
 
     def _end(self, tp: TP) -> int:
+        end = self._ends.get(tp, 0)
         if self._consumer is None:
-            return 0
+            return end
         with suppress(*_NOT_ASSIGNED):
-            return self._consumer.highwater(tp) or 0
-        return 0
+            return max(end, self._consumer.highwater(tp) or 0)
+        return end
 
     def missing(self) -> str | None:
         """Return what keeps the worker from being ready: restores under way, partitions that stand still."""

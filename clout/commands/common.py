@@ -93,11 +93,20 @@ def connected_to_lanes(context: typer.Context) -> Settings:
 
 def reason_given(reason: str) -> str:
     """Refuse what cannot be a command's reason."""
+    return _checked(reason, "reason")
+
+
+def text_given(text: str) -> str:
+    """Refuse what cannot be said of an incident."""
+    return _checked(text, "text")
+
+
+def _checked(text: str, called: str) -> str:
     try:
-        check_reason(reason)
+        check_reason(text, called)
     except CloutError as error:
         raise typer.BadParameter(f"{error.error}: {error.detail}") from error
-    return reason
+    return text
 
 
 def check_network(context: typer.Context, network: str, named_by: str = "--network") -> None:

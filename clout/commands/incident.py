@@ -8,7 +8,7 @@ import msgspec
 import typer
 from rich.table import Table
 
-from clout.commands.common import check_network, check_registered, connected, reason_given
+from clout.commands.common import check_network, check_registered, connected, reason_given, text_given
 from clout.commands.durations import moment_ms, seconds_of
 from clout.config import Settings
 from clout.incidents import chosen, following, incidents_as_they_stand
@@ -78,7 +78,7 @@ def show(context: typer.Context, identity: Identity, as_json: AsJson = False) ->
 def note(
     context: typer.Context,
     identity: Identity,
-    text: Annotated[str, typer.Argument(metavar="TEXT", callback=reason_given, help="It is published.")],
+    text: Annotated[str, typer.Argument(metavar="TEXT", callback=text_given, help="It is published.")],
     timeout: Timeout = "60s",
 ) -> None:
     """Say something of an incident, for everyone to read.

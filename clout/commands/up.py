@@ -14,7 +14,8 @@ from clout.commands.common import options_of, settings_of
 from clout.commands.topics import specification
 from clout.config import Settings
 from clout.machine import StopSignals, broker_at_hand, gateway_ports, role_specs
-from clout.monitoring import Monitoring, monitored
+from clout.monitoring import Monitoring, check_wanted, monitored
+from clout.ports import free_ports
 from clout.supervisor import RoleState, Supervisor, only_one
 from streams import topics
 
@@ -48,6 +49,8 @@ def command(
     Example: clout up --workers 2
     """
     settings = settings_of(context)
+    if monitoring:
+        check_wanted()
     with (
         StopSignals() as stop,
         only_one(settings.data_dir),
@@ -63,7 +66,7 @@ def command(
             options.arguments(),
             ingests=ingests,
             workers=workers,
-            guards=guards,
+            guards=free_ports(settings.http.host, guards),
             gateways=gateway_ports(settings.gateway, gateways),
             environment=os.environ,
         )

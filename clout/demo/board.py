@@ -63,7 +63,8 @@ class Board:
                 known = former.networks if former else {}
                 moved = tuple(name for name, score in change.networks.items() if known.get(name) != score)
                 weight = abs(change.score - (change.previous or 1.0)) * change.score
-                looked.append((weight, Reason(change, moved)))
+                if weight > 0 or change.previous is None:  # Else a part moved alone, too little for the whole.
+                    looked.append((weight, Reason(change, moved)))
             self._newest[change.user] = change
             self.changes += 1
         for _, reason in nlargest(NOTABLE_A_LOOK, looked, key=lambda pair: pair[0]):

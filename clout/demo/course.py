@@ -21,7 +21,7 @@ from clout.commands.tail import changes_consumer
 from clout.commands.topics import specification
 from clout.commands.wait import check_sums, reader_of, wait_until_processed
 from clout.config import Settings
-from clout.demo import view
+from clout.demo import DIRECTORY, view
 from clout.demo.board import Board
 from clout.demo.feed import Feed
 from clout.demo.health import Health, HealthReader
@@ -31,7 +31,8 @@ from clout.demo.stage import Stage
 from clout.demo.stories import STORIES
 from clout.injection import end_where_standing, marked
 from clout.machine import StopSignals, broker_at_hand, gateway_ports, role_specs
-from clout.monitoring import Monitoring, monitored
+from clout.monitoring import Monitoring, check_wanted, monitored
+from clout.ports import free_ports
 from clout.sender import RAW_PRODUCER_OPTIONS
 from clout.supervisor import Supervisor, only_one, wait_until_ready
 from clout.terminal import output
@@ -80,7 +81,9 @@ def demonstrate(
     A story, one of `clout.demo.stories.STORIES`, is told while it runs; it ends with the story, and the exit code is 1
     if that did not go as told.
     """
-    directory = own.data_dir / "demo"
+    if monitoring:
+        check_wanted()
+    directory = own.data_dir / DIRECTORY
     broker = LocalBroker(directory / "broker", port=None, heap_mb=HEAP_MB, short_lived=True)
     as_told = True
     with StopSignals() as stop, only_one(directory):
@@ -121,7 +124,11 @@ def _say_where(console: Console, directory: Path, supervisor: Supervisor) -> Non
     guards = [state.address for state in supervisor.states() if state.role == "guard" and state.address]
     for address in guards:
         console.print(f"Status page: http://{address}/status", soft_wrap=True)
-    console.print(f"From another terminal: clout --data-dir {directory} incident list", soft_wrap=True, highlight=False)
+    console.print(
+        f"From another terminal, while this runs: clout --data-dir {directory} incident list",
+        soft_wrap=True,
+        highlight=False,
+    )
 
 
 def _clear(directory: Path, broker: LocalBroker) -> None:
@@ -173,7 +180,10 @@ def _supervisor(directory: Path, settings: Settings, gateways: int) -> Superviso
     # Its own workers may be harmed by `clout inject`.
     environment[FAULTS_VARIABLE] = "1"
     ports = gateway_ports(settings.gateway, gateways, or_free=True)
-    roles = role_specs([f"--config={file}"], ingests=1, workers=1, guards=1, gateways=ports, environment=environment)
+    guards = free_ports(settings.http.host, 1)
+    roles = role_specs(
+        [f"--config={file}"], ingests=1, workers=1, guards=guards, gateways=ports, environment=environment
+    )
     return Supervisor(roles, settings.data_dir)
 
 
@@ -324,6 +334,7 @@ class _Demonstration:
 
     def _settle(self) -> None:
         """Let all roles work, and what was sent be processed, while collectors live: silence would be a fault."""
+        self._console.print("all is sent; waiting until it is processed", highlight=False)
         # A fault may still be in a worker, or it may just have been ended to take it out.
         with contextlib.suppress(httpx.HTTPError, CloutError):
             end_where_standing(self._settings.data_dir / "run")

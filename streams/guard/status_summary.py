@@ -206,7 +206,7 @@ def summary(
         for position, (id_, title, description) in enumerate(_parts(networks), 1)
     ]
     by_id = {component.id: component for component in components}
-    impacts: list[Indicator] = ["none", *(incident.severity for incident in unresolved)]
+    impacts: list[Indicator] = ["none", *(_impact(incident) for incident in unresolved)]
     impacts += ["major" for id_ in frozen if id_ in by_id]
     worst = max(impacts, key=list(INDICATORS).index)
     return Summary(
@@ -242,7 +242,7 @@ def _feed(network: str) -> str:
 
 def _touches(incident: Incident, networks: Sequence[str]) -> dict[str, ComponentStatus]:
     """Return the components that an incident touches, and how."""
-    network, status = incident.slice.network, _STATUS_OF[incident.severity]
+    network, status = incident.slice.network, _stands(incident)
     if incident.slice.partition is not None:  # The others go on.
         status = min(status, "partial_outage", key=COMPONENT_STATUSES.index)
     touched = {SCORES: status}
@@ -255,6 +255,20 @@ def _touches(incident: Incident, networks: Sequence[str]) -> dict[str, Component
             touched.get(_feed(frozen), "operational"), OF_A_FROZEN_ONE, key=COMPONENT_STATUSES.index
         )
     return touched
+
+
+def _stands(incident: Incident) -> ComponentStatus:
+    """Return how it stands: a feed of which nothing more is seen works again, scores may be wrong still."""
+    if incident.status != "monitoring":
+        return _STATUS_OF[incident.severity]
+    return "degraded_performance" if incident.kind in _OF_SCORES else "operational"
+
+
+def _impact(incident: Incident) -> Indicator:
+    """Return how much is out of order because of an incident."""
+    if incident.status != "monitoring":
+        return incident.severity
+    return "minor" if incident.kind in _OF_SCORES else "none"
 
 
 def _component(

@@ -123,5 +123,11 @@ def test_without_address_and_local_broker_the_way_out_is_told(tmp_path: Path) ->
     assert "clout broker up" in caught.value.hint
 
 
+def test_the_directory_of_a_demonstration_that_is_over_says_so(tmp_path: Path) -> None:
+    with pytest.raises(CloutError, match="a demonstration can be asked while it runs") as raised:
+        connect(KafkaSettings(), tmp_path / "demo")
+    assert "demo/demo" not in str(raised.value)
+
+
 def test_an_installation_has_its_broker_in_its_data_directory(tmp_path: Path) -> None:
     assert local(tmp_path).directory == tmp_path / "broker"

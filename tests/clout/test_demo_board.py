@@ -38,6 +38,12 @@ def test_the_largest_moves_of_a_look_are_picked() -> None:
     assert "large" in {reason.change.user for reason in board.recent}
 
 
+def test_a_score_that_stays_is_no_move_whatever_its_parts_do() -> None:
+    board = Board()
+    board.take([change("a", 10.0, 10.0, twitter=9.9)])
+    assert (list(board.recent), board.changes) == ([], 1)
+
+
 def test_a_forgotten_user_is_not_on_top() -> None:
     board = Board()
     board.take([change("a", 10.0), change("a", None, 10.0), change("b", 2.0)])

@@ -36,17 +36,20 @@ def test_a_broker_that_is_named_is_used_and_none_started(tmp_path: Path) -> None
 
 
 def test_every_role_has_a_name_a_slot_and_a_free_port() -> None:
-    specs = role_specs(["--broker=here:1"], ingests=1, workers=2, guards=1, environment={"A": "b"})
+    specs = role_specs(["--broker=here:1"], ingests=1, workers=2, guards=[10_000], environment={"A": "b"})
     assert [spec.name for spec in specs] == ["ingest-0", "score-0", "score-1", "guard-0"]
     assert list(specs[2].command[1:]) == ["-m", "clout", "--broker=here:1", "score", "--slot", "1"]
     assert specs[0].environment == {"A": "b", "CLOUT_HTTP__PORT": "0"}
+    assert specs[3].environment == {"A": "b", "CLOUT_HTTP__PORT": "10000"}
 
 
-def test_a_gateway_comes_back_at_its_address() -> None:
-    specs = role_specs(["--broker=here:1"], ingests=0, workers=0, guards=0, gateways=[8080, 8081], environment={})
-    assert [spec.name for spec in specs] == ["gateway-0", "gateway-1"]
-    assert list(specs[1].command[3:]) == ["--broker=here:1", "serve", "--slot", "1"]
-    assert specs[1].environment == {"CLOUT_HTTP__PORT": "0", "CLOUT_GATEWAY__PORT": "8081"}
+def test_a_guard_and_a_gateway_come_back_at_their_address() -> None:
+    ports = {"guards": [10_000, 10_001], "gateways": [8080, 8081]}
+    specs = role_specs(["--broker=here:1"], ingests=0, workers=0, **ports, environment={})
+    assert [spec.name for spec in specs] == ["guard-0", "guard-1", "gateway-0", "gateway-1"]
+    assert specs[1].environment == {"CLOUT_HTTP__PORT": "10001"}
+    assert list(specs[3].command[3:]) == ["--broker=here:1", "serve", "--slot", "1"]
+    assert specs[3].environment == {"CLOUT_HTTP__PORT": "0", "CLOUT_GATEWAY__PORT": "8081"}
 
 
 def test_gateways_take_the_configured_port_and_those_after_it_or_free_ones() -> None:

@@ -193,3 +193,16 @@ def test_a_gap_in_a_lane_stops_that_partition_alone_and_says_so(fed: Fed) -> Non
 def test_a_stopped_partition_still_answers_with_its_last_good_scores(fed: Fed) -> None:
     assert fed.worker.partitions("stopped").keys() == {BROKEN_PARTITION}
     assert "t:1" in fed.installation.users()
+
+
+def test_what_waits_before_a_stopped_partition_is_counted_though_nothing_of_it_is_fetched(fed: Fed) -> None:
+    def waiting() -> int:
+        return int(fed.worker.partitions("stopped")[BROKEN_PARTITION]["lag_records"]["actors"])
+
+    before = waiting()
+    producer = clients.producer(fed.installation.settings.kafka)
+    for number in range(500):
+        key = encode_key(Stamp("twitter/0", 1_001 + number))
+        producer.produce(fed.installation.names.actors_lane, b"irrelevant", key, partition=BROKEN_PARTITION)
+    assert producer.flush(10) == 0
+    eventually(lambda: waiting() >= before + 500, otherwise=fed.worker.log)

@@ -10,6 +10,7 @@ from typing import Any, Final
 import httpx
 import pytest
 from jsonschema import Draft202012Validator
+from msgspec.structs import replace
 from prometheus_client import CollectorRegistry
 
 from schemas.incident import INCIDENT_KINDS, Evidence, Incident, IncidentStatus, Note, Slice, UserValues
@@ -160,6 +161,23 @@ def test_an_incident_shows_on_the_part_that_it_is_about_alone(
     assert {id_: status for id_, status in statuses(found).items() if status != "operational"} == {component: status}
     assert [component.id for component in found.incidents[0].components] == [component]
     assert found.status.indicator == indicator
+
+
+@pytest.mark.parametrize(
+    ("incident", "stands", "indicator"),
+    [
+        (an_incident(kind="feed_stalled", severity="critical"), "operational", "none"),
+        (an_incident(kind="population_fall", severity="critical"), "degraded_performance", "minor"),
+    ],
+)
+def test_of_what_is_seen_no_more_a_feed_works_again_and_scores_may_be_wrong_still(
+    incident: Incident, stands: str, indicator: str
+) -> None:
+    found = of(replace(incident, status="monitoring"))
+    [component] = found.incidents[0].components
+    assert (component.status, found.status.indicator) == (stands, indicator)
+    held_back = of(replace(incident, status="monitoring", frozen=["mastodon"]), frozen={"mastodon": OPENED})
+    assert statuses(held_back)["feed-mastodon"] == "partial_outage"
 
 
 def test_the_worst_incident_decides_and_a_frozen_network_is_out_of_order() -> None:

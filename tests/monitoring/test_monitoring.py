@@ -17,7 +17,7 @@ import pytest
 from prometheus_client import CollectorRegistry, Gauge
 from starlette.routing import Route
 
-from clout.monitoring import Monitoring
+from clout.monitoring import Monitoring, check_wanted
 from clout.supervisor import RoleState
 from streams.errors import CloutError
 from streams.guard.alert_hook import FiringAlerts, alert_routes
@@ -150,10 +150,10 @@ def test_runbooks_may_be_elsewhere(tmp_path: Path) -> None:
         monitoring.stop()
 
 
-@pytest.mark.parametrize("url", ["deploy/runbooks", "ftp://example.org/runbooks", "https://"])
-def test_an_address_of_runbooks_that_is_none_is_refused(tmp_path: Path, url: str) -> None:
+@pytest.mark.parametrize("url", ["deploy/runbooks", "ftp://example.org/runbooks", "https://", "https://a/{{ b }}"])
+def test_an_address_of_runbooks_that_is_none_is_refused_before_anything_starts(url: str) -> None:
     with pytest.raises(CloutError, match="PROMETHEUS_RUNBOOKS_URL is no address of pages"):
-        Monitoring(tmp_path, environment={"PROMETHEUS_RUNBOOKS_URL": url}).start()
+        check_wanted({"PROMETHEUS_RUNBOOKS_URL": url})
 
 
 @pytest.mark.parametrize("path", DASHBOARDS, ids=lambda path: path.name)
