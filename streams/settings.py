@@ -15,8 +15,8 @@ from schemas.limits import RAW_PARTITIONS_MAX, REGISTERED_SOURCE_BYTES_MAX, REGI
 
 CONTROL_KEYS_MAX = 16
 """Keys that may sign commands; ingest remembers when each last did, and has little room for it."""
-STALLED_HEARTBEATS = 1.75
-"""Heartbeats that may be missing: an incident is to be there before the second one is."""
+STALLED_HEARTBEATS = 1.55
+"""Heartbeats that may be missing: an alert is to be raised before the second one is, and Prometheus takes its time."""
 CANARIES_MAX = 64
 """Synthetic accounts a network."""
 SESSION_SECONDS_MAX = 60
@@ -158,7 +158,7 @@ class GuardSettings:
     freeze: bool = True
     """Whether a critical finding about one network freezes it at once; it is resumed by an operator alone."""
     heartbeat_seconds: Positive = 60
-    """How often collectors send heartbeats: a feed that tells nothing for 1.75 times as long counts as stalled."""
+    """How often collectors send heartbeats: a feed that tells nothing for 1.55 times as long counts as stalled."""
     canaries: Annotated[int, Ge(0), Le(CANARIES_MAX)] = 4
     """Synthetic accounts a network by which scores and latency are checked; 0: none. 1 counts as 2: one acts on one."""
     canary_interval_seconds: Positive = 10

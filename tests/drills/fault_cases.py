@@ -18,7 +18,7 @@ NOTHING_WRONG: Final = ("floor", "lost-partition", "bad-model", "future", *STALL
 """Faults by which, with the audit, no wrong change may be published."""
 
 FAULT_SECONDS: Final = 15.0
-STALL_SECONDS: Final = 2.5 * HEARTBEAT_SECONDS
+STALL_SECONDS: Final = 2.1 * HEARTBEAT_SECONDS
 PARTIAL_SECONDS: Final = 45.0
 SECONDS: Final = {"partial": PARTIAL_SECONDS} | dict.fromkeys(STALLS, STALL_SECONDS)
 """How long faults last that take longer to be noticed than others."""

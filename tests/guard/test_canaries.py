@@ -111,7 +111,7 @@ def test_they_take_a_network_for_stalled_when_the_detector_of_stalls_does() -> N
         assert canaries._feeds[NETWORK].is_moving(now_ms) is not stalled
         if stalled:
             break
-    assert now_ms - WALL_MS == 106_000
+    assert now_ms - WALL_MS == 94_000
 
 
 def test_a_wrong_score_is_critical_until_other_accounts_were_right_for_a_round() -> None:

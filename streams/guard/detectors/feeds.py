@@ -89,13 +89,13 @@ class FeedStalled(Kept[Feeds]):
     """A network's time stands still: a collector, a raw partition, a whole network or ingest brings nothing.
 
     By the guard's own clock, from when it saw something go on: a history that is replayed has event times of long ago.
-    A registered collector is stalled when its heartbeat has not gone on for 1.75 `guard.heartbeat_seconds`, while
+    A registered collector is stalled when its heartbeat has not gone on for 1.55 `guard.heartbeat_seconds`, while
     ingest tells of anything at all. A network without registered collectors is stalled when nothing arrived for three
     times its longest gap of late, and for as long as collectors would be given; it must have been seen for an hour
     and 30 arrivals before, and until then nothing is said. A raw partition holds its network's clock as a collector
     does, and is judged like one while the network goes on: where heartbeats come through it, or nothing ever did.
     Without registered collectors its arrivals are, unless `idle_after_seconds` lets the clock go on. When ingest tells
-    nothing of any network for 1.75 times the heartbeat (where no network has heartbeats: for three times its longest
+    nothing of any network for 1.55 times the heartbeat (where no network has heartbeats: for three times its longest
     silence), that is one finding about all. Frozen networks do not stall. False alarms: at most one a network in 10
     weeks of clean data, in which heartbeats are late by half of their interval at most, and after the first day of a
     network without collectors, whose nights are longer silences than its day taught; one that never comes is an alarm.
