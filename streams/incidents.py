@@ -20,6 +20,7 @@ from schemas.incident import (
     decode_incident,
 )
 from schemas.times import format_ms
+from schemas.users import CANARY_PREFIX
 from streams.intake import Accepted
 from streams.task_state import ACTORS, TARGETS, TaskState
 
@@ -63,6 +64,8 @@ def opened(
     """Return the record of a stop; it goes on with an incident in `known` that is about the same records."""
     before = known.get(identity(finding.kind, state.model, partition, state)) or _overlapping(finding, known)
     now = format_ms(now_ms)
+    # Synthetic accounts are nobody.
+    people = [user for user in finding.users if not user.startswith(CANARY_PREFIX)]
     return Incident(
         id=before.id if before is not None else identity(finding.kind, state.model, partition, state),
         kind=finding.kind,
@@ -78,11 +81,11 @@ def opened(
                 detail=finding.detail,
                 positions=finding.spans,
                 suspect=finding.suspect,
-                users=finding.values,
+                users=[of for of in finding.values if not of.user.startswith(CANARY_PREFIX)],
             )
         ],
-        affected_users=len(finding.users),
-        users=finding.users[:USERS_NAMED_MAX],
+        affected_users=len(people),
+        users=people[:USERS_NAMED_MAX],
         model=state.model,
     )
 

@@ -14,7 +14,7 @@ from schemas.change import Cause, ScoreChange
 from schemas.incident import USERS_NAMED_MAX, Incident, IncidentKind, IncidentUsers, encode_incident_users
 from schemas.times import parse_ms
 from schemas.users import CANARY_PREFIX
-from streams.guard.cases import kinds_of
+from streams.guard.cases import ended_ms, kinds_of
 
 USERS_LISTED_MAX: Final = 1_000_000
 """Users whom the list of one incident names."""
@@ -26,6 +26,9 @@ MARGIN_MS: Final = 300_000
 """Changes so much older than a fall or a shift that was found may be its doing, …"""
 MOVED_MARGIN_MS: Final = 90_000
 """… and so much older than what is found of a feed, which is seen in a minute. What is declared says since when."""
+FALLING_MS: Final = 60_000
+"""What was written so shortly before a fall or a shift was found is of its time, whatever moment it tells of: decay is
+told as of when it showed, which may be long ago where a clock catches up."""
 WARM_UP_MS: Final = 600_000
 """Changes before those are read, to know the scores that they started from."""
 READ_BACK_MS_MAX: Final = 86_400_000
@@ -66,6 +69,8 @@ these.
 """
 
 _GROWING: Final[frozenset[Rule]] = frozenset({"moved", "fell", "shifted"})
+_STANDING: Final[frozenset[Rule]] = frozenset({"fell", "shifted"})
+"""Those that compare where a user stands with where they stood."""
 _MOVING: Final[frozenset[Cause]] = frozenset({"interaction", "retraction", "correction"})
 
 
@@ -102,6 +107,8 @@ class _List:
     since_ms: int | None = None
     """Event time from which on a change counts."""
     margin_ms: int = MARGIN_MS
+    found_ms: int = 0
+    """When a fall or a shift was found."""
     from_ms: int = 0
     until_ms: int | None = 0
     """Time of writing between which a change counts; None: its finding lasts."""
@@ -125,9 +132,11 @@ class _List:
         if rules <= self.rules:
             return False
         # Where nobody could be touched before, nobody is by what was written then.
-        margin_ms = MARGIN_MS if rules & {"fell", "shifted"} else MOVED_MARGIN_MS
+        margin_ms = MARGIN_MS if rules & _STANDING else MOVED_MARGIN_MS
         joined_ms = updated_ms - margin_ms
         self.from_ms = min(self.from_ms, joined_ms) if self.rules else joined_ms
+        if not self.rules & _STANDING:
+            self.found_ms = updated_ms
         self.rules, self.margin_ms = self.rules | rules, max(self.margin_ms, margin_ms) if self.rules else margin_ms
         return True
 
@@ -136,26 +145,26 @@ class _List:
         begins_again = self.is_settled
         self.until_ms, self.last_ms, self.is_settled = None, updated_ms, False
         if begins_again:
-            self.from_ms = updated_ms - self.margin_ms
+            self.from_ms, self.found_ms = updated_ms - self.margin_ms, updated_ms
         return begins_again
 
-    def ends(self, updated_ms: int, *, is_over: bool) -> bool:
+    def ends(self, ended_ms: int, updated_ms: int, *, is_over: bool) -> bool:
         """Take note that its finding has ended, the first time since when; return False: it does not begin again."""
         if not self.is_told or self.until_ms is None:
-            self.until_ms = updated_ms
+            self.until_ms = ended_ms
         self.last_ms = updated_ms
         if is_over and self.is_settled:
             self.stood.clear()
         return False
 
-    def counts(self, as_of_ms: int, partition: int, time_ms: int) -> bool:
-        """Return whether a change is within the incident's time and slice."""
-        return (
-            self.from_ms <= time_ms
-            and (self.until_ms is None or time_ms <= self.until_ms)
-            and (self.partition is None or partition == self.partition)
-            and (self.since_ms is None or as_of_ms >= self.since_ms)
-        )
+    def rules_for(self, as_of_ms: int, partition: int, time_ms: int) -> frozenset[Rule]:
+        """Return by which rules a change counts; by none if it is not of the incident's time and slice."""
+        is_within = self.from_ms <= time_ms and (self.until_ms is None or time_ms <= self.until_ms)
+        if not is_within or self.partition not in {None, partition}:
+            return frozenset()
+        if self.since_ms is None or as_of_ms >= self.since_ms:
+            return self.rules
+        return self.rules & _STANDING if time_ms >= self.found_ms - FALLING_MS else frozenset()
 
     def fell_by(self, change: ScoreChange) -> float:
         """Return by how many points a user stands below where they stood when the incident opened."""
@@ -234,7 +243,10 @@ class Affected:
         is_new = listed is None
         if listed is None:
             listed = self._lists[incident.id] = _List(incident.id, updated_ms)
-        begins_again = listed.goes_on(updated_ms) if is_open else listed.ends(updated_ms, is_over=is_over)
+        if is_open:
+            begins_again = listed.goes_on(updated_ms)
+        else:
+            begins_again = listed.ends(ended_ms(incident), updated_ms, is_over=is_over)
         if not listed.is_told:
             _describe(listed, incident)
         elif is_open:
@@ -269,8 +281,8 @@ class Affected:
                 listed.leave_out(change)
             elif (
                 change.user not in listed.chunk_of
-                and listed.counts(as_of_ms, partition, time_ms)
-                and _touches(listed, change, former)
+                and (rules := listed.rules_for(as_of_ms, partition, time_ms))
+                and _touches(listed, rules, change, former)
             ):
                 self._add(listed, change.user)
         self._former[change.user] = change.networks
@@ -339,21 +351,22 @@ def _describe(listed: _List, incident: Incident) -> None:
     listed.network, listed.partition = incident.slice.network, incident.slice.partition
     listed.since_ms = None if incident.since is None else parse_ms(incident.since)
     began_ms = opened_ms if listed.since_ms is None else max(listed.since_ms, opened_ms - READ_BACK_MS_MAX)
-    if not listed.rules & {"fell", "shifted"}:
+    listed.found_ms = opened_ms
+    if not listed.rules & _STANDING:
         listed.margin_ms = 0 if incident.kind == "declared" else MOVED_MARGIN_MS
     listed.from_ms = min(opened_ms - listed.margin_ms, began_ms)
 
 
-def _touches(listed: _List, change: ScoreChange, former: dict[str, float] | None) -> bool:
-    """Return whether a change within an incident's time and slice is its doing."""
+def _touches(listed: _List, rules: frozenset[Rule], change: ScoreChange, former: dict[str, float] | None) -> bool:
+    """Return whether a change that counts by these rules is an incident's doing."""
     network = listed.network
     here = network is None or network in change.networks or (former is not None and network in former)
-    if "moved" in listed.rules and change.cause in _MOVING:
+    if "moved" in rules and change.cause in _MOVING:
         # Where it is not known: on several networks this may be one too many.
         moved = former is None or former.get(network or "") != change.networks.get(network or "")
         if moved and (former is not None or here or change.score is None):
             return True
-    if not here or not listed.rules & {"fell", "shifted"}:
+    if not here or not rules & _STANDING:
         return False
     fell = listed.fell_by(change)
-    return (abs(fell) if "shifted" in listed.rules else fell) >= POINTS_FALLEN
+    return (abs(fell) if "shifted" in rules else fell) >= POINTS_FALLEN

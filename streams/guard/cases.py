@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from schemas.control import CommandRecord
 from schemas.incident import EVIDENCE_MAX, NOTES_MAX, USERS_NAMED_MAX, Evidence, Incident, Note, Severity, Slice
-from schemas.times import format_ms
+from schemas.times import format_ms, parse_ms
 from streams.guard.detector import Verdict
 
 RANKS: Final[dict[Severity, int]] = {"minor": 0, "major": 1, "critical": 2}
@@ -16,6 +16,8 @@ RANKS: Final[dict[Severity, int]] = {"minor": 0, "major": 1, "critical": 2}
 RESOLVED: Final = "resolved"
 EXPLAINED: Final = "explained by "
 """How evidence begins that another incident is the cause."""
+TAKEN_BACK: Final = "taken_back"
+"""Evidence of whom `clout retract` lowered for an incident: what came of it, and nothing that was found of it."""
 
 
 def slice_name(of: Slice) -> str:
@@ -105,8 +107,24 @@ def goes_before(one: Incident, other: Incident) -> bool:
 
 
 def found_in(incident: Incident) -> Iterator[Evidence]:
-    """Yield what was found of an incident itself, and not of others that explain it."""
-    return (found for found in incident.evidence if not found.detail.startswith(EXPLAINED))
+    """Yield what was found of an incident itself, and not of others that explain it, nor what came of it."""
+    return (
+        found for found in incident.evidence if not found.detail.startswith(EXPLAINED) and found.finding != TAKEN_BACK
+    )
+
+
+def ended_at(incident: Incident) -> str:
+    """Return when the last of its findings ended, the newest in the record; where none has a time, when it opened."""
+    return max((found.at for found in found_in(incident) if found.at is not None), default=incident.opened)
+
+
+def ended_ms(incident: Incident) -> int:
+    """Return since when nothing of an incident was found; of what operators declare, since when it is resolved.
+
+    What is said of it later, and whom it touches, is written without changing that.
+    """
+    is_found = incident.kind != "declared" and any(found.at is not None for found in found_in(incident))
+    return parse_ms(ended_at(incident) if is_found else incident.updated)
 
 
 def kinds_of(incident: Incident) -> set[str]:
@@ -128,8 +146,8 @@ def with_finding(incident: Incident, verdict: Verdict, now_ms: int) -> Incident:
     # What operators declare is about what they say; what detectors opened may turn out to be wider.
     is_wider = incident.kind != "declared" and is_within(incident.slice, verdict.slice)
     widest = verdict.slice if is_wider else incident.slice
-    # The headline says how it is now; what joined it, and that it is over, the evidence says.
-    is_news = verdict.firing and verdict.kind == incident.kind and verdict.slice == widest
+    # The headline says how bad it is; what joined it, that it eases and that it is over, the evidence says.
+    is_news = verdict.firing and not verdict.eases and verdict.kind == incident.kind and verdict.slice == widest
     return replace(
         incident,
         title=_title(verdict) if is_news else incident.title,

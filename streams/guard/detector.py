@@ -29,6 +29,8 @@ class Verdict(NamedTuple):
     """Users whom it touches, where the detector knows them."""
     incident: str | None = None
     """An incident that this is only a consequence of, as `finding` says: it joins that one, or nothing comes of it."""
+    eases: bool = False
+    """It fires still, but is less than it was: the headline goes on to say how bad it was."""
     finding: str | None = None
     """What evidence calls it; None: as its kind."""
 

@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from schemas.incident import INCIDENT_KINDS, Incident, Severity
 from schemas.population import STEPS_POINTS, Population
 from streams.guard.detector import Firing, Verdict
+from streams.guard.detectors.taken_back import hour_before
 from streams.settings import NetworkSettings
 
 OBSERVED: Final = ("population", "feeds", "incidents", "canaries", "control")
@@ -50,8 +51,8 @@ class GuardMetrics:
         )
         self._fallen = Gauge(
             "clout_guard_population_fallen_share",
-            "Share of users so many points or more below their score when the hour of event time began, without those "
-            "whom `clout retract` brought there.",
+            "Share of users so many points or more below their score when this hour of event time began, or were in "
+            "the one before, without those whom `clout retract` brought there.",
             ("points",),
             registry=registry,
         )
@@ -136,7 +137,8 @@ class GuardMetrics:
         """Show the users of all partitions, and what share of them has fallen."""
         users = sum(of.users for of in newest.values())
         for points in STEPS_POINTS:
-            fallen = sum(of.shift.fallen(points) for of in newest.values())
+            shifts = [shift for of in newest.values() for shift in (of.shift, hour_before(of)) if shift is not None]
+            fallen = sum(shift.fallen(points) for shift in shifts)
             self._fallen.labels(str(points)).set(fallen / users if users else 0.0)
         self._users.labels(NO_NETWORK).set(users)
         for network in self._networks:

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from schemas.incident import INCIDENT_KINDS, Incident, IncidentKind, IncidentStatus, Severity
-from streams.guard.cases import EXPLAINED
+from streams.guard.cases import EXPLAINED, ended_at
 
 ComponentStatus = Literal["operational", "degraded_performance", "partial_outage", "major_outage"]
 Indicator = Literal["none", "minor", "major", "critical"]
@@ -326,13 +326,13 @@ def _began(incident: Incident) -> str:
     explanation in it; looked into since it was opened. That it began again after it was quiet the record does not tell,
     so both of these are then as of the first time. Where it holds no time, it is that of the opening.
     """
-    told = [(found.at, found.detail.startswith(EXPLAINED)) for found in incident.evidence if found.at is not None]
     if incident.status == "monitoring":
-        return max((at for at, explains in told if not explains), default=incident.opened)
+        return ended_at(incident)
     if incident.status == "identified":
         said = [note.at for note in incident.notes]
+        explained = [found.at for found in incident.evidence if found.at and found.detail.startswith(EXPLAINED)]
         # What explains it can have been told before it.
-        return max(incident.opened, min([*said, *(at for at, explains in told if explains)], default=""))
+        return max(incident.opened, min([*said, *explained], default=""))
     return incident.opened
 
 
@@ -348,7 +348,7 @@ def _updates(
         AffectedComponent(code=component.id, name=component.name, new_status=touched[component.id])
         for component in components
     ]
-    users = "1 user is" if incident.affected_users == 1 else f"{incident.affected_users:,} users are"
+    users = {0: "Nobody is", 1: "1 user is"}.get(incident.affected_users, f"{incident.affected_users:,} users are")
     frozen = f" Held back until it is mended: {', '.join(incident.frozen)}." if incident.frozen else ""
     known = f"{users} known to be touched."
     said: list[tuple[str, str, IncidentStatus, str]] = [

@@ -25,6 +25,7 @@ from schemas.users import canary
 from streams import clients
 from streams.guard import affected, affected_reader
 from streams.guard.affected import (
+    FALLING_MS,
     KEPT_MS,
     MARGIN_MS,
     MOVED_MARGIN_MS,
@@ -36,6 +37,7 @@ from streams.guard.affected import (
     Touched,
 )
 from streams.guard.affected_reader import AffectedReader
+from streams.guard.cases import TAKEN_BACK
 from streams.names import Names
 from streams.settings import KafkaSettings
 from tests.checks import committed
@@ -222,6 +224,33 @@ def test_a_fall_touches_those_who_stand_a_point_lower_than_when_it_opened_in_how
     story.take(a_change("steps", {"twitter": 19.0}, "decay", score=19.0, previous=19.5))
     story.take(a_change("gone", {}, "retraction", score=None, previous=20.0))
     assert story.users() == ["steps", "gone"]
+
+
+def test_a_fall_touches_those_whom_decay_lowered_as_of_an_earlier_hour_but_not_long_before_it_was_found() -> None:
+    hour_ms = OPENED_MS - 600_000
+    story = Story(an_incident("population_fall", slice=Slice(), since=format_ms(hour_ms)))
+
+    def lowered(user: str, written_ms: int) -> None:
+        change = a_change(user, {"twitter": 12.0}, "decay", score=12.0, previous=20.0, as_of_ms=hour_ms - 7_200_000)
+        story.take(change, time_ms=written_ms)
+
+    lowered("long before", OPENED_MS - FALLING_MS - 1)
+    lowered("shortly before", OPENED_MS - FALLING_MS)
+    lowered("after", OPENED_MS + 5_000)
+    assert story.users() == ["shortly before", "after"]
+
+
+def test_a_guard_that_hears_of_an_incident_whose_finding_has_ended_counts_to_that_end_whatever_was_said_since() -> None:
+    found = [
+        Evidence(finding="feed_partial", detail="", at=format_ms(OPENED_MS)),
+        Evidence(finding="feed_partial", detail="", at=format_ms(NOW_MS)),
+        Evidence(finding=TAKEN_BACK, detail="", at=format_ms(NOW_MS + 30_000)),
+    ]
+    noted_ms = NOW_MS + 3_600_000
+    story = Story(an_incident(status="monitoring", updated=format_ms(noted_ms), evidence=found))
+    story.take(a_change("in time", {"twitter": 20.0}), time_ms=NOW_MS)
+    story.take(a_change("later", {"twitter": 20.0}), time_ms=NOW_MS + 1)
+    assert story.users() == ["in time"]
 
 
 def test_a_fall_does_not_touch_those_whose_events_were_taken_back_because_of_another_incident() -> None:

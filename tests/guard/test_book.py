@@ -132,6 +132,15 @@ def test_a_consequence_of_what_is_not_open_opens_nothing(written: Written) -> No
     assert written.say(lowered, lowered._replace(incident="never heard of"), now_ms=NOW + UPDATE_MS) == []
 
 
+def test_a_headline_says_how_bad_it_was_while_it_eases(written: Written) -> None:
+    written.say(verdict(detail="half of it is missing"))
+    written.say(verdict(detail="a third is missing", eases=True), now_ms=NOW + UPDATE_MS)
+    assert "half of it" in written.last.title
+    assert written.last.evidence[-1].detail == "a third is missing"
+    written.say(verdict(detail="all of it is missing"), now_ms=NOW + 2 * UPDATE_MS)
+    assert "all of it" in written.last.title
+
+
 def test_a_count_that_has_grown_much_is_written_soon(written: Written) -> None:
     [incident] = written.say(verdict())
     written.book.touch(incident.id, 10, ["t:1"])

@@ -46,6 +46,14 @@ def test_while_it_passes_it_says_why_it_is_not_over() -> None:
     assert "fell 1 point or more" in fell.detail
     assert ("2.0% at most;" in fell.detail, "before it is over" in fell.detail) == (True, False)
     assert "2.0% at most, and half of that before it is over;" in passes.detail
+    assert (fell.eases, passes.eases) == (False, True)
+
+
+def test_a_fall_that_both_hours_make_began_in_the_first_of_them() -> None:
+    detector, at = PopulationFall(), NOW_MS + 3 * HOUR_MS
+    assert all_verdicts(detector, hourly(histogram(p20=1000), 3)) == []
+    [fell] = detector.update(population(at, clock_ms=at, below=(0, 5, 0), below_before=(0, 5, 0)))
+    assert fell.since_ms == at // HOUR_MS * HOUR_MS - HOUR_MS
 
 
 def test_a_few_events_taken_back_are_no_fall() -> None:

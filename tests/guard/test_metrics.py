@@ -1,6 +1,7 @@
 """What the guard shows of itself."""
 
 from streams.guard.metrics import GuardMetrics
+from tests.guard.seen import population
 
 
 def shown(metrics: GuardMetrics) -> tuple[float | None, float | None]:
@@ -18,3 +19,14 @@ def test_a_guard_that_begins_to_watch_does_not_seem_to_have_stopped_looking() ->
     metrics.stand_by()
     metrics.watch(90_000)
     assert shown(metrics) == (1, 90), "it watches again, and the last look is from before it stood by"
+
+
+def test_the_share_that_fell_is_of_this_hour_and_the_one_before_and_of_nobody_whom_an_order_lowered() -> None:
+    metrics = GuardMetrics({})
+    told = population(below=(30, 10, 0), below_before=(100, 0, 0), taken_back_before={"flood": (60, 0, 0)})
+    metrics.show_population({0: told.population})
+    shares = [
+        metrics.registry.get_sample_value("clout_guard_population_fallen_share", {"points": points})
+        for points in ("1", "5")
+    ]
+    assert shares == [0.07, 0.01]

@@ -208,6 +208,11 @@ def test_an_incident_of_a_network_that_is_not_configured_is_shown_without_a_part
     assert [incident.components for incident in found.incidents] == [[]]
 
 
+def test_where_nobody_is_touched_that_is_said_in_words() -> None:
+    [update, *_] = of(an_incident()).incidents[0].incident_updates
+    assert "Nobody is known to be touched." in update.body
+
+
 def test_updates_come_the_newest_first_with_what_operators_say() -> None:
     notes = [Note(at=f"2012-07-01T00:0{minute}:00.000Z", key="ops", text=f"at {minute}") for minute in (4, 5)]
     incident = an_incident(status="identified", updated=NOW, notes=notes, affected_users=1_240, frozen=["twitter"])

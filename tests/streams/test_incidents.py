@@ -3,6 +3,7 @@
 import msgspec
 
 from schemas.incident import Incident, Span, UserValues, encode_incident
+from schemas.users import canary
 from streams import incidents
 from streams.incidents import Finding
 from streams.task_state import ACTORS, TARGETS, TaskState
@@ -45,6 +46,13 @@ def test_it_ends_when_all_that_it_names_was_passed() -> None:
     assert incidents.is_passed(incident, {ACTORS: 0, TARGETS: 12})
     assert incidents.reference_of(incident, [("targets", 9, "a"), ("actors", 11, "b"), ("targets", 11, "c")]) == "c"
     assert incidents.reference_of(incident, [("targets", 13, "a")]) is None
+
+
+def test_synthetic_accounts_are_neither_named_nor_counted() -> None:
+    found = finding(10, 12, "t:1", canary("twitter", 3))
+    incident = incidents.opened(found, {}, partition=3, state=state(5, 9), now_ms=0)
+    assert (incident.users, incident.affected_users) == (["t:1"], 1)
+    assert [values.user for of in incident.evidence for values in of.users] == ["t:1"]
 
 
 def test_whoever_was_forgotten_meanwhile_is_not_named_at_its_end() -> None:

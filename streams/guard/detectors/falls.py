@@ -48,6 +48,13 @@ class Fallen(msgspec.Struct):
     """As they were last told before the hour; None where nobody was there to hear it."""
     clocks_at_hour_before_ms: dict[str, int] | None = None
 
+    @property
+    def began_ms(self) -> int | None:
+        """Return the beginning of the first hour of these in which anybody fell."""
+        if any(self.below_before):
+            return self.hour_before_ms
+        return self.hour_ms if any(self.below) else None
+
 
 class Falls(Learned, kw_only=True):
     """All partitions by number, and when each network's time began for the guard."""
@@ -127,7 +134,7 @@ class PopulationFall(Kept[Falls]):
             numbers,
             size=worst,
             at_ms=now_ms,
-            since_ms=min((of.hour_ms for of in partitions if any(of.below)), default=None),
+            since_ms=min((of.began_ms for of in partitions if of.began_ms is not None), default=None),
         )
 
     def _decay_points(self, of: Fallen) -> float:

@@ -88,7 +88,8 @@ class Kept(Generic[L]):
                 return []
         begun_ms = at_ms if before is None else before.since_ms
         self._learned.said[name] = Said(about, severity, size, begun_ms)
-        return [Verdict(kind, about, True, severity, detail, numbers, since_ms, users)]
+        eases = before is not None and size < before.size and severity == before.severity
+        return [Verdict(kind, about, True, severity, detail, numbers, since_ms, users, eases=eases)]
 
     def _unsay(self, kind: IncidentKind, about: Slice, detail: str, numbers: dict[str, float]) -> list[Verdict]:
         """Return the verdict that a slice is well again, if anything else was said of it."""

@@ -6,6 +6,7 @@ from typing import Final
 from schemas.incident import Slice
 from schemas.population import STEPS_POINTS, Population, Shift
 from schemas.times import HOUR_MS
+from streams.guard.cases import TAKEN_BACK
 from streams.guard.detector import Verdict
 from streams.guard.detectors.kept import NEWS_TIMES, part, time_ms
 
@@ -84,7 +85,7 @@ def joining(told: TakenBack, users: int, said: dict[str, float]) -> list[Verdict
                 f"by {points} {unit_of(points)} or more within an hour"
             )
             verdict = Verdict("population_fall", Slice(), False, "minor", detail, {**numbers, "users": float(users)})
-            verdicts.append(verdict._replace(incident=incident, finding="taken_back"))
+            verdicts.append(verdict._replace(incident=incident, finding=TAKEN_BACK))
     return verdicts
 
 
