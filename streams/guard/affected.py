@@ -27,7 +27,7 @@ MARGIN_MS: Final = 300_000
 MOVED_MARGIN_MS: Final = 90_000
 """… and so much older than what is found of a feed, which is seen in a minute. What is declared says since when."""
 FALLING_MS: Final = 60_000
-"""What was written so shortly before a fall or a shift was found is of its time, whatever moment it tells of: decay is
+"""What was written so shortly before a fall was found is of its time, whatever moment it tells of: decay is
 told as of when it showed, which may be long ago where a clock catches up."""
 WARM_UP_MS: Final = 600_000
 """Changes before those are read, to know the scores that they started from."""
@@ -164,17 +164,18 @@ class _List:
             return frozenset()
         if self.since_ms is None or as_of_ms >= self.since_ms:
             return self.rules
-        return self.rules & _STANDING if time_ms >= self.found_ms - FALLING_MS else frozenset()
+        return self.rules & {"fell"} if time_ms >= self.found_ms - FALLING_MS else frozenset()
 
-    def fell_by(self, change: ScoreChange) -> float:
-        """Return by how many points a user stands below where they stood when the incident opened."""
+    def fell_by(self, change: ScoreChange, time_ms: int) -> float:
+        """Return by how many points a user stands below where they stood when it was found, or before they fell."""
         before = change.previous if change.previous is not None else change.score
         if before is None:
             return 0.0
         stood = self.stood.get(change.user)
-        if stood is None:
+        if stood is None or (before > stood and time_ms <= self.found_ms):
+            # Whoever rose before it was found fell from there.
             stood = before
-            if len(self.stood) < USERS_LISTED_MAX:
+            if change.user in self.stood or len(self.stood) < USERS_LISTED_MAX:
                 self.stood[change.user] = stood
         return stood - (change.score or 0.0)
 
@@ -250,6 +251,7 @@ class Affected:
         if not listed.is_told:
             _describe(listed, incident)
         elif is_open:
+            listed.network = incident.slice.network
             begins_again = listed.widens(rules_of(incident), updated_ms) or begins_again
         self._growing = [one for one in self._lists.values() if one.is_growing]
         if begins_again and listed.is_growing:
@@ -282,7 +284,7 @@ class Affected:
             elif (
                 change.user not in listed.chunk_of
                 and (rules := listed.rules_for(as_of_ms, partition, time_ms))
-                and _touches(listed, rules, change, former)
+                and _touches(listed, rules, change, former, time_ms)
             ):
                 self._add(listed, change.user)
         self._former[change.user] = change.networks
@@ -357,7 +359,9 @@ def _describe(listed: _List, incident: Incident) -> None:
     listed.from_ms = min(opened_ms - listed.margin_ms, began_ms)
 
 
-def _touches(listed: _List, rules: frozenset[Rule], change: ScoreChange, former: dict[str, float] | None) -> bool:
+def _touches(
+    listed: _List, rules: frozenset[Rule], change: ScoreChange, former: dict[str, float] | None, time_ms: int
+) -> bool:
     """Return whether a change that counts by these rules is an incident's doing."""
     network = listed.network
     here = network is None or network in change.networks or (former is not None and network in former)
@@ -368,5 +372,5 @@ def _touches(listed: _List, rules: frozenset[Rule], change: ScoreChange, former:
             return True
     if not here or not rules & _STANDING:
         return False
-    fell = listed.fell_by(change)
+    fell = listed.fell_by(change, time_ms)
     return (abs(fell) if "shifted" in rules else fell) >= POINTS_FALLEN

@@ -22,6 +22,7 @@ from schemas.incident import USERS_NAMED_MAX, Evidence, Incident, IncidentKind, 
 from schemas.times import HOUR_MS, format_ms, parse_ms
 from streams.guard.cases import (
     EXPLAINED,
+    OF_POPULATION,
     RANKS,
     RESOLVED,
     declared,
@@ -29,7 +30,9 @@ from streams.guard.cases import (
     found_in,
     goes_before,
     is_of_a_task,
+    is_same_case,
     is_within,
+    joint,
     kept,
     kinds_of,
     opened,
@@ -55,10 +58,6 @@ GUARDS_COMMAND: Final = "guard-"
 STANDS_ANYWAY: Final[frozenset[IncidentKind]] = frozenset({"feed_stalled"})
 """Kinds that freezing a network does not help against."""
 
-OF_POPULATION: Final[frozenset[IncidentKind]] = frozenset(
-    {"population_fall", "population_shift", "population_at_floor"}
-)
-"""What scores that fall together look like, during and after it: a histogram stays shifted until they are back."""
 CAUSES: Final[Mapping[IncidentKind, frozenset[IncidentKind]]] = {
     "canary_late": frozenset({"law_violation", "lane_gap", "partition_stopped", "partition_silent", "feed_stalled"}),
     "canary": OF_POPULATION,
@@ -68,6 +67,8 @@ AFTER_MS: Final = 60_000
 """… and for so long after they are over, in which what waited comes."""
 OF_SCORES: Final[frozenset[IncidentKind]] = frozenset({"canary", "population_shift", "population_at_floor"})
 """What is wrong with a network's scores can be its feed, or what all scores go through, …"""
+ALONE_MS: Final = 5_000
+"""What is found of one network's scores for so long, and not of all, is an incident of that network."""
 FREEZE_AFTER_MS: Final = 10_000
 """… so that it freezes the network only if so long after it nothing is known to be wrong with all."""
 
@@ -195,7 +196,8 @@ class Book:
         if held.incident is None:
             # Whoever goes on from a stored state may hear that it is over before having looked what case it belongs to.
             entry = self._case_of(verdict)
-            if entry is not None and all(found.finding != verdict.kind for found in entry.incident.evidence):
+            is_known = entry is not None and any(found.finding == verdict.kind for found in entry.incident.evidence)
+            if entry is not None and not (is_known and is_within(verdict.slice, entry.incident.slice)):
                 entry = None
         if entry is not None:
             entry.incident = with_finding(entry.incident, verdict, now_ms)
@@ -231,9 +233,12 @@ class Book:
 
     def look(self, now_ms: int) -> None:
         """Open incidents for what fires, bring all up to date, and forget those that ended long ago."""
-        for held in self._held.values():
+        # What is found of all comes first: what is found of a network joins it.
+        for held in sorted(self._held.values(), key=lambda held: held.key.slice != Slice()):
             if held.settled or self._open(held.incident) is not None:
                 continue
+            if held.key.kind in OF_POPULATION and held.key.slice.network and now_ms - held.begun_ms < ALONE_MS:
+                continue  # The others, and so all of them, may follow with the next records.
             if self._is_explained(held.key, now_ms):
                 held.shared_ms = now_ms
             else:
@@ -350,9 +355,11 @@ class Book:
         """Return the open incident that a finding is about, the first one."""
         for entry in self._open_ones():
             kinds = {entry.incident.kind, verdict.kind}
-            if entry.quiet_since_ms is not None and len(kinds) > 1 and not kinds <= OF_POPULATION:
+            of_population = kinds <= OF_POPULATION
+            is_wider = of_population and joint(verdict.slice, entry.incident.slice) != entry.incident.slice
+            if entry.quiet_since_ms is not None and (is_wider or (len(kinds) > 1 and not of_population)):
                 continue  # That is over: what comes now is something else.
-            if is_within(verdict.slice, entry.incident.slice) or is_within(entry.incident.slice, verdict.slice):
+            if is_same_case(verdict, entry.incident):
                 return entry
         return None
 

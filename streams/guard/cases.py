@@ -6,7 +6,17 @@ from typing import Final
 from msgspec.structs import replace
 
 from schemas.control import CommandRecord
-from schemas.incident import EVIDENCE_MAX, NOTES_MAX, USERS_NAMED_MAX, Evidence, Incident, Note, Severity, Slice
+from schemas.incident import (
+    EVIDENCE_MAX,
+    NOTES_MAX,
+    USERS_NAMED_MAX,
+    Evidence,
+    Incident,
+    IncidentKind,
+    Note,
+    Severity,
+    Slice,
+)
 from schemas.times import format_ms, parse_ms
 from streams.guard.detector import Verdict
 
@@ -14,6 +24,10 @@ RANKS: Final[dict[Severity, int]] = {"minor": 0, "major": 1, "critical": 2}
 """How severities compare."""
 
 RESOLVED: Final = "resolved"
+OF_POPULATION: Final[frozenset[IncidentKind]] = frozenset(
+    {"population_fall", "population_shift", "population_at_floor"}
+)
+"""What scores that fall together look like, during and after it: a histogram stays shifted until they are back."""
 EXPLAINED: Final = "explained by "
 """How evidence begins that another incident is the cause."""
 TAKEN_BACK: Final = "taken_back"
@@ -46,6 +60,31 @@ def is_within(inner: Slice, outer: Slice) -> bool:
     )
 
 
+def joint(one: Slice, other: Slice) -> Slice:
+    """Return what two slices are about together: the wider one, or everything.
+
+    >>> joint(Slice(network="twitter", source="west"), Slice(network="twitter")) == Slice(network="twitter")
+    True
+    >>> joint(Slice(network="twitter"), Slice(network="mastodon")) == Slice()
+    True
+    """
+    if is_within(one, other):
+        return other
+    return one if is_within(other, one) else Slice()
+
+
+def is_same_case(verdict: Verdict, incident: Incident) -> bool:
+    """Return whether a finding and an incident are about the same: one slice is within the other, or scores fall.
+
+    Where all scores fall, or those on several networks, detectors find that of each network and perhaps of all.
+    """
+    return (
+        is_within(verdict.slice, incident.slice)
+        or is_within(incident.slice, verdict.slice)
+        or {verdict.kind, incident.kind} <= OF_POPULATION
+    )
+
+
 def is_of_a_task(incident: Incident) -> bool:
     """Return whether a partition task wrote it, which resolves it too; what operators declare has any id they like."""
     return incident.kind != "declared" and incident.id.startswith(f"{incident.kind}:")
@@ -60,7 +99,7 @@ def opened(verdict: Verdict, model: str, now_ms: int) -> Incident:
         slice=verdict.slice,
         severity=verdict.severity,
         status="investigating",
-        title=_title(verdict),
+        title=_title(verdict, verdict.slice),
         opened=now,
         updated=now,
         evidence=[],
@@ -70,8 +109,8 @@ def opened(verdict: Verdict, model: str, now_ms: int) -> Incident:
     return with_finding(incident, verdict, now_ms)
 
 
-def _title(verdict: Verdict) -> str:
-    return f"{verdict.kind.replace('_', ' ')}, {slice_name(verdict.slice)}: {verdict.detail}"
+def _title(verdict: Verdict, about: Slice) -> str:
+    return f"{verdict.kind.replace('_', ' ')}, {slice_name(about)}: {verdict.detail}"
 
 
 def declared(record: CommandRecord, model: str) -> Incident:
@@ -144,13 +183,14 @@ def with_finding(incident: Incident, verdict: Verdict, now_ms: int) -> Incident:
     users = [*dict.fromkeys([*incident.users, *verdict.users])]
     since = [text for text in (incident.since, _since(verdict)) if text is not None]
     # What operators declare is about what they say; what detectors opened may turn out to be wider.
-    is_wider = incident.kind != "declared" and is_within(incident.slice, verdict.slice)
-    widest = verdict.slice if is_wider else incident.slice
+    is_fixed = incident.kind == "declared" or not verdict.firing
+    widest = incident.slice if is_fixed else joint(verdict.slice, incident.slice)
     # The headline says how bad it is; what joined it, that it eases and that it is over, the evidence says.
-    is_news = verdict.firing and not verdict.eases and verdict.kind == incident.kind and verdict.slice == widest
+    is_about_all = widest == Slice() != incident.slice
+    is_news = is_about_all or (verdict.kind == incident.kind and verdict.slice == widest)
     return replace(
         incident,
-        title=_title(verdict) if is_news else incident.title,
+        title=_title(verdict, widest) if is_news and verdict.firing and not verdict.eases else incident.title,
         slice=widest,
         severity=max(incident.severity, verdict.severity, key=RANKS.__getitem__),
         evidence=kept([*incident.evidence, evidence_of(verdict, now_ms)]),

@@ -240,6 +240,23 @@ def test_a_fall_touches_those_whom_decay_lowered_as_of_an_earlier_hour_but_not_l
     assert story.users() == ["shortly before", "after"]
 
 
+def test_who_rose_before_a_fall_was_found_fell_from_there() -> None:
+    story = Story(an_incident("population_fall", slice=Slice(), since=format_ms(OPENED_MS - 600_000)))
+    story.take(a_change("u", {"twitter": 20.0}, score=20.0, previous=10.0), time_ms=OPENED_MS - 5_000)
+    story.take(a_change("u", {"twitter": 11.0}, "decay", score=11.0, previous=20.0), time_ms=OPENED_MS - 1_000)
+    story.take(a_change("v", {"twitter": 20.0}, score=20.0, previous=10.0), time_ms=OPENED_MS + 1_000)
+    story.take(a_change("v", {"twitter": 10.5}, "decay", score=10.5, previous=20.0), time_ms=OPENED_MS + 2_000)
+    assert story.users() == ["u"]
+
+
+def test_an_incident_that_turns_out_to_be_about_all_touches_users_of_every_network() -> None:
+    incident = an_incident("population_at_floor")
+    story = Story(incident)
+    story.affected.tell(replace(incident, slice=Slice(), updated=format_ms(NOW_MS)))
+    story.take(a_change("u", {"mastodon": 10.0}, "decay", score=10.0, previous=20.0))
+    assert story.users() == ["u"]
+
+
 def test_a_guard_that_hears_of_an_incident_whose_finding_has_ended_counts_to_that_end_whatever_was_said_since() -> None:
     found = [
         Evidence(finding="feed_partial", detail="", at=format_ms(OPENED_MS)),

@@ -10,6 +10,7 @@ from schemas.incident import EVIDENCE_MAX, Incident, Severity, Slice
 from schemas.times import format_ms
 from streams.guard.book import (
     AFTER_MS,
+    ALONE_MS,
     DECLARED_MS_MAX,
     FREEZE_AFTER_MS,
     GROWN_MS,
@@ -130,6 +131,48 @@ def test_a_consequence_of_what_is_not_open_opens_nothing(written: Written) -> No
     written.order(record("resolve", incident="flood"))
     lowered = verdict(ALL, firing=False, kind="population_fall", incident="flood", finding="taken_back")
     assert written.say(lowered, lowered._replace(incident="never heard of"), now_ms=NOW + UPDATE_MS) == []
+
+
+FELL: Final = verdict(ALL, kind="population_fall", detail="many fell")
+AT_FLOOR: Final = [verdict(of, kind="population_at_floor", detail="at 1") for of in (TWITTER, MASTODON)]
+
+
+@pytest.mark.parametrize("order", [[*AT_FLOOR, FELL], [FELL, *AT_FLOOR]])
+def test_what_all_scores_do_those_of_each_network_do_and_it_is_one_incident(
+    written: Written, order: list[Verdict]
+) -> None:
+    for of in order:
+        written.say(of, detector=f"{of.kind} {of.slice.network}")
+    assert [(of.kind, of.slice) for of in written.look(NOW + ALONE_MS + UPDATE_MS)] == [("population_fall", ALL)]
+    assert len(written.last.evidence) == 3
+    assert len(written.book.incidents()) == 1
+
+
+def test_what_is_found_of_the_scores_of_one_network_alone_is_about_it_until_all_are_found_to_fall(
+    written: Written,
+) -> None:
+    assert written.say(AT_FLOOR[0]) == []
+    [incident] = written.look(NOW + ALONE_MS)
+    assert incident.slice == TWITTER
+    written.say(FELL, now_ms=NOW + ALONE_MS + UPDATE_MS)
+    assert (written.last.id, written.last.slice) == (incident.id, ALL)
+    assert "many fell" in written.last.title
+
+
+def test_what_is_found_of_the_scores_of_several_networks_at_a_time_is_one_incident_about_all(written: Written) -> None:
+    for of in AT_FLOOR:
+        written.say(of, detector=str(of.slice.network))
+    assert [of.slice for of in written.look(NOW + ALONE_MS)] == [ALL]
+    assert len(written.book.incidents()) == 1
+    assert written.last.title.startswith("population at floor, all: ")
+
+
+def test_what_is_found_of_another_network_once_that_is_over_is_an_incident_of_its_own(written: Written) -> None:
+    for of, at_ms in zip(AT_FLOOR, (NOW, NOW + 60_000), strict=True):
+        written.say(of, detector=str(of.slice.network), now_ms=at_ms)
+        written.look(at_ms + ALONE_MS)
+        written.say(of._replace(firing=False), detector=str(of.slice.network), now_ms=at_ms + 10_000)
+    assert {of.slice for of in written.book.incidents()} == {TWITTER, MASTODON}
 
 
 def test_a_headline_says_how_bad_it_was_while_it_eases(written: Written) -> None:
