@@ -171,13 +171,13 @@ class _List:
         before = change.previous if change.previous is not None else change.score
         if before is None:
             return 0.0
-        stood = self.stood.get(change.user)
-        if stood is None or (before > stood and time_ms <= self.found_ms):
-            # Whoever rose before it was found fell from there.
-            stood = before
-            if change.user in self.stood or len(self.stood) < USERS_LISTED_MAX:
-                self.stood[change.user] = stood
-        return stood - (change.score or 0.0)
+        score = change.score or 0.0
+        stood = self.stood.get(change.user, before)
+        # Whoever rose before it was found fell from there.
+        highest = max(stood, score) if time_ms <= self.found_ms else stood
+        if change.user in self.stood or len(self.stood) < USERS_LISTED_MAX:
+            self.stood[change.user] = highest
+        return stood - score
 
     def leave_out(self, change: ScoreChange) -> None:
         """Take note that what a change did is another incident's doing: it was not this that lowered the user."""

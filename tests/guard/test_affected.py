@@ -246,7 +246,9 @@ def test_who_rose_before_a_fall_was_found_fell_from_there() -> None:
     story.take(a_change("u", {"twitter": 11.0}, "decay", score=11.0, previous=20.0), time_ms=OPENED_MS - 1_000)
     story.take(a_change("v", {"twitter": 20.0}, score=20.0, previous=10.0), time_ms=OPENED_MS + 1_000)
     story.take(a_change("v", {"twitter": 10.5}, "decay", score=10.5, previous=20.0), time_ms=OPENED_MS + 2_000)
-    assert story.users() == ["u"]
+    story.take(a_change("w", {"twitter": 20.0}, score=20.0, previous=10.0), time_ms=OPENED_MS - 5_000)
+    story.take(a_change("w", {"twitter": 11.0}, "decay", score=11.0, previous=20.0), time_ms=OPENED_MS + 3_000)
+    assert story.users() == ["u", "w"]
 
 
 def test_an_incident_that_turns_out_to_be_about_all_touches_users_of_every_network() -> None:
