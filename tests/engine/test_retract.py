@@ -189,7 +189,7 @@ def test_it_was_killed_in_the_middle_and_took_back_each_event_once(story: Story)
 def test_an_incident_that_does_not_exist_is_refused_before_anything_is_ordered(story: Story) -> None:
     said, commands = story.refused
     assert f"there is no incident {INCIDENT!r}" in said
-    assert "begins none of the 0 ids" in said
+    assert "of the 0 that are still known" in said
     assert "clout incident list --all" in said
     assert commands == 0
 
