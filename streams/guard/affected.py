@@ -27,8 +27,9 @@ MARGIN_MS: Final = 300_000
 MOVED_MARGIN_MS: Final = 90_000
 """… and so much older than what is found of a feed, which is seen in a minute. What is declared says since when."""
 FALLING_MS: Final = 60_000
-"""What was written so shortly before a fall was found is of its time, whatever moment it tells of: decay is
-told as of when it showed, which may be long ago where a clock catches up."""
+"""What was written so shortly before a fall was found is of its time, whatever moment it tells of: decay is told as of
+when it showed, which may be long ago where a clock catches up. So is who falls so shortly after it ended: it ends when
+few enough fall, and not when nobody does."""
 WARM_UP_MS: Final = 600_000
 """Changes before those are read, to know the scores that they started from."""
 READ_BACK_MS_MAX: Final = 86_400_000
@@ -93,6 +94,13 @@ def rules_of(incident: Incident) -> frozenset[Rule]:
     return frozenset(rules - {"moved"} if incident.slice.network is None else rules)
 
 
+class _Stood(NamedTuple):
+    """Where a user stood, and by how many of their changes that is known."""
+
+    points: float
+    sequence: int
+
+
 @dataclass(slots=True)
 class _List:
     """Whom one incident touches."""
@@ -118,7 +126,7 @@ class _List:
     chunk_of: dict[str, int] = field(default_factory=dict)
     chunks: list[list[str]] = field(default_factory=list)
     unwritten: set[int] = field(default_factory=set)
-    stood: dict[str, float] = field(default_factory=dict)
+    stood: dict[str, _Stood] = field(default_factory=dict)
     """Scores when it opened, of those who changed since."""
     more: bool = False
 
@@ -159,9 +167,10 @@ class _List:
 
     def rules_for(self, as_of_ms: int, partition: int, time_ms: int) -> frozenset[Rule]:
         """Return by which rules a change counts; by none if it is not of the incident's time and slice."""
-        is_within = self.from_ms <= time_ms and (self.until_ms is None or time_ms <= self.until_ms)
-        if not is_within or self.partition not in {None, partition}:
+        if time_ms < self.from_ms or self.partition not in {None, partition}:
             return frozenset()
+        if self.until_ms is not None and time_ms > self.until_ms:
+            return self.rules & {"fell"} if time_ms <= self.until_ms + FALLING_MS else frozenset()
         if self.since_ms is None or as_of_ms >= self.since_ms:
             return self.rules
         return self.rules & {"fell"} if time_ms >= self.found_ms - FALLING_MS else frozenset()
@@ -171,18 +180,22 @@ class _List:
         before = change.previous if change.previous is not None else change.score
         if before is None:
             return 0.0
-        score = change.score or 0.0
-        stood = self.stood.get(change.user, before)
+        score, known = change.score or 0.0, self.stood.get(change.user)
+        if known is not None and change.sequence <= known.sequence:
+            return 0.0  # It is read again.
+        stood = before if known is None else known.points
         # Whoever rose before it was found fell from there.
         highest = max(stood, score) if time_ms <= self.found_ms else stood
-        if change.user in self.stood or len(self.stood) < USERS_LISTED_MAX:
-            self.stood[change.user] = highest
+        if known is not None or len(self.stood) < USERS_LISTED_MAX:
+            self.stood[change.user] = _Stood(highest, change.sequence)
         return stood - score
 
     def leave_out(self, change: ScoreChange) -> None:
         """Take note that what a change did is another incident's doing: it was not this that lowered the user."""
-        if (stood := self.stood.get(change.user)) is not None and change.previous is not None:
-            self.stood[change.user] = stood - change.previous + (change.score or 0.0)
+        known = self.stood.get(change.user)
+        if known is not None and change.sequence > known.sequence and change.previous is not None:
+            lowered = change.previous - (change.score or 0.0)
+            self.stood[change.user] = _Stood(known.points - lowered, change.sequence)
 
     def add(self, user: str) -> None:
         """List a user, in the last chunk that has room."""
@@ -328,7 +341,8 @@ class Affected:
     def settle(self, now_ms: int) -> None:
         """Take note that all changes written until about now were taken; let go of what the topic keeps no longer."""
         for listed in self._growing:
-            if listed.until_ms is not None and listed.until_ms < now_ms - SETTLED_MS:
+            listens_ms = FALLING_MS if "fell" in listed.rules else 0
+            if listed.until_ms is not None and listed.until_ms + listens_ms < now_ms - SETTLED_MS:
                 listed.is_settled = True
         self._growing = [listed for listed in self._growing if listed.is_growing]
         for name, listed in list(self._lists.items()):

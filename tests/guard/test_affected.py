@@ -45,6 +45,8 @@ from tests.roles import eventually
 
 OPENED_MS: Final = 1_341_100_973_000
 NOW_MS: Final = OPENED_MS + 60_000
+SEQUENCES: Final = count(1)
+"""Those of each user grow, and have gaps, as if others' were not read."""
 
 
 def an_incident(kind: IncidentKind = "feed_partial", *, name: str = "i", **fields: Any) -> Incident:
@@ -75,7 +77,8 @@ def a_change(
     as_of_ms: int = NOW_MS,
     reference: str | None = None,
 ) -> ScoreChange:
-    return ScoreChange(user, 2, score, previous, None, networks, format_ms(as_of_ms), cause, "1", reference)
+    number = next(SEQUENCES)
+    return ScoreChange(user, number, score, previous, None, networks, format_ms(as_of_ms), cause, "1", reference)
 
 
 class Story:
@@ -249,6 +252,31 @@ def test_who_rose_before_a_fall_was_found_fell_from_there() -> None:
     story.take(a_change("w", {"twitter": 20.0}, score=20.0, previous=10.0), time_ms=OPENED_MS - 5_000)
     story.take(a_change("w", {"twitter": 11.0}, "decay", score=11.0, previous=20.0), time_ms=OPENED_MS + 3_000)
     assert story.users() == ["u", "w"]
+
+
+def test_who_rose_before_a_fall_did_not_fall_when_changes_are_read_again_for_another_incident() -> None:
+    story = Story(an_incident("population_fall", slice=Slice()))
+    rose = [
+        a_change("u", {"twitter": 1.8}, score=1.8, previous=None),
+        a_change("u", {"twitter": 4.1}, score=4.1, previous=1.8),
+    ]
+    story.take(*rose, time_ms=OPENED_MS - 1_000)
+    story.affected.rewind()
+    story.take(*rose, time_ms=OPENED_MS - 1_000)
+    assert story.users() == []
+
+
+def test_who_falls_shortly_after_a_fall_was_said_to_have_ended_fell_by_it() -> None:
+    incident = an_incident("population_fall", slice=Slice())
+    story = Story(incident)
+    story.affected.tell(replace(incident, status="monitoring", updated=format_ms(NOW_MS)))
+    for user, at_ms in (("soon", NOW_MS + FALLING_MS), ("late", NOW_MS + FALLING_MS + 1)):
+        story.take(a_change(user, {}, "decay", score=10.0, previous=20.0), time_ms=at_ms)
+    assert story.users() == ["soon"]
+    story.affected.settle(NOW_MS + SETTLED_MS + 1)
+    assert story.affected.is_listing
+    story.affected.settle(NOW_MS + FALLING_MS + SETTLED_MS + 1)
+    assert not story.affected.is_listing
 
 
 def test_an_incident_that_turns_out_to_be_about_all_touches_users_of_every_network() -> None:
