@@ -84,34 +84,23 @@ def role_specs(
 
     Those come back at the same address when they are started again: pages and streams wait for them there.
     """
-    roles = [
+    # Roles of one machine cannot share a port; where none is given, each takes a free one and announces it.
+    free = {"CLOUT_HTTP__PORT": "0"}
+    roles = (
+        ("ingest", "ingest", [free] * ingests),
+        ("score", "score", [free] * workers),
+        ("guard", "guard", [{"CLOUT_HTTP__PORT": str(port)} for port in guards]),
+        ("gateway", "serve", [{**free, "CLOUT_GATEWAY__PORT": str(port)} for port in gateways]),
+    )
+    return [
         RoleSpec(
             f"{role}-{slot}",
             role,
-            [sys.executable, "-m", "clout", *arguments, role, "--slot", str(slot)],
-            # Roles of one machine cannot share a port; each takes a free one and announces it.
-            {**environment, "CLOUT_HTTP__PORT": "0"},
+            [sys.executable, "-m", "clout", *arguments, command, "--slot", str(slot)],
+            {**environment, **ports},
         )
-        for role, count in (("ingest", ingests), ("score", workers))
-        for slot in range(count)
-    ]
-    roles += [
-        RoleSpec(
-            f"guard-{slot}",
-            "guard",
-            [sys.executable, "-m", "clout", *arguments, "guard", "--slot", str(slot)],
-            {**environment, "CLOUT_HTTP__PORT": str(port)},
-        )
-        for slot, port in enumerate(guards)
-    ]
-    return roles + [
-        RoleSpec(
-            f"gateway-{slot}",
-            "gateway",
-            [sys.executable, "-m", "clout", *arguments, "serve", "--slot", str(slot)],
-            {**environment, "CLOUT_HTTP__PORT": "0", "CLOUT_GATEWAY__PORT": str(port)},
-        )
-        for slot, port in enumerate(gateways)
+        for role, command, slots in roles
+        for slot, ports in enumerate(slots)
     ]
 
 

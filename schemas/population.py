@@ -64,6 +64,7 @@ class Shift(Struct, frozen=True, kw_only=True):
 
     def fallen(self, points: int) -> int:
         """Return how many stand so many points or more below their anchor, without those whom taking back lowered."""
+        # Who has risen again since is in `lowered` alone.
         lowered = sum(of.by(points) for of in self.taken_back.values())
         return max(0, self.below.by(points) - lowered)
 

@@ -178,8 +178,8 @@ def fold(
     for cause, count in zip(CAUSES, np.bincount(causes[public], minlength=len(CAUSES)).tolist(), strict=True):
         if count:
             state.population.count_changes(cause, count)
-    changes_of = of_changes(references, user, len(users), published.index, causes)
-    _count_taken_back(state, changes_of, published.index, public, before.heads, heads)
+    of_published = of_changes(references, user, len(users), published.index, causes)
+    _count_taken_back(state, of_published, published.index, public, before.heads, heads)
     # Who had no score and lost all credits within the batch was never there, nor is anybody forgotten of whom an old
     # copy still has a due time.
     there = has_row | np.any(entries["events"] > 0, axis=1)
@@ -198,7 +198,7 @@ def fold(
         scored,
         published,
         causes,
-        changes_of,
+        of_published,
         rows if there.all() else [row for row, is_there in zip(rows, there.tolist(), strict=True) if is_there],
         moved,
         np.unique(batch.actor[entered]),

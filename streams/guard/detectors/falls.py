@@ -39,6 +39,7 @@ class Fallen(msgspec.Struct):
     users: int = 0
     hour_ms: int = 0
     below: tuple[int, ...] = (0, 0, 0)
+    """Without those whom taking back lowered."""
     hour_before_ms: int = 0
     below_before: tuple[int, ...] = (0, 0, 0)
     taken_back: TakenBack = {}
@@ -107,8 +108,7 @@ class PopulationFall(Kept[Falls]):
         verdicts = joining(ordered, users, self._learned.taken_back)
         worst, worst_points = 0.0, 0
         for step, (points, by_order) in enumerate(zip(STEPS_POINTS, by_step(ordered), strict=True)):
-            # Who has risen again since is in `by_order` alone.
-            count = max(0, sum(of.below[step] + of.below_before[step] for of in partitions) - by_order)
+            count = sum(of.below[step] + of.below_before[step] for of in partitions)
             if by_order:
                 numbers[f"taken_back_{points}_users"] = float(by_order)
             numbers[f"fallen_{points}_users"] = float(count)
@@ -172,7 +172,7 @@ def _take_in(fallen: Fallen, told: Population) -> None:
 
 
 def _below(shift: Shift) -> tuple[int, ...]:
-    return shift.below.points_1, shift.below.points_5, shift.below.points_10
+    return tuple(shift.fallen(points) for points in STEPS_POINTS)
 
 
 def clocks_of(told: Population) -> dict[str, int]:
