@@ -22,6 +22,9 @@ Score = Annotated[float, Meta(ge=1, le=100, description="1 to 100, rounded half 
 CHANGE_TYPE: Final = "clout.score.changed.v1"
 """CloudEvents type of a change."""
 
+ID_HEADER: Final = "ce_id"
+"""The one header that no two changes have in common."""
+
 Headers = list[tuple[str, str | bytes | None]]
 """Headers as the Kafka client takes them."""
 
@@ -103,6 +106,15 @@ def encode_change(
     )
 
 
+def change_id(user: bytes, sequence: int) -> bytes:
+    """Return the CloudEvents id of a change.
+
+    >>> change_id(b"twitter:1", 3)
+    b'twitter:1:3'
+    """
+    return b"%b:%d" % (user, sequence)
+
+
 def common_headers(source: bytes) -> Headers:
     """Write the CloudEvents headers that all changes of an installation and model, its `source`, have in common."""
     return [*_COMMON_HEADERS, ("ce_source", source)]
@@ -114,4 +126,4 @@ def change_headers(user: str, sequence: int, source: bytes) -> Headers:
     >>> change_headers("twitter:1", 3, b"/clout/1")[-1]
     ('ce_id', b'twitter:1:3')
     """
-    return [*common_headers(source), ("ce_id", f"{user}:{sequence}".encode())]
+    return [*common_headers(source), (ID_HEADER, change_id(user.encode(), sequence))]

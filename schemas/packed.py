@@ -306,13 +306,12 @@ def _check_lists(wire: _Wire) -> None:
 
 def _check_users(name: str, users: list[bytes]) -> None:
     """Refuse ids that ingest would refuse: they become keys of the state and JSON; all of them in a few passes."""
+    if not users:
+        return
     text = b"\n".join(users)
-    characters = np.frombuffer(text, np.uint8)
-    ends = np.flatnonzero(characters < _FIRST_PRINTABLE)
-    if len(ends) != max(0, len(users) - 1):
+    if np.count_nonzero(np.frombuffer(text, np.uint8) < _FIRST_PRINTABLE) != len(users) - 1:
         raise PackedError(f"a user of {name} holds a control character")
-    lengths = np.diff(ends, prepend=-1, append=len(text)) - 1
-    if users and not 0 < lengths.min() <= lengths.max() <= USER_BYTES_MAX:
+    if not all(users) or max(map(len, users)) > USER_BYTES_MAX:
         raise PackedError(f"a user of {name} is empty or has more than {USER_BYTES_MAX} bytes")
     try:
         text.decode()
@@ -323,7 +322,7 @@ def _check_users(name: str, users: list[bytes]) -> None:
 def _check_values(name: str, column: NDArray[Any], kind: str) -> None:
     """Refuse codes that kernels would look up past a table's end, and times that would carry a clock away."""
     known = _KNOWN_CODES.get((kind, name))
-    if known is not None and not known[column].all():
+    if known is not None and not known.take(column).all():
         raise PackedError(f"column {name} holds the unknown code {int(column[~known[column]][0])}")
     if name == "time" and len(column):
         for time in (int(column.min()), int(column.max())):

@@ -44,6 +44,8 @@ class KnownNames:
         (True, [])
         """
         new = np.flatnonzero(self._hashes[_place(hashes)] != hashes)
+        # RocksDB takes keys in order faster.
+        new = new[np.argsort(hashes[new])]
         data = hashes[new].astype(">u8").tobytes()
         return [
             (NAME_KEY + data[_HASH_BYTES * number : _HASH_BYTES * (number + 1)], names[at])

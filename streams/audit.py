@@ -95,7 +95,7 @@ def misread(outcome: TargetsOutcome, records: Sequence[Record], state: TaskState
             (grants.reach[mine], record.columns["reach"]),
             (grants.amplification[mine], record.columns["amplification"]),
             (grants.network[mine], record.columns["influence"]),
-            (outcome.network[mine], codes[record.columns["network"]]),
+            (outcome.network[mine], codes.take(record.columns["network"])),
         ):
             bad |= _differ(taken, column if counted is None else column[counted])
         bad |= outcome.takes_back[mine] != (record.kind == ADJUSTMENTS)
@@ -109,7 +109,9 @@ def _misnamed(users: list[bytes], user: Ints, record: Record, counted: Bools | N
     """Return which rows were given to another user than the record names."""
     if not len(user):
         return np.empty(0, np.bool_)
-    target = record.columns["target"] if counted is None else record.columns["target"][counted]
+    target = record.columns["target"].astype(np.intp)
+    if counted is not None:
+        target = target[counted]
     number = np.full(len(record.targets), -1, np.int64)
     number[target] = user
     found = list(map(users.__getitem__, number.tolist()))

@@ -12,7 +12,6 @@ from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from operator import itemgetter
 from typing import Any, Final
 
 import numpy as np
@@ -21,6 +20,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from schemas.packed import Stamp, encode_key
 from streams import feed_reports, topics
+from streams.arrivals import arrivals
 from streams.clients import KAFKA, Connect, commit, fence
 from streams.control import Known, RawCommand, decide
 from streams.control_secrets import ControlSecrets
@@ -60,9 +60,6 @@ _QUEUE_KILOBYTES_MAX: Final = 16_384
 _FETCH_BYTES_MIN: Final = 65_536
 _FETCH_WAIT_MS: Final = 50
 """A fetch waits this long for that many bytes: fewer requests, and still less than a batch's interval."""
-
-_ARRIVAL: Final = itemgetter(1)
-"""Of a message's timestamp, which is its type and the time."""
 
 Partition = tuple[str, int]
 """Topic and raw partition."""
@@ -353,7 +350,7 @@ class Ingest:
             partition, offset = partition[current], offset[current]
             if not messages:
                 return set()
-        arrival = np.fromiter(map(_ARRIVAL, map(Message.timestamp, messages)), np.int64, len(messages))
+        arrival = arrivals(messages, partition)
         values = list(map(Message.value, messages))
         headers = [message.headers() for message in messages] if decoder_.needs_headers else None
         raw = Raw(topic, values, headers, partition, offset, arrival)  # type: ignore[arg-type]

@@ -200,10 +200,10 @@ def _rows(raw: Raw, columns: Columns, network: str, lane_partitions: int) -> tup
             "label": sources.number,
             "time": columns.time_ms,
             "arrival": raw.arrival_ms[columns.record],
-            "event_hash": event_hashes(network, actors.hashes[actors.number], columns.id_hash),
+            "event_hash": event_hashes(network, actors.hashes.take(actors.number), columns.id_hash),
         },
     )
-    return rows, (actors.hashes % np.uint64(lane_partitions)).astype(np.int64)[actors.number]
+    return rows, (actors.hashes % np.uint64(lane_partitions)).astype(np.int64).take(actors.number)
 
 
 def present(partitions: NDArray[np.int64]) -> list[int]:

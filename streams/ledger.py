@@ -225,7 +225,7 @@ class Ledger:
             slices.pop(0)
         new = LedgerState(first, slices)
         blocks += [(block_key(start), None) for start in self._starts if start < new.first_row]
-        return Entered(blocks, rows.columns["event_hash"], _STATUS_OF_KIND[rows.columns["kind"]], new)
+        return Entered(blocks, rows.columns["event_hash"], _STATUS_OF_KIND.take(rows.columns["kind"]), new)
 
     def apply(self, entered: Entered) -> None:
         """Take committed rows into the fingerprints, and let go of the expired ones."""

@@ -1,4 +1,4 @@
-"""Score changes as Kafka records: key, value and CloudEvents headers.
+"""Score changes as Kafka records: key, value and the id of their CloudEvents headers.
 
 A batch's values are written by one kernel, column by column, since nearly every batch changes thousands of scores; the
 text is byte for byte that of `schemas.change.encode_change`, which writes those that need escapes.
@@ -18,10 +18,8 @@ from schemas.change import (
     CAUSES,
     GRANTED_STEPS,
     Cause,
-    Headers,
     Subscores,
-    change_headers,
-    common_headers,
+    change_id,
     encode_change,
 )
 from schemas.times import HOUR_MS
@@ -35,8 +33,6 @@ _DAY_MS: Final = 86_400_000
 _DAYS_TO_1970: Final = 719_468
 """Days from the first of March of the year 0 to the first of January 1970."""
 _DAYS_OF_400_YEARS: Final = 146_097
-_QUOTE: Final = ord('"')
-_BACKSLASH: Final = ord("\\")
 _FIRST_PRINTABLE: Final = 0x20
 _FIRST_CAUSE: Final = 10
 """Place of the first cause among the fixed parts of a change's text; those with references follow all causes."""
@@ -47,28 +43,29 @@ _GRANTED_DIGITS: Final = len(str(GRANTED_STEPS)) - 1
 
 
 class Changes(NamedTuple):
-    """Records of the change topic: keys, values and headers side by side, one each a change."""
+    """Records of the change topic: keys, values and ids side by side, one each a change."""
 
     keys: list[bytes]
     values: list[bytes | None]
     """None is Kafka's tombstone: compaction then leaves nothing of the key."""
-    headers: list[Headers]
+    ids: list[bytes | None]
+    """What tells a change from all others (`ce_id`); a tombstone has none, and no headers."""
 
     def followed_by(self, others: "Changes") -> "Changes":
         """Return these and then the others."""
-        return Changes(self.keys + others.keys, self.values + others.values, self.headers + others.headers)
+        return Changes(self.keys + others.keys, self.values + others.values, self.ids + others.ids)
 
     def parted(self) -> tuple["Changes", "Changes"]:
         """Return those of people, and those of synthetic accounts, which are not public; keys must be in order.
 
-        >>> people, canaries = Changes([b"@canary/t/0", b"ann"], [b"0", b"1"], [[], []]).parted()
+        >>> people, canaries = Changes([b"@canary/t/0", b"ann"], [b"0", b"1"], [b"2", b"3"]).parted()
         >>> people.keys, canaries.keys
         ([b'ann'], [b'@canary/t/0'])
         """
         theirs = canaries_among(self.keys)
         if theirs.start == theirs.stop:
             return self, NO_CHANGES
-        canaries = Changes(self.keys[theirs], self.values[theirs], self.headers[theirs])
+        canaries = Changes(self.keys[theirs], self.values[theirs], self.ids[theirs])
         people = Changes(*([*column[: theirs.start], *column[theirs.stop :]] for column in self))
         return people, canaries
 
@@ -94,7 +91,6 @@ def changes(
     reasons: Reasons,
     references: References | None = None,
     model: str,
-    source: bytes,
 ) -> Changes:
     """Return the change of every user that `published` names; `users` are those of the batch.
 
@@ -106,30 +102,22 @@ def changes(
         values = _one_by_one(published, keys, networks, why, model)
     else:
         values = _together(published, keys, networks, why, model)
-    common = common_headers(source)
-    return Changes(keys, list(values), _headers(keys, published, common))
+    return Changes(keys, list(values), list(map(change_id, keys, published.sequence.tolist())))
 
 
 def _need_escapes(users: Sequence[bytes]) -> bool:
-    blob = np.frombuffer(b"".join(users), np.uint8)
-    return bool(((blob == _QUOTE) | (blob == _BACKSLASH) | (blob < _FIRST_PRINTABLE)).any())
-
-
-def _headers(keys: Sequence[bytes], published: Published, common: Headers) -> list[Headers]:
-    return [
-        [*common, ("ce_id", b"%b:%d" % (key, sequence))]
-        for key, sequence in zip(keys, published.sequence.tolist(), strict=True)
-    ]
+    blob = b"".join(users)
+    return b'"' in blob or b"\\" in blob or bool((np.frombuffer(blob, np.uint8) < _FIRST_PRINTABLE).any())
 
 
 def forgetting(
-    user: bytes, sequence: int, previous_tenths: int, as_of_ms: int, *, model: str, source: bytes, reference: str
+    user: bytes, sequence: int, previous_tenths: int, as_of_ms: int, *, model: str, reference: str
 ) -> Changes:
     """Return the last change of a user who is forgotten, and the tombstone after it."""
     name = user.decode()
     previous = previous_tenths / 10.0 if previous_tenths else None
     value = encode_change(name, sequence, None, previous, None, {}, as_of_ms, "forget", model, reference)
-    return Changes([user, user], [value, None], [change_headers(name, sequence, source), []])
+    return Changes([user, user], [value, None], [change_id(user, sequence), None])
 
 
 def _one_by_one(

@@ -101,7 +101,7 @@ class IngestSettings:
     """Raw records taken into one transaction."""
     batch_interval_ms: Positive = 50
     """Longest wait for a batch to fill."""
-    record_rows_max: Positive = 4_000
+    record_rows_max: Positive = 8_000
     """Rows in one packed record."""
     tick_interval_ms: Annotated[int, Ge(0)] = 1_000
     """Shortest time between two ticks of a raw partition: how finely the networks' clocks move; and between two of its

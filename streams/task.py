@@ -31,11 +31,11 @@ from streams.store import META_KEY, Local, Rows, Store
 from streams.task_state import ACTORS, LANES, TARGETS, TaskState, encode, source_of_task, task_of
 from streams.ticks import clocks_value
 from streams.timers import NOTHING_DUE, moved_rows
-from streams.transaction import commit_transaction, letter_headers
+from streams.transaction import commit_transaction, letter_headers, produce_changes, produce_rows
 
 _log = structlog.get_logger(__name__)
 
-_RECORD_ROWS_MAX: Final = 4_000
+_RECORD_ROWS_MAX: Final = 8_000
 _NONE: Final = np.empty(0, np.int64)
 
 
@@ -274,7 +274,6 @@ class Task:
                 store=store,
                 forgotten=opened.forgotten,
                 model=model,
-                changes_source=self._changes_source,
             )
             proposal.rows = proposal.erased = obeyed.rows
             proposal.changes, proposal.canaries = obeyed.changes, obeyed.canaries
@@ -305,7 +304,6 @@ class Task:
             reasons=reasons_of(outcome, self.shared.settings.reasons_share),
             references=outcome.references,
             model=model,
-            source=self._changes_source,
         )
         proposal.changes, proposal.canaries = everyones.parted()
 
@@ -389,11 +387,8 @@ class Task:
                 sent[target] = sent.get(target, 0) + 1
                 key = encode_key(Stamp(self.source, sent[target]))
                 producer.produce(names.targets_lane, value, key, partition=target)
-            produce, topic = producer.produce, names.changes
-            for user, change, headers in zip(*proposal.changes, strict=True):
-                produce(topic, change, user, partition=partition, headers=headers)
-            for user, change, headers in zip(*proposal.canaries, strict=True):
-                produce(names.canaries, change, user, partition=0, headers=headers)
+            produce_changes(producer, names.changes, partition, proposal.changes, self._changes_source)
+            produce_changes(producer, names.canaries, 0, proposal.canaries, self._changes_source)
             for dead, why in proposal.dead:
                 headers = letter_headers(names, partition, dead, "not_a_packed_record", why)
                 producer.produce(names.lane_dead_letters, dead.value, dead.key, headers=headers)
@@ -404,15 +399,13 @@ class Task:
                 producer.produce(names.incidents, encode_incident(incident), incident.id.encode())
             if proposal.population is not None:
                 producer.produce(names.population, proposal.population, str(partition).encode())
-            rows = [{"key": key, "value": value} for key, value in proposal.rows.all()]
-            if rows and producer.produce_batch(names.state, rows, partition=partition) != len(rows):
-                raise TaskLostError("the producer's queue did not take the whole changelog batch")
+            produce_rows(producer, names.state, partition, proposal.rows.all())
             producer.produce(names.state, encode(proposal.state), META_KEY, partition=partition)
             commit_transaction(producer, partition, self.state.positions)
         except (KafkaException, BufferError) as error:
             raise TaskLostError(str(error)) from error
         # This task alone writes here: its rows, its record and the transaction's control record.
-        self._changelog_end += len(rows) + 2
+        self._changelog_end += sum(map(len, proposal.rows)) + 2
 
     def _count(self, before: TaskState, proposal: Proposal) -> None:
         metrics, outcome = self.shared.metrics, proposal.outcome

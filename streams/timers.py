@@ -24,6 +24,8 @@ DUE_MAX: Final = 10_000
 _NETWORK_BYTES: Final = 2
 _TIME_BYTES: Final = 8
 _HEAD_BYTES: Final = _NETWORK_BYTES + _TIME_BYTES
+_TIME_BITS: Final = 48
+"""As many hold ms far beyond the year 2099."""
 _KEY_HEAD: Final = np.dtype([("network", ">u2"), ("time", ">u8")])
 
 Row = tuple[bytes, bytes | None]
@@ -80,10 +82,12 @@ def keys_of(dues: Dues, users: Sequence[bytes]) -> list[bytes]:
     Due(network=1, time_ms=258, user=b'twitter:7')
     """
     chosen = np.flatnonzero((dues.time > 0) & (dues.time < NEVER))
+    network, time = dues.network[chosen].astype(np.int64), dues.time[chosen]
     # RocksDB takes keys in order faster, and numbers are sorted in a fraction of the time that keys are.
-    chosen = chosen[np.lexsort((dues.time[chosen], dues.network[chosen]))]
+    order = np.argsort(network << _TIME_BITS | time)
+    chosen = chosen[order]
     heads = np.empty(len(chosen), _KEY_HEAD)
-    heads["network"], heads["time"] = dues.network[chosen], dues.time[chosen]
+    heads["network"], heads["time"] = network[order], time[order]
     data = heads.tobytes()
     places = zip(range(0, len(data), _HEAD_BYTES), dues.row[chosen].tolist(), strict=True)
     return [data[at : at + _HEAD_BYTES] + users[place] for at, place in places]

@@ -25,7 +25,9 @@ DAY_MS: Final = 86_400_000
 WHOLE_MS: Final = 7 * DAY_MS
 """For so long the change topic keeps every change; of older ones it may keep only each user's last."""
 RECORD_BYTES_MAX: Final = 1 << 20
-"""Largest record batch of interactions and lanes."""
+"""Largest record batch of interactions, and of what the guard writes."""
+BATCH_BYTES_MAX: Final = 8 << 20
+"""Largest record batch of what a task writes: `streams.opening` says why it is to be large."""
 DEAD_LETTER_BYTES_MAX: Final = 8 << 20
 """A dead letter is larger than its original: headers come on top, and it may compress less well."""
 GUARD_STATE_BYTES_MAX: Final = 8 << 20
@@ -68,7 +70,6 @@ _INCIDENTS: Final = {
     "cleanup.policy": "delete",
     "retention.ms": str(30 * DAY_MS),
     "segment.ms": str(DAY_MS),
-    "max.message.bytes": str(RECORD_BYTES_MAX),
 }
 """Incidents name the users whom they touch, so they are kept no longer than dead letters."""
 _INCIDENT_USERS: Final = {
@@ -108,17 +109,20 @@ def specification(names: Names, lanes: LaneSettings, networks: dict[str, Network
     ['interactions.twitter.v1', 'interactions.twitter.dlq.v1']
     """
     feed = {**_FEED, "max.message.bytes": str(RECORD_BYTES_MAX)}
+    by_task = {"max.message.bytes": str(BATCH_BYTES_MAX)}
+    lane = _FEED | by_task
     state = {
+        **by_task,
         "cleanup.policy": "compact",
         # A local state older than half of this is rebuilt: it could have missed a deletion.
         "delete.retention.ms": str(7 * DAY_MS),
-        "max.message.bytes": str(RECORD_BYTES_MAX),
         # A restore reads the whole log: less of it is out of date.
         "min.cleanable.dirty.ratio": "0.2",
         "max.compaction.lag.ms": str(DAY_MS),
         "segment.ms": str(DAY_MS),
     }
     changes = {
+        **by_task,
         "cleanup.policy": "compact",
         "min.compaction.lag.ms": str(WHOLE_MS),
         # A segment holds a day, and its youngest record is as old as the lag on the eighth.
@@ -135,16 +139,16 @@ def specification(names: Names, lanes: LaneSettings, networks: dict[str, Network
         TopicSpec(names.control, 1, _CONTROL, fixed=True),
         TopicSpec(names.control_record, 1, _CONTROL_RECORD, fixed=True),
         TopicSpec(names.control_dead_letters, 1, _DEAD_LETTERS),
-        TopicSpec(names.actors_lane, lanes.partitions, feed, fixed=True),
-        TopicSpec(names.targets_lane, lanes.partitions, feed, fixed=True),
+        TopicSpec(names.actors_lane, lanes.partitions, lane, fixed=True),
+        TopicSpec(names.targets_lane, lanes.partitions, lane, fixed=True),
         TopicSpec(names.state, lanes.partitions, state, fixed=True),
         TopicSpec(names.changes, lanes.partitions, changes, fixed=True),
         TopicSpec(names.lane_dead_letters, 1, _DEAD_LETTERS),
-        TopicSpec(names.population, 1, _POPULATION, fixed=True),
-        TopicSpec(names.incidents, 1, _INCIDENTS, fixed=True),
+        TopicSpec(names.population, 1, _POPULATION | by_task, fixed=True),
+        TopicSpec(names.incidents, 1, _INCIDENTS | by_task, fixed=True),
         TopicSpec(names.incident_users, 1, _INCIDENT_USERS),
         TopicSpec(names.feeds, 1, _REPORTS, fixed=True),
-        TopicSpec(names.canaries, 1, _REPORTS, fixed=True),
+        TopicSpec(names.canaries, 1, _REPORTS | by_task, fixed=True),
         TopicSpec(names.webhook_dead_letters, 1, _DEAD_LETTERS),
         TopicSpec(names.access, 1, _POPULATION, fixed=True),
         TopicSpec(names.guard_states, 1, _GUARD_STATES, fixed=True),

@@ -71,7 +71,6 @@ def load_stages(model: Model) -> None:
         causes=causes,
         reasons=reasons_of(outcome, 1.0),
         model=model.name,
-        source=b"",
     )
 
 

@@ -127,7 +127,7 @@ def fold(
     grants, undo = fold_actors(
         states,
         index=index,
-        targets=batch.target_hashes[kept["target"]],
+        targets=batch.target_hashes.take(kept["target"]),
         kinds=kept["kind"],
         times=kept["time"],
         influence=influence[np.array(of_actor, np.intp)],
@@ -154,7 +154,7 @@ def fold(
         # Of an actor who was forgotten nothing is left to take back from.
         [(key, row) for key, row, is_there in encoded if is_there],
         Rows(CREDITS, list(state.networks), batch.labels, batch.actors, batch.targets, columns),
-        (batch.target_hashes % np.uint64(partitions)).astype(np.uint8)[columns["target"]],
+        (batch.target_hashes % np.uint64(partitions)).astype(np.uint8).take(columns["target"]),
         adjustments,
         (adjusted % np.uint64(partitions)).astype(np.uint8)[adjustments.columns["target"]],
         _entered(batch, verdict, events, own | events, place, (grants, undo, influence)),
@@ -215,7 +215,7 @@ def _on_oneself(batch: _Batch) -> NDArray[np.bool_]:
     """Return which rows have their own actor as target."""
     number = dict(zip(batch.actors, range(len(batch.actors)), strict=True)).get
     as_actor = np.fromiter(map(number, batch.targets, repeat(_NOT)), np.int64, len(batch.targets))
-    own: NDArray[np.bool_] = as_actor[batch["target"]] == batch["actor"]
+    own: NDArray[np.bool_] = as_actor.take(batch["target"]) == batch["actor"]
     return own
 
 
@@ -224,7 +224,7 @@ def _dropped(batch: _Batch, forgotten: Forgotten) -> NDArray[np.bool_]:
     found = forgotten.find(batch.targets, batch.target_hashes)
     of_user = np.zeros(len(batch.targets), np.bool_)
     of_user[[at for at, entry in found.items() if entry.dropping]] = True
-    dropped: NDArray[np.bool_] = of_user[batch["target"]] & (batch["kind"] != RETRACT_CODE)
+    dropped: NDArray[np.bool_] = of_user.take(batch["target"]) & (batch["kind"] != RETRACT_CODE)
     return dropped
 
 
@@ -338,7 +338,7 @@ def _entered(
     columns["memory"] = np.where(
         former == 0,
         np.where(folded & (columns["reach"] < 1.0), KNOWN, NOTHING),
-        np.where(former == batch.target_hashes[batch["target"][rows]], ITSELF, ANOTHER),
+        np.where(former == batch.target_hashes.take(batch["target"][rows]), ITSELF, ANOTHER),
     ).astype(np.uint8)
     return LedgerRows(batch.networks, batch.labels, batch.actors, targets, influences_, columns)
 

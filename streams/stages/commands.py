@@ -104,7 +104,6 @@ def obey_targets(
     store: Store,
     forgotten: Forgotten,
     model: str,
-    changes_source: bytes,
 ) -> Obeyed:
     """Obey commands in the targets stage: the first one of a `forget` deletes the user and says so."""
     targets: dict[bytes, bytes | None] = {}
@@ -137,7 +136,6 @@ def obey_targets(
                             int(head["score_tenths"]),
                             int(head["as_of"]),
                             model=model,
-                            source=changes_source,
                             reference=command.label,
                         )
                         if is_canary(command.user):

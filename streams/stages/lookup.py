@@ -42,7 +42,7 @@ def accounts(records: Sequence[Record], side: str, numbers: Sequence[NDArray[Any
     if not any(len(record.columns[name]) for record in records):
         return np.empty(0, np.uint32)
     parts = [
-        table[record.columns[name] if len(record.columns[name]) else record.columns[side]]
+        table.take(record.columns[name] if len(record.columns[name]) else record.columns[side])
         for record, table in zip(records, numbers, strict=True)
     ]
     return np.concatenate(parts)

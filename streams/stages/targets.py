@@ -147,7 +147,7 @@ def fold(
         grants=batch.grants,
         parameters=parameters,
         takes_back=batch.takes_back,
-        actors=batch.actor_hashes[batch.actor] if len(batch.actor_hashes) else None,
+        actors=batch.actor_hashes.take(batch.actor) if len(batch.actor_hashes) else None,
         contributors=contributors,
     )
     credited = np.zeros(len(users), np.bool_)
@@ -201,7 +201,7 @@ def fold(
         of_published,
         rows if there.all() else [row for row, is_there in zip(rows, there.tolist(), strict=True) if is_there],
         moved,
-        np.unique(batch.actor[entered]),
+        _present(batch.actor[entered], len(batch.actor_hashes)),
         batch.actors,
         batch.actor_hashes,
         batch.actor,
@@ -259,7 +259,7 @@ def _joined(
         cause=_or_else(records, "cause", np.uint8(_INTERACTION)),
         actor=np.concatenate(
             [
-                table[record.columns["actor"]]
+                table.take(record.columns["actor"])
                 if "actor" in record.columns
                 else np.full(record.rows, len(actors), "<u4")
                 for record, table in zip(records, actor_numbers, strict=True)
@@ -328,6 +328,13 @@ def _count_taken_back(
         whom = changed[public & (references.number == number)]
         came = came_below(below_tenths(before[whom], hour), below_tenths(after[whom], hour))
         state.population.count_taken_back(incident, came)
+
+
+def _present(numbers: NDArray[np.uint32], end: int) -> NDArray[np.uint32]:
+    """Return the distinct numbers, all below `end`, in order."""
+    there = np.zeros(end, np.bool_)
+    there[numbers] = True
+    return np.flatnonzero(there).astype(np.uint32)
 
 
 def _count_by(state: TaskState, network: NDArray[np.int64], outcome: str) -> None:

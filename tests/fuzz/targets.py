@@ -211,7 +211,7 @@ def _fold_credits(record: Record, state: task_state.TaskState, forgotten: Forgot
         clocks_before={},
     )
     names, causes, reasons = state.networks, outcome.causes, reasons_of(outcome, 1.0)
-    changes(outcome.published, outcome.users, names, causes=causes, reasons=reasons, model="1", source=b"/1")
+    changes(outcome.published, outcome.users, names, causes=causes, reasons=reasons, model="1")
 
 
 def _check_key(value: bytes) -> None:

@@ -250,9 +250,9 @@ class TornStore(MemoryStore):
 class NoPositionProducer(Producer):
     """The changelog gets a batch's rows without the task's record."""
 
-    def produce(self, topic: str, value: Any = None, key: Any = None, partition: int = 0, headers: Any = None) -> None:
+    def produce(self, topic: str, value: Any = None, key: Any = None, *more: Any, **named: Any) -> None:
         if key != META_KEY or self.log.random.random() < 1 / 2:
-            super().produce(topic, value, key, partition, headers)
+            super().produce(topic, value, key, *more, **named)
 
 
 class NoFenceProducer(Producer):

@@ -12,6 +12,7 @@ from confluent_kafka import KafkaError, Message, TopicCollection, TopicPartition
 from confluent_kafka.admin import ConfigResource  # type: ignore[attr-defined]
 
 from streams.clients import Options
+from streams.store import META_KEY
 from tests.simulator.log import Entry, Headers, Log, Place, Transaction, failure
 
 Probe = Callable[[str], None]
@@ -20,6 +21,8 @@ Probe = Callable[[str], None]
 _APPEND_TIME: Final = 2
 _SHORT_FETCH_RECORDS: Final = 100
 _TRIES_LEFT_FOR_EVER: Final = 1_000
+_FULL_SHARE: Final = 1 / 4
+"""Of the records written while the queue is to be full: how many find it so."""
 
 
 class Producer:
@@ -59,25 +62,19 @@ class Producer:
         value: bytes | None = None,
         key: bytes | None = None,
         partition: int = 0,
-        headers: Headers = None,
+        _callback: None = None,
+        _on_delivery: None = None,
+        _timestamp: int = 0,
+        headers: Headers | dict[str, str | bytes | None] = None,
     ) -> None:
         """Write a record."""
         self.probe(self._point(topic, key))
-        if self.trouble == "queue full":
+        if self.trouble == "queue full" and self.log.random.random() < _FULL_SHARE:
             self.trouble = ""
             raise BufferError("Local: Queue full")
-        self._write((topic, partition), (key, value, headers))
-
-    def produce_batch(self, topic: str, messages: Sequence[dict[str, Any]], partition: int = 0) -> int:
-        """Write records; return how many the queue took."""
-        self.probe(self._point(topic, b""))
-        taken = len(messages)
-        if self.trouble == "queue short":
-            self.trouble = ""
-            taken = self.log.random.randrange(taken)
-        for message in messages[:taken]:
-            self._write((topic, partition), (message["key"], message["value"], None))
-        return taken
+        # As the client does: its caller may go on with the same dict.
+        copied = list(headers.items() if isinstance(headers, dict) else headers or ())
+        self._write((topic, partition), (key, value, copied or None))
 
     def send_offsets_to_transaction(
         self, offsets: Iterable[TopicPartition], group: tuple[str, int], _seconds: float = 0
@@ -117,7 +114,7 @@ class Producer:
         self.probe("committed")
 
     def _point(self, topic: str, key: bytes | None) -> str:
-        return self.points.get(f"{topic} {'record' if key else 'rows'}") or self.points.get(topic, topic)
+        return self.points.get(f"{topic} {'record' if key == META_KEY else 'rows'}") or self.points.get(topic, topic)
 
     def _write(self, place: Place, message: tuple[bytes | None, bytes | None, Headers]) -> None:
         if self._held is not None:

@@ -31,14 +31,12 @@ OPEN_POINTS: Final = ("fence", "fenced", "restore", "restored")
 INGEST_POINTS: Final = ("begin", "lanes", "letters", "reports", "offsets", "commit", "committed")
 TROUBLES: Final = (
     "queue full",
-    "queue short",
     "refused",
     "unanswered",
     "unanswered, for ever",
     "answer lost",
     "answer lost, for ever",
 )
-INGEST_TROUBLES: Final = tuple(trouble for trouble in TROUBLES if trouble != "queue short")
 """What can go wrong with one commit while everybody lives."""
 
 FAULTS: Final = (
@@ -178,7 +176,7 @@ def _arguments(fault: str, swarm: Swarm, random: Random) -> tuple[Any, ...]:
         "open point": (worker, random.choice(OPEN_POINTS)),
         "ingest point": (ingest, random.choice(INGEST_POINTS)),
         "trouble": (worker, random.choice(TROUBLES)),
-        "ingest trouble": (ingest, random.choice(INGEST_TROUBLES)),
+        "ingest trouble": (ingest, random.choice(TROUBLES)),
         "ingest crash": (ingest,),
         "ingest pause": (ingest,),
         "time": (random.choice(_WAITS_SECONDS),),

@@ -83,19 +83,16 @@ def test_a_user_id_that_needs_escapes_is_written_right() -> None:
         causes=np.zeros(1, np.uint8),
         reasons=no_reasons(1),
         model="1",
-        source=b"/clout/1",
     )
 
     assert decode_change(batch.values[0] or b"").user == 'a"b\\c'
-    assert ("ce_id", b'a"b\\c:1') in batch.headers[0]
+    assert batch.ids == [b'a"b\\c:1']
 
 
 def test_an_actor_id_that_needs_escapes_is_written_right() -> None:
     row = ("a", 1, 0, (10, 20, 30, 40), (10, 0, 0), 0)
     why = reasons([[(0, 1, 2, 150_000)]])._replace(names=[b'x"y'])
 
-    batch = changes(
-        published([row]), [b"a"], NETWORKS, causes=np.zeros(1, np.uint8), reasons=why, model="1", source=b"/clout/1"
-    )
+    batch = changes(published([row]), [b"a"], NETWORKS, causes=np.zeros(1, np.uint8), reasons=why, model="1")
 
     assert decode_change(batch.values[0] or b"").reasons == [Reason('x"y', "mastodon", 2, 1.5)]

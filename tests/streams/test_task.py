@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import msgspec
+import numpy as np
 import pytest
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 
@@ -372,3 +373,26 @@ def test_a_refusal_changes_nothing(worked: Lanes, tmp_path: Path) -> None:
     refusal(worked, tmp_path, model=Model(alpha=0.5))
     with worked.task(tmp_path) as task:
         assert task.state.counters["twitter"]["applied"] == 30
+
+
+def test_every_topic_takes_the_largest_request_of_a_task(lanes: Lanes, tmp_path: Path) -> None:
+    """Also where nothing of it can be compressed."""
+    names, random = lanes.names, np.random.default_rng(1)
+    written = {
+        *(names.targets_lane, names.changes, names.canaries, names.state),
+        *(names.population, names.incidents, names.lane_dead_letters),
+    }
+    record = random.bytes(100_000)
+    with lanes.task(tmp_path) as task:
+        assert task._opened is not None
+        producer = task._opened.producer
+        ends = {topic: changelog.watermarks(lanes.kafka, topic, 0)[1] for topic in written}
+
+        producer.begin_transaction()
+        for topic in written:
+            for _ in range(90):
+                producer.produce(topic, record, b"somebody", partition=0)
+        commit_transaction(producer, 0, {})
+
+    # And one that ends the transaction.
+    assert {changelog.watermarks(lanes.kafka, topic, 0)[1] - end for topic, end in ends.items()} == {91}

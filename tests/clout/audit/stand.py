@@ -80,7 +80,6 @@ class Stand(Stages):
             int(head["score_tenths"]),
             int(head["as_of"]),
             model="1",
-            source=b"/",
             reference="",
         )
         assert said.values[0] is not None
@@ -114,7 +113,6 @@ class Stand(Stages):
             causes=outcome.causes,
             reasons=no_reasons(len(outcome.published.index)),
             model="1",
-            source=b"/test",
         )
         for key, value in zip(written.keys, written.values, strict=True):
             assert value is not None
