@@ -14,8 +14,8 @@ from schemas.change import ScoreChange
 from schemas.export import UserState
 from schemas.incident import Incident, Slice, encode_incident
 from schemas.interaction import Interaction, encode
-from schemas.population import decode_population
-from schemas.times import format_ms
+from schemas.population import Population, decode_population
+from schemas.times import HOUR_MS, format_ms
 from scorer.model import Model
 from scorer.reference import Event
 from streams import clients
@@ -24,6 +24,7 @@ from streams.guard.observations import PopulationSeen
 from streams.progress import Conservation, conservation
 from streams.retract_position import RetractPosition
 from streams.settings import LaneSettings, NetworkSettings
+from streams.topics import DAY_MS
 from tests.checks import broken_chains, committed
 from tests.engine.conftest import Install
 from tests.engine.second_pass import Grants
@@ -78,14 +79,18 @@ class Story:
 
 
 def course(now_ms: int) -> list[Sent]:
-    """Two collectors bring what the same people did; some whom nobody else credits are credited by the bad one."""
-    numbers = iter(range(sum(ROUNDS)))
+    """Two collectors bring what the same people did; some whom nobody else credits are credited by the bad one.
+
+    What comes after the span is of a later hour, so that whoever loses credits then falls below where that hour began.
+    """
+    numbers, begins_ms = iter(range(sum(ROUNDS))), now_ms - DAY_MS
     sent = []
     for round_, count in enumerate(ROUNDS):
         for number in islice(numbers, count):
             source = BAD if number % 3 == 0 else GOOD
             aim = f"t:bad{number % 40}" if source == BAD and number % 2 else f"t:{number * 7 % 400}"
-            event = Event("twitter", str(number), "share", f"a:{number % 900}", aim, now_ms - 86_400_000 + number * 10)
+            at_ms = begins_ms + number * 10 + HOUR_MS * (round_ == AFTER)
+            event = Event("twitter", str(number), "share", f"a:{number % 900}", aim, at_ms)
             sent.append(Sent(event, source, round_))
     return sent
 
@@ -157,6 +162,8 @@ def story(install: Install) -> Story:
     again = [Sent(of.event, BAD, WITHIN) for of in rounds[BEFORE][:AGAIN]]
     send(installation, rounds[WITHIN], again, broken=UNREADABLE)
     until = moment()
+    # Published before the next hour begins: a first score falls below nothing.
+    installation.wait()
     send(installation, rounds[AFTER], [])
     installation.wait()
     before = installation.changes()
@@ -169,6 +176,20 @@ def story(install: Install) -> Story:
     users, changes = installation.users(), installation.changes()
     said_again = say(installation, order)
     return Story(installation, sent, before, middle, without, said, said_again, users, changes, sums)
+
+
+def populations(story: Story) -> list[Population]:
+    """Return the users in numbers as they were told so far, which is every few seconds."""
+    installation = story.installation
+    records = committed(installation.settings.kafka, installation.names.population)
+    return [decode_population(value or b"") for _, value in records]
+
+
+def verdicts(told: list[Population]) -> set[tuple[bool, str | None]]:
+    """Return whether any of these is a fall, and which incident they belong to."""
+    detector = PopulationFall()
+    found = [verdict for at, of in enumerate(told) for verdict in detector.update(PopulationSeen(of, at))]
+    return {(verdict.firing, verdict.incident) for verdict in found}
 
 
 def test_every_user_has_the_sums_of_what_is_left(story: Story) -> None:
@@ -219,17 +240,12 @@ def test_changes_name_cause_and_incident_and_the_chain_goes_on(story: Story) -> 
 
 
 def test_whom_it_lowered_is_counted_by_the_incident_and_is_no_fall(story: Story) -> None:
-    installation = story.installation
-    told = [
-        decode_population(value or b"")
-        for _, value in committed(installation.settings.kafka, installation.names.population)
-    ]
+    eventually(lambda: verdicts(populations(story)))
+    told = populations(story)
     lowered = [of.shift.taken_back[INCIDENT] for of in told if of.shift.taken_back]
     assert max(of.points_1 for of in lowered) > 0
     assert {incident for of in told for incident in of.shift.taken_back} == {INCIDENT}
-    detector = PopulationFall()
-    verdicts = [verdict for at, of in enumerate(told) for verdict in detector.update(PopulationSeen(of, at))]
-    assert {(verdict.firing, verdict.incident) for verdict in verdicts} == {(False, INCIDENT)}
+    assert verdicts(told) == {(False, INCIDENT)}
 
 
 def test_the_counts_still_add_up_and_no_detector_sees_retractions(story: Story) -> None:
