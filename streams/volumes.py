@@ -89,7 +89,7 @@ def _registered(sources: Texts, registered: Sequence[str]) -> Any:
     if not registered:
         return 0
     numbers = {name.encode(): number for number, name in enumerate(registered, 1)}
-    return np.array([numbers.get(name, 0) for name in sources.names], np.int64)[sources.number]
+    return np.array([numbers.get(name, 0) for name in sources.names], np.int64).take(sources.number)
 
 
 def _numbered(key: NDArray[np.int64], size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

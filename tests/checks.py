@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
 from typing import Any
 
-from confluent_kafka import TopicPartition
+from confluent_kafka import Message, TopicPartition
 
 from schemas.change import ScoreChange, decode_change
 from schemas.export import UserState, decode_user
@@ -23,6 +23,15 @@ def committed(kafka: KafkaSettings, topic: str) -> list[tuple[bytes | None, byte
 
 def committed_records(kafka: KafkaSettings, topic: str) -> Iterator[tuple[int, int, bytes | None, bytes | None]]:
     """Yield partition, offset, key and value of all records that a `read_committed` reader sees, in their order."""
+    for message in committed_messages(kafka, topic):
+        partition, offset = message.partition(), message.offset()
+        assert partition is not None
+        assert offset is not None
+        yield partition, offset, message.key(), message.value()
+
+
+def committed_messages(kafka: KafkaSettings, topic: str) -> Iterator[Message]:
+    """Yield all records that a `read_committed` reader sees, in their order."""
     options = {"group.id": "checks", "enable.partition.eof": True, "fetch.wait.max.ms": 10}
     consumer = clients.consumer(kafka, options)
     open_partitions = set(consumer.list_topics(topic, timeout=10).topics[topic].partitions)
@@ -30,13 +39,10 @@ def committed_records(kafka: KafkaSettings, topic: str) -> Iterator[tuple[int, i
     while open_partitions:
         # A call waits its whole time for so many: at the end of a topic that is what a look costs.
         for message in consumer.consume(10_000, 0.05):
-            partition, offset = message.partition(), message.offset()
-            assert partition is not None
-            assert offset is not None
             if message.error() is None:
-                yield partition, offset, message.key(), message.value()
+                yield message
             else:
-                open_partitions.discard(partition)
+                open_partitions.discard(message.partition())
     consumer.close()
 
 

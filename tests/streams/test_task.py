@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 
+from schemas.change import change_headers, decode_change
+from schemas.packed import FORGET
 from schemas.users import partition_of
 from scorer.model import Model
 from scorer.reference import Event, Reference
@@ -22,7 +24,7 @@ from streams.store import Rows, Store
 from streams.task import Task, TaskLostError
 from streams.task_state import ACTORS, COUNTERS, TARGETS, TaskState
 from streams.transaction import commit_transaction
-from tests.checks import broken_chains, changes_of, committed, users_of, wrong_sums
+from tests.checks import broken_chains, changes_of, committed, committed_messages, users_of, wrong_sums
 from tests.streams.tasks import Lanes, some_events
 
 EVENTS = some_events(60)
@@ -78,6 +80,22 @@ def test_batches_of_any_size_leave_the_sums_of_the_reference_and_whole_chains(la
         last = {user: (theirs[-1].score, theirs[-1].sequence) for user, theirs in changes.items()}
         assert last == {user: (state.score, state.sequence) for user, state in exported(task).items()}
         assert task.state.counters == {"twitter": dict.fromkeys(COUNTERS, 0) | {"credited": 60, "applied": 60}}
+
+
+def test_every_change_has_headers_of_its_own_and_a_tombstone_has_none(lanes: Lanes, tmp_path: Path) -> None:
+    with lanes.task(tmp_path) as task:
+        lanes.send(EVENTS)
+        lanes.work(task)
+        lanes.command(FORGET, EVENTS[0].target)
+        lanes.work(task)
+    messages = list(committed_messages(lanes.kafka, lanes.names.changes))
+    changes = [(message.headers(), decode_change(value)) for message in messages if (value := message.value())]
+    source = f"/{lanes.names.app_id}/1".encode()
+    assert [headers for headers, _ in changes] == [
+        change_headers(change.user, change.sequence, source) for _, change in changes
+    ]
+    assert len({dict(headers or [])["ce_id"] for headers, _ in changes}) == len(changes) > 20
+    assert [message.headers() for message in messages if message.value() is None] == [None]
 
 
 def test_two_partitions_send_credits_to_each_other(kafka_settings: KafkaSettings, tmp_path: Path) -> None:
