@@ -279,12 +279,20 @@ def timers(site: Site, sizes: Sizes) -> Iterator[Figure]:
     with site.installation("timers") as installation:
         write_users(installation, sizes.timer_users, clock_ms)
         every = installation.ends(installation.names.state)
-        directory = str(installation.directory / "driven")
-        stretch = driven(Job(str(installation.config), "timers", directory, {}, every, clock_ms=clock_ms)).measured
+        directory = installation.directory / "driven"
+        job = Job(str(installation.config), "timers", str(directory), {}, every, clock_ms=clock_ms)
+        stretch = driven(job).measured
     load = f"{sizes.timer_users:,} users"
     yield Figure("timer fired", load, stretch.cpu_seconds / stretch.rows * 1e6, "CPU µs/timer", stretch.by_kind)
     note = f"{stretch.rows:,} timers in {stretch.wall_seconds:.1f} s"
     yield Figure("timer fired", load, stretch.rows / stretch.wall_seconds, "timers/s", note)
+    with site.installation("credits") as installation:
+        write_users(installation, sizes.timer_users, clock_ms)
+        directory = installation.directory / "driven"
+        job = Job(str(installation.config), "credits", str(directory), {}, every, clock_ms=clock_ms)
+        credit = driven(msgspec.structs.replace(job, users=sizes.timer_users)).measured
+    note = f"{credit.by_kind}; {credit.rows:,} users not read lately, one credit each"
+    yield Figure("credit that changes a score", load, credit.cpu_seconds / credit.rows * 1e6, "CPU µs/credit", note)
 
 
 def idle(site: Site, sizes: Sizes) -> Iterator[Figure]:

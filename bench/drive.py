@@ -19,6 +19,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from numpy.typing import NDArray
 from rocksdict import Cache
 
+from bench.credited import credits_by_partition, let_credits_come
 from bench.fired import MEASURED_HOURS, WARM_HOURS, Split, let_hours_pass, watch
 from bench.usage import Usage, by_kind
 from clout.config import load
@@ -35,6 +36,7 @@ from streams.task_state import ACTORS, LANES
 
 _GENERATION: Final = 1
 _NEVER_HELD: Final = 1 << 30
+_WARM_RECORDS: Final = 4
 
 
 class Job(msgspec.Struct):
@@ -43,7 +45,7 @@ class Job(msgspec.Struct):
     config: str
     lane: str
     """`actors`, `targets`, or no lane: `restore`, the tasks are only opened, from the changelog; `timers`, their clocks
-    are then moved on by hand."""
+    are then moved on by hand, `credits`, `users` are credited once each."""
     directory: str
     """Where the stores are."""
     warm_ends: dict[int, int]
@@ -54,7 +56,8 @@ class Job(msgspec.Struct):
     ledger: bool = True
     """False: the tasks recognise nothing and keep nothing, to see what that costs."""
     clock_ms: int = 0
-    """Where the clocks stand when `timers` begin."""
+    """Where the clocks stand when `timers` or `credits` begin."""
+    users: int = 0
 
 
 class Stretch(msgspec.Struct):
@@ -110,6 +113,9 @@ def run(job: Job) -> Result:
     elif job.lane == "timers":
         list(pool.map(Task.open, tasks))
         stretch, warm_target_ends = let_fire(tasks, job.clock_ms, pool), {}
+    elif job.lane == "credits":
+        list(pool.map(Task.open, tasks))
+        stretch, warm_target_ends = credit(tasks, job, pool), {}
     else:
         list(pool.map(opened, tasks))
         topic = shared.names.actors_lane if job.lane == ACTORS else shared.names.targets_lane
@@ -173,6 +179,14 @@ def let_fire(tasks: list[Task], clock_ms: int, pool: ThreadPoolExecutor) -> Stre
 
     stretch = measured(fire)
     return msgspec.structs.replace(stretch, by_kind=f"{stretch.by_kind}; {split.told()}")
+
+
+def credit(tasks: list[Task], job: Job, pool: ThreadPoolExecutor) -> Stretch:
+    """Credit users, and measure what each of them costs."""
+    records = credits_by_partition(len(tasks), job.users, job.clock_ms)
+    let_credits_come(tasks, [theirs[:_WARM_RECORDS] for theirs in records], 1, pool)
+    rest = [theirs[_WARM_RECORDS:] for theirs in records]
+    return measured(lambda: let_credits_come(tasks, rest, 1 + _WARM_RECORDS, pool))
 
 
 def measured(work: Callable[[], int]) -> Stretch:

@@ -77,6 +77,7 @@ TARGETS: Final = {
 _DECIMALS: Final = {
     "CPU µs/event": 2,
     "CPU µs/timer": 2,
+    "CPU µs/credit": 2,
     "CPU µs/change": 2,
     "CPU µs/delivery": 2,
     "CPU µs/request": 2,
