@@ -28,6 +28,8 @@ class Holder(msgspec.Struct, frozen=True, kw_only=True):
     """How far it is, for a source its last heartbeat; None when nothing was ever heard of it."""
     since: str | None = None
     """When a raw partition was last heard, or the network frozen; of a source no arrival is known."""
+    raw_partition: int | None = None
+    """Of a source: where it is so far behind, if it is not everywhere."""
     why: str = ""
     """What is wrong with a partition or with ingest; who waits for an input, if not all do."""
 
@@ -112,7 +114,7 @@ def _furthest_behind(heard: InputsStatus, clock_ms: int | None) -> list[Holder]:
     if least_ms is not None and (clock_ms is None or least_ms > clock_ms):
         return []
     return [
-        Holder(name=of.name, time=_text(of.time_ms), since=_text(of.arrival_ms))
+        Holder(name=of.name, time=_text(of.time_ms), since=_text(of.arrival_ms), raw_partition=of.raw_partition)
         for of in heard.waits_for
         if of.time_ms == least_ms
     ]
@@ -158,8 +160,8 @@ def _behind(number: int, task: TaskStatus, network: str, told_ms: int) -> Iterat
     """Yield what holds a partition that is behind the others: an input that it alone waits for, or its own pace."""
     waits_for = task.inputs[network].waits_for[:1]
     if waits_for and (waits_for[0].time_ms or 0) <= told_ms and not task.lag_records.get(ACTORS):
-        why = f"partition {number} alone waits for it"
-        yield Holder(name=waits_for[0].name, time=_text(waits_for[0].time_ms), why=why)
+        why, [first] = f"partition {number} alone waits for it", waits_for
+        yield Holder(name=first.name, time=_text(first.time_ms), raw_partition=first.raw_partition, why=why)
     else:
         yield Holder(name=f"partition {number}", time=_text(told_ms), why=f"it is behind the others{_lag(task)}")
 

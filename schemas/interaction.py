@@ -61,7 +61,7 @@ class Interaction(Struct, frozen=True, gc=False, omit_defaults=True):
         Kind,
         Meta(
             description="What was done. `retract` takes back the event that `id` names, by the same actor; "
-            "`heartbeat` says that this source has reported everything up to `time`."
+            "`heartbeat` says that this source has written all it has up to `time` to this raw partition."
         ),
     ]
     time: Annotated[

@@ -24,13 +24,13 @@ def inputs_status(inputs: Inputs, settings: NetworkSettings) -> InputsStatus:
 
     >>> status = inputs_status(Inputs(raw_partitions=9), NetworkSettings())
     >>> len(status.waits_for), status.waits_for[0]
-    (8, InputStatus(name='raw partition 0', time_ms=None, arrival_ms=None))
+    (8, InputStatus(name='raw partition 0', time_ms=None, arrival_ms=None, raw_partition=None))
     """
     holds = inputs_waited_for(inputs, settings)[:WAITS_FOR_MAX]
     return InputsStatus(
         clock_ms=inputs.clock_ms,
         furthest_ms=furthest_ms(inputs),
-        waits_for=[InputStatus(name=of.name, time_ms=of.time_ms, arrival_ms=of.arrival_ms) for of in holds],
-        heartbeats_ms=inputs.heartbeats_ms,
+        waits_for=[InputStatus(**of._asdict()) for of in holds],
+        heartbeats_ms=inputs.last_heartbeats_ms,
         released=sorted(inputs.released_ms),
     )

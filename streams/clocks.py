@@ -1,9 +1,10 @@
 """How far time has come on each network: low watermarks, by which scores decay.
 
 A task of the actors stage knows from ticks how far each raw partition is read, and when each registered collector was
-last heard. Its clock of a network is the least of these: nothing can still come that is older, but what is late. It
-tells its clock to every task of the targets stage, and there the clock is the least of all tasks'. So one raw
-partition, one collector or one task that stands still holds decay, and clocks never go back.
+last heard there. Its clock of a network is the least of these: nothing can still come that is older, but what is late.
+What a collector says in one raw partition vouches for nothing that lies unread in another. The task tells its clock to
+every task of the targets stage, and there the clock is the least of all tasks'. So one raw partition, one collector or
+one task that stands still holds decay, and clocks never go back.
 
 Such watermarks are those of MillWheel (Akidau et al., 2013) and the Dataflow model (Akidau et al., 2015).
 """
@@ -23,6 +24,8 @@ class Raw(msgspec.Struct):
     time_ms: int = 0
     arrival_ms: int = 0
     at_end: bool = False
+    heartbeats_ms: dict[str, int] = {}
+    """Last heartbeat of each registered collector there."""
 
 
 class Inputs(msgspec.Struct):
@@ -31,8 +34,6 @@ class Inputs(msgspec.Struct):
     raw_partitions: int = 0
     """How many the network has; 0 before the first tick."""
     raw: dict[int, Raw] = {}
-    heartbeats_ms: dict[str, int] = {}
-    """Last heartbeat of each registered collector, wherever it came in."""
     released_ms: dict[str, int] = {}
     """Collectors that an operator has released, with what was their last heartbeat: a later one ends it."""
     clock_ms: int | None = None
@@ -46,13 +47,22 @@ class Inputs(msgspec.Struct):
         raw.arrival_ms = max(raw.arrival_ms, tick.arrival_ms)
         raw.at_end = tick.at_end
         for source, time_ms in tick.heartbeats_ms.items():
-            self.heartbeats_ms[source] = max(time_ms, self.heartbeats_ms.get(source, 0))
-            if self.heartbeats_ms[source] > self.released_ms.get(source, self.heartbeats_ms[source]):
+            raw.heartbeats_ms[source] = max(time_ms, raw.heartbeats_ms.get(source, 0))
+            if time_ms > self.released_ms.get(source, time_ms):
                 del self.released_ms[source]
 
     def release(self, source: str) -> None:
         """Let the clock go on without a collector, until that is heard again."""
-        self.released_ms[source] = self.heartbeats_ms.get(source, 0)
+        self.released_ms[source] = self.last_heartbeats_ms.get(source, 0)
+
+    @property
+    def last_heartbeats_ms(self) -> dict[str, int]:
+        """The last heartbeat of each registered collector, wherever it came in."""
+        last: dict[str, int] = {}
+        for raw in self.raw.values():
+            for source, time_ms in raw.heartbeats_ms.items():
+                last[source] = max(time_ms, last.get(source, 0))
+        return last
 
 
 class Hold(NamedTuple):
@@ -64,20 +74,40 @@ class Hold(NamedTuple):
     """How far it is; None when nothing was ever heard of it."""
     arrival_ms: int | None
     """When a raw partition was last heard."""
+    raw_partition: int | None = None
+    """Of a source: where it is so far behind, if it is not everywhere."""
 
 
 def inputs_waited_for(inputs: Inputs, settings: NetworkSettings) -> list[Hold]:
-    """Return everything that the clock of a network waits for, the furthest behind first."""
+    """Return everything that the clock of a network waits for, the furthest behind first.
+
+    A source counts where it is furthest behind a raw partition: one that has come no further than the source holds the
+    clock by itself.
+    """
     newest_arrival_ms = max((raw.arrival_ms for raw in inputs.raw.values()), default=0)
-    holds = []
-    for number in range(inputs.raw_partitions):
-        raw = inputs.raw.get(number)
-        if raw is None:
-            holds.append(Hold(f"raw partition {number}", None, None))
-        elif not _is_idle(raw, newest_arrival_ms, settings):
-            holds.append(Hold(f"raw partition {number}", raw.time_ms or None, raw.arrival_ms or None))
-    waited_for = [source for source in settings.sources if source not in inputs.released_ms]
-    holds += [Hold(f"source {source}", inputs.heartbeats_ms.get(source), None) for source in waited_for]
+    waited_for = {
+        number: raw
+        for number in range(inputs.raw_partitions)
+        if not _is_idle(raw := inputs.raw.get(number, Raw()), newest_arrival_ms, settings)
+    }
+    holds = [
+        Hold(f"raw partition {number}", raw.time_ms or None, raw.arrival_ms or None)
+        for number, raw in waited_for.items()
+    ]
+    last_ms = inputs.last_heartbeats_ms
+    for source in settings.sources:
+        if source in inputs.released_ms:
+            continue
+        behind = {
+            number: raw.heartbeats_ms.get(source, 0)
+            for number, raw in waited_for.items()
+            if raw.heartbeats_ms.get(source, 0) < raw.time_ms
+        }
+        at = min(behind, key=lambda number: behind[number], default=None)
+        if at is None or behind[at] == last_ms.get(source, 0):
+            holds.append(Hold(f"source {source}", last_ms.get(source), None))
+        else:
+            holds.append(Hold(f"source {source}", behind[at] or None, None, at))
     return sorted(holds, key=lambda hold: -1 if hold.time_ms is None else hold.time_ms)
 
 

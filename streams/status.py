@@ -36,6 +36,8 @@ class InputStatus(msgspec.Struct, kw_only=True):
     """How far it is; None when nothing was ever heard of it."""
     arrival_ms: int | None = None
     """When a raw partition was last heard."""
+    raw_partition: int | None = None
+    """Of a source: where it is so far behind, if it is not everywhere."""
 
 
 class InputsStatus(msgspec.Struct, kw_only=True):
@@ -48,7 +50,7 @@ class InputsStatus(msgspec.Struct, kw_only=True):
     waits_for: list[InputStatus] = []
     """What the clock waits for, the furthest behind first; of many the first few."""
     heartbeats_ms: dict[str, int] = {}
-    """Last heartbeat of each registered source."""
+    """Last heartbeat of each registered source, wherever it came in."""
     released: list[str] = []
     """Sources that an operator has released: the clock does not wait for them."""
 

@@ -44,7 +44,9 @@ def show(
     Scores are taken by the least clock of all partitions. It waits for every raw partition, every source that the
     settings name, and every partition of the workers; what is down holds it, so that no score fades meanwhile, and so
     does an order to freeze the network.
-    Of a source the time of its last heartbeat is shown, of a raw partition also when it was last heard.
+    Of a source the time of its last heartbeat is shown, and the raw partition where it is so far behind, if it is not
+    in all; of a raw partition also when it was last heard. A source that sends heartbeats to some raw partitions only
+    holds the clock: they tell nothing of what lies unread in the others.
 
     Example: clout clock show --json
     """
@@ -126,10 +128,11 @@ def _print(clocks: Iterable[NetworkClock]) -> None:
 def lines(clock: NetworkClock) -> Iterator[str]:
     r"""Say where a clock is and what holds it.
 
-    >>> silent = Holder(name="raw partition 1")
-    >>> print(*lines(NetworkClock(network="twitter", held_by=[silent], released=["west"])), sep="\n")
-    twitter: no clock yet: waiting for raw partition 1
+    >>> silent, late = Holder(name="raw partition 1"), Holder(name="source east", raw_partition=3)
+    >>> print(*lines(NetworkClock(network="twitter", held_by=[silent, late], released=["west"])), sep="\n")
+    twitter: no clock yet: waiting for raw partition 1, source east
       held by raw partition 1: never heard of
+      held by source east: never heard of in raw partition 3
       not waited for, because released: west
     """
     yield f"{clock.network}: {_where(clock)}"
@@ -152,10 +155,12 @@ def _where(clock: NetworkClock) -> str:
 
 
 def _how(holder: Holder) -> str:
+    where = f" in raw partition {holder.raw_partition}" if holder.raw_partition is not None else ""
     if holder.why:
-        return holder.why + (f"; last at {holder.time}" if holder.time is not None else "")
+        return holder.why + (f"; last at {holder.time}{where}" if holder.time is not None else "")
     if holder.time is None:
-        return "never heard of" if holder.since is None else f"nothing with a time yet, last heard {holder.since}"
+        silent = f"never heard of{where}"
+        return silent if holder.since is None else f"nothing with a time yet, last heard {holder.since}"
     if holder.name.startswith("source "):
-        return f"last heartbeat {holder.time}"
+        return f"last heartbeat {holder.time}{where}"
     return f"at {holder.time}" + (f", last heard {holder.since}" if holder.since is not None else "")

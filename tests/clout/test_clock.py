@@ -22,8 +22,12 @@ TEN_MS = NOON_MS - 2 * HOUR_MS
 
 def inputs(clock_ms: int | None, *times_ms: int | None, sources: Mapping[str, int] | None = None) -> Inputs:
     """A network whose raw partitions came so far; None for one that was never heard of."""
-    raw = {at: Raw(time_ms, ARRIVAL_MS, at_end=True) for at, time_ms in enumerate(times_ms) if time_ms is not None}
-    return Inputs(len(times_ms), raw, dict(sources or {}), clock_ms=clock_ms)
+    raw = {
+        at: Raw(time_ms, ARRIVAL_MS, at_end=True, heartbeats_ms=dict(sources or {}))
+        for at, time_ms in enumerate(times_ms)
+        if time_ms is not None
+    }
+    return Inputs(len(times_ms), raw, clock_ms=clock_ms)
 
 
 def task(
@@ -191,6 +195,15 @@ def test_an_input_that_one_partition_alone_waits_for_is_named_with_it() -> None:
     assert said(ahead, behind) == [
         f"net: {TEN}, 2 h behind its furthest input",
         f"  held by source west: partition 1 alone waits for it; last at {TEN}",
+    ]
+
+
+def test_a_source_that_is_behind_in_one_raw_partition_is_named_with_it() -> None:
+    heard = inputs(TEN_MS, NOON_MS, NOON_MS, sources={"west": NOON_MS})
+    heard.raw[1].heartbeats_ms["west"] = TEN_MS
+    assert said(task(0, heard, TEN_MS, sources=("west",), lag=0)) == [
+        f"net: {TEN}, 2 h behind its furthest input",
+        f"  held by source west: last heartbeat {TEN} in raw partition 1",
     ]
 
 

@@ -225,7 +225,7 @@ def test_uneven_raw_partitions_and_one_far_behind_read_by_two_processes(running:
     running.beat("twitter", START_MS + DAY_MS, [0, 1], SOURCES)
     running.until_heard("twitter", START_MS + DAY_MS, west=START_MS + DAY_MS)
     running.check_held("twitter", START_MS + HOUR_MS, "raw partition 2")
-    running.beat("twitter", START_MS + DAY_MS, [2])
+    running.beat("twitter", START_MS + DAY_MS, [2], SOURCES)
     running.until_clock("twitter", START_MS + DAY_MS)
     assert running.held("twitter") == {}
 
@@ -236,8 +236,17 @@ def test_one_of_four_collectors_dead_holds_the_clock(running: Running) -> None:
     running.check_held("twitter", START_MS + DAY_MS, "source west")
     [clock, *_] = json.loads(running.installation.run("clock", "show", "--json").stdout)["networks"]
     west = {"name": "source west", "time": format_ms(START_MS + DAY_MS), "since": None, "why": ""}
-    assert (clock["network"], clock["held_by"]) == ("twitter", [west])
+    assert (clock["network"], clock["held_by"]) == ("twitter", [west | {"raw_partition": None}])
     assert 0 < running.fell_last("twitter") <= START_MS + DAY_MS
+
+
+def test_a_collector_that_is_back_in_one_raw_partition_vouches_for_no_other(running: Running) -> None:
+    back_ms = START_MS + DAY_MS + HOUR_MS
+    running.beat("twitter", back_ms, [0, 1], ["west"])
+    running.until_heard("twitter", START_MS + 3 * DAY_MS, west=back_ms)
+    running.check_held("twitter", START_MS + DAY_MS, "source west")
+    [holder] = running.shown("twitter").held_by
+    assert (holder.time, holder.raw_partition) == (format_ms(START_MS + DAY_MS), 2)
 
 
 def test_ingest_processes_that_come_and_go_neither_move_nor_lose_a_clock(running: Running) -> None:

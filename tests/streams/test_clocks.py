@@ -26,6 +26,10 @@ def tick(raw_partition: int, time_ms: int, *, of: int = 2, arrival_ms: int = NOW
     return Tick("twitter", raw_partition, of, time_ms, arrival_ms, at_end, {})
 
 
+def beat(raw_partition: int, time_ms: int, **heartbeats_ms: int) -> Tick:
+    return tick(raw_partition, time_ms)._replace(heartbeats_ms=heartbeats_ms)
+
+
 def heard(*ticks: Tick) -> Inputs:
     inputs = Inputs()
     for one in ticks:
@@ -48,7 +52,7 @@ def test_a_clock_never_passes_an_input_and_never_goes_back(told: list[tuple[int,
 def test_one_raw_partition_that_was_never_heard_of_holds_the_clock_and_is_named() -> None:
     inputs = heard(tick(0, 500))
     assert advanced(inputs, NetworkSettings()) is None
-    assert inputs_waited_for(inputs, NetworkSettings())[0] == ("raw partition 1", None, None)
+    assert inputs_waited_for(inputs, NetworkSettings())[0] == ("raw partition 1", None, None, None)
 
 
 def test_an_empty_raw_partition_holds_the_clock_until_a_heartbeat_comes_there() -> None:
@@ -77,19 +81,58 @@ def test_where_every_raw_partition_falls_silent_time_stands() -> None:
 
 
 def test_one_dead_collector_holds_the_clock_until_it_returns_or_is_released() -> None:
-    inputs = heard(tick(0, 900), tick(1, 900))
-    inputs.hear(tick(0, 900)._replace(heartbeats_ms={"west": 800}))
+    inputs = heard(beat(0, 900, west=800), beat(1, 900, west=850))
     assert advanced(inputs, WAITING) is None
-    inputs.hear(tick(1, 900)._replace(heartbeats_ms={"east": 300}))
+    inputs.hear(beat(0, 900, east=300))
+    inputs.hear(beat(1, 900, east=300))
     assert advanced(inputs, WAITING) == 300
     inputs.release("east")
     assert advanced(inputs, WAITING) == 800
     inputs.clock_ms = 800
-    inputs.hear(tick(1, 900)._replace(heartbeats_ms={"east": 300}))
+    inputs.hear(beat(1, 900, east=300))
     assert advanced(inputs, WAITING) == 800
-    inputs.hear(tick(1, 950)._replace(heartbeats_ms={"east": 350}))
+    inputs.hear(beat(1, 950, east=350))
     assert inputs.released_ms == {}
     assert advanced(inputs, WAITING) == 800
+
+
+def test_a_heartbeat_vouches_only_for_the_raw_partition_that_it_came_through() -> None:
+    inputs = heard(beat(0, 900, west=900, east=900), beat(1, 900, west=900, east=300))
+    # East's backlog in raw partition 1 lies unread, and west has long been further there.
+    assert inputs_waited_for(inputs, WAITING)[0] == ("source east", 300, None, 1)
+    assert advanced(inputs, WAITING) == 300
+    inputs.hear(beat(1, 900, west=900, east=850))
+    assert advanced(inputs, WAITING) == 850
+
+
+def test_a_source_never_heard_in_a_raw_partition_where_others_are_holds_the_clock_and_is_named() -> None:
+    inputs = heard(beat(0, 900, west=900, east=900), beat(1, 900, west=900))
+    assert advanced(inputs, WAITING) is None
+    assert inputs_waited_for(inputs, WAITING)[0] == ("source east", None, None, 1)
+
+
+def test_sources_are_not_waited_for_in_a_raw_partition_that_is_idle() -> None:
+    settings = NetworkSettings(sources=("west",), idle_after_seconds=60)
+    inputs = heard(beat(0, 500, west=500), tick(1, 100, arrival_ms=NOW - 60_000))
+    assert advanced(inputs, settings) == 500
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 1), st.sampled_from(["", *WAITING.sources]), st.integers(1, 1_000)), max_size=40
+    )
+)
+def test_a_clock_never_passes_a_source_in_any_raw_partition(told: list[tuple[int, str, int]]) -> None:
+    inputs = Inputs()
+    last: dict[tuple[int, str], int] = {}
+    for raw_partition, source, time_ms in told:
+        last[raw_partition, source] = max(time_ms, last.get((raw_partition, source), 0))
+        theirs = {of: at for (where, of), at in last.items() if where == raw_partition}
+        beats = {of: at for of, at in theirs.items() if of}
+        inputs.hear(beat(raw_partition, max(theirs.values()), **beats))
+        by_source = [last.get((where, of), 0) for where in range(2) for of in WAITING.sources]
+        inputs.clock_ms = advanced(inputs, WAITING)
+        assert inputs.clock_ms == (min(by_source) or None)
 
 
 def test_more_raw_partitions_hold_the_clock_from_the_moment_they_are_there() -> None:
@@ -116,6 +159,11 @@ def lanes(kafka_settings: KafkaSettings) -> Lanes:
 
 def share(number: int, target: str, time_ms: int) -> Event:
     return Event("twitter", f"e{number}", "share", f"a:{number}", target, time_ms)
+
+
+def everywhere(time_ms: int, **heartbeats_ms: int) -> list[Tick]:
+    """What is told when collectors send heartbeats to both raw partitions."""
+    return [beat(raw_partition, time_ms, **heartbeats_ms) for raw_partition in range(2)]
 
 
 def clocks(*tasks: Task) -> list[dict[str, int]]:
@@ -156,16 +204,12 @@ def test_clocks_are_restored_and_a_score_is_taken_at_them(lanes: Lanes, tmp_path
     assert after.as_of == "2023-12-14T22:13:20.000Z"
 
 
-def beat(raw_partition: int, time_ms: int, **heartbeats_ms: int) -> Tick:
-    return tick(raw_partition, time_ms)._replace(heartbeats_ms=heartbeats_ms)
-
-
 def test_a_release_moves_the_clock_in_the_batch_that_brings_it_and_outlives_a_restore(
     lanes: Lanes, tmp_path: Path
 ) -> None:
     lanes.network = WAITING
     with lanes.task(tmp_path / "0", 0) as first, lanes.task(tmp_path / "1", 1) as second:
-        lanes.tick(beat(0, NOW + 9, west=NOW, east=NOW + 9), tick(1, NOW + 9))
+        lanes.tick(*everywhere(NOW + 9, west=NOW, east=NOW + 9))
         lanes.work(first, second)
         assert clocks(first, second) == [{"twitter": NOW}] * 2
         lanes.release("west")
@@ -173,10 +217,10 @@ def test_a_release_moves_the_clock_in_the_batch_that_brings_it_and_outlives_a_re
         assert clocks(first, second) == [{"twitter": NOW + 9}] * 2
     with lanes.task(tmp_path / "new0", 0) as first, lanes.task(tmp_path / "new1", 1) as second:
         # What ingest tells again is no news of the collector.
-        lanes.tick(beat(0, NOW + 20, west=NOW, east=NOW + 20), tick(1, NOW + 20))
+        lanes.tick(*everywhere(NOW + 20, west=NOW, east=NOW + 20))
         lanes.work(first, second)
         assert clocks(first, second) == [{"twitter": NOW + 20}] * 2
-        lanes.tick(beat(1, NOW + 30, west=NOW + 1, east=NOW + 30), tick(0, NOW + 30))
+        lanes.tick(*everywhere(NOW + 30, west=NOW + 1, east=NOW + 30))
         lanes.work(first, second)
         assert [task.state.inputs["twitter"].released_ms for task in (first, second)] == [{}, {}]
         assert clocks(first, second) == [{"twitter": NOW + 20}] * 2
@@ -185,9 +229,9 @@ def test_a_release_moves_the_clock_in_the_batch_that_brings_it_and_outlives_a_re
 def test_a_release_keeps_its_place_among_ticks_of_the_same_batch(lanes: Lanes, tmp_path: Path) -> None:
     lanes.network = WAITING
     with lanes.task(tmp_path / "0", 0) as first, lanes.task(tmp_path / "1", 1) as second:
-        lanes.tick(beat(0, NOW + 9, west=NOW, east=NOW + 9), tick(1, NOW + 9))
+        lanes.tick(*everywhere(NOW + 9, west=NOW, east=NOW + 9))
         lanes.release("west")
-        lanes.tick(beat(0, NOW + 9, west=NOW + 5))
+        lanes.tick(*everywhere(NOW + 9, west=NOW + 5))
         lanes.work(first, second)
         assert clocks(first, second) == [{"twitter": NOW + 5}] * 2
         lanes.tick(beat(0, NOW + 9, west=NOW + 7))
@@ -202,6 +246,6 @@ def test_a_source_that_was_never_heard_of_can_be_released_before_anything_came(l
         lanes.release("west")
         lanes.work(first, second)
         assert clocks(first, second) == [{}, {}]
-        lanes.tick(beat(0, NOW, east=NOW), tick(1, NOW))
+        lanes.tick(*everywhere(NOW, east=NOW))
         lanes.work(first, second)
         assert clocks(first, second) == [{"twitter": NOW}] * 2
