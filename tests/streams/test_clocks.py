@@ -118,9 +118,7 @@ def test_sources_are_not_waited_for_in_a_raw_partition_that_is_idle() -> None:
 
 
 @given(
-    st.lists(
-        st.tuples(st.integers(0, 1), st.sampled_from(["", *WAITING.sources]), st.integers(1, 1_000)), max_size=40
-    )
+    st.lists(st.tuples(st.integers(0, 1), st.sampled_from(["", *WAITING.sources]), st.integers(1, 1_000)), max_size=40)
 )
 def test_a_clock_never_passes_a_source_in_any_raw_partition(told: list[tuple[int, str, int]]) -> None:
     inputs = Inputs()
