@@ -303,7 +303,7 @@ def _clocks(world: World) -> list[str]:
     """Every task heard what its lane says; its clocks stand where the slowest task's do, at most where inputs end."""
     tasks = {number: task.state for number, (task, _) in _tasks(world).items()}
     problems = []
-    released = set()
+    released: set[str] = set()
     for number, state in tasks.items():
         told = TaskState(model="", model_hash="")
         for _, record in records_of(world.log, world.names.actors_lane, number):
