@@ -62,6 +62,12 @@ def keys_as_they_stand(settings: Settings) -> list[AccessKey]:
     return sorted(found, key=lambda key: (key.created, key.id))
 
 
+def private_users(settings: Settings) -> set[str]:
+    """Return the users of whom only keys made for that are told."""
+    found = access_as_it_stands(settings).values()
+    return {record.user for record in found if isinstance(record, AccessUser) and record.private}
+
+
 def new_key(
     name: str, scopes: Collection[Scope], *, may_see_private: bool = False, rate_per_second: int = RATE_DEFAULT
 ) -> tuple[AccessKey, str]:

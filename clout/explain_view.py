@@ -13,7 +13,7 @@ from clout.commands.durations import in_words
 from clout.terminal import printable
 from schemas.change import Cause, ScoreChange
 from schemas.explanation import ChangeExplained, Explained, Explanation, ModelUsed, NetworkPart
-from schemas.incident import Incident
+from schemas.incident import IncidentFacts
 
 _SUMS: Final = {
     "reach": "how many people",
@@ -32,7 +32,7 @@ _FEW: Final = 100.0
 """Sums below it are shown with more decimals, so that the score can still be computed from them."""
 _STALE: Final = "stale: this user's partition stands still, and this is the last good score"
 _KNOWN_WITHIN: Final = 2.0
-"""Of whom more may be true than so many times what is known, the name tells nothing."""
+"""Of whom more may be true than so many times what is known, the name tells nothing; nor of whom nothing may be."""
 _DECIMALS: Final = {False: 2, True: 4}
 
 
@@ -56,6 +56,7 @@ def panel(found: Explained) -> Panel:
     for name, part in _largest_first(told):
         parts += [Text(), *_contributors(name, part)]
     parts += [Text(), Text("\n".join(["Last changes:", *map(change_line, found.changes)]))]
+    parts += [Text(_unexplained(number, points), "bold red") for number, points in sorted(found.unexplained.items())]
     for incident in found.incidents:
         parts += [Text(), Text("\n".join(_incident(incident)), "yellow")]
     parts += [Text(), Text(_model(told.model), "dim")]
@@ -176,7 +177,7 @@ def _ledger_table(told: Explanation) -> Table:
 def _contributors(network: str, part: NetworkPart) -> Iterator[RenderableType]:
     """Make a table of who gave most, of those of whom it is known well enough, and say what others gave at most."""
     total = part.sums.network
-    known = [one for one in part.contributors if one.most <= _KNOWN_WITHIN * one.weight]
+    known = [one for one in part.contributors if one.least > 0 and one.most <= _KNOWN_WITHIN * one.weight]
     if known:
         table = _table(f"gave most on {network}", "network", "share", "between")
         for one in known:
@@ -192,7 +193,7 @@ def _contributors(network: str, part: NetworkPart) -> Iterator[RenderableType]:
         yield Text(f"On {network} {who} gave more than {_number(most)} of the network sum ({most / total:.1%}).")
 
 
-def _incident(incident: Incident) -> Iterator[str]:
+def _incident(incident: IncidentFacts) -> Iterator[str]:
     yield f"Incident {incident.id}: {printable(incident.title)}"
     yield f"  {incident.kind}, {incident.status}, opened {_moment(incident.opened)}, as of {_moment(incident.updated)}"
 
@@ -208,13 +209,16 @@ def _model(model: ModelUsed) -> str:
 
 def _why(found: ChangeExplained) -> Iterator[str]:
     change, before = found.change, found.before
-    yield f"As of {_moment(change.as_of)}: {_what_happened(change)}."
+    what = "it fell further than decay takes" if found.unexplained is not None else _what_happened(change)
+    yield f"As of {_moment(change.as_of)}: {what}."
     if found.elapsed_seconds is not None and before is not None:
         yield f"Change {before.sequence:,} was {in_words(found.elapsed_seconds)} before, as of {_moment(before.as_of)}."
     elif change.previous is not None:
         yield f"Change {change.sequence - 1:,} is not in the topic any more, so nothing but the score can be compared."
     if found.by_decay_alone is not None:
         yield f"Decay alone would have left about {found.by_decay_alone:.2f}."
+    if found.unexplained is not None:
+        yield _unexplained(change.sequence, found.unexplained)
     if change.reasons:
         yield "Most was added by " + ", ".join(_added(change)) + "."
     elif change.cause == "decay":
@@ -223,6 +227,10 @@ def _why(found: ChangeExplained) -> Iterator[str]:
         yield "Who added most was not noted (`worker.reasons_share` says for how many changes it is)."
     if change.reference is not None:
         yield f"It refers to {printable(change.reference)}."
+
+
+def _unexplained(sequence: int, points: float) -> str:
+    return f"{points:.1f} points of change {sequence:,} are more than decay takes: `clout audit` judges all users."
 
 
 def _what_happened(change: ScoreChange) -> str:

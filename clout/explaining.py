@@ -1,10 +1,13 @@
 """Finds what there is to say about a user's score, or about one change of it."""
 
 import math
+from collections.abc import Callable, Collection, Sequence
+from itertools import pairwise
 from typing import Final
 
 from msgspec.structs import replace
 
+from clout.access import private_users
 from clout.config import Settings
 from clout.owners import Owners
 from clout.population import newest_populations
@@ -18,23 +21,27 @@ from scorer.published import SCORE_MAX, SCORE_MIN
 from scorer.scale import scaled
 from scorer.standing import histogram_of, percentile
 from streams.errors import CloutError
-from streams.masking import without_forgotten
+from streams.incident_facts import facts
+from streams.masking import change_without, explanation_without
 
 CHANGES_SHOWN: Final = 5
+_ROUNDED_POINTS: Final = 0.15
+"""What rounding hides: both scores are shown in tenths, and a score by decay is published when its tenth is reached."""
 
 
 def explained(settings: Settings, user: str) -> Explained:
     """Return why a user's score is what it is; raise `CloutError` for a user of whom nothing is known."""
     kafka, names = settings.kafka, settings.names
+    private = private_users(settings)
     with Owners(settings) as owners:
         found = owners.explanation(user)
         history = history_of_user(kafka, names, user)
-        changes = [
-            without_forgotten(change, owners.forgotten) for change in since_forgotten(history.changes)[-CHANGES_SHOWN:]
-        ]
+        life = since_forgotten(history.changes)
+        changes = [change_without(change, _hidden(private, owners)) for change in life[-CHANGES_SHOWN:]]
     if found is None:
         raise unknown(user, history.changes)
-    explanation = decode_explanation(found)
+    # Who was forgotten, the worker has left out.
+    explanation = explanation_without(decode_explanation(found), private.__contains__)
     histogram = histogram_of(newest_populations(kafka, names).values())
     standing = None
     if explanation.score is not None and (users := sum(histogram)):
@@ -43,8 +50,14 @@ def explained(settings: Settings, user: str) -> Explained:
         explanation=explanation,
         standing=standing,
         changes=changes,
-        incidents=incidents_of_user(kafka, names, user, history.forgotten_ms),
+        unexplained=unexplained_among(life[-CHANGES_SHOWN - 1 :], settings.model),
+        incidents=[facts(incident) for incident in incidents_of_user(kafka, names, user, history.forgotten_ms)],
     )
+
+
+def _hidden(private: Collection[str], owners: Owners) -> Callable[[str], bool]:
+    """Return who must not be named: who is private, and who was forgotten."""
+    return lambda actor: actor in private or owners.forgotten(actor)
 
 
 def unknown(user: str, changes: list[ScoreChange]) -> CloutError:
@@ -81,9 +94,11 @@ def explained_change(settings: Settings, user: str, sequence: int) -> ChangeExpl
     if not changes or changes[-1].cause == "forget":
         raise unknown(user, changes)
     told = story(changes, user, sequence, settings.model)
+    private = private_users(settings)
     with Owners(settings) as owners:
-        change = without_forgotten(told.change, owners.forgotten)
-        before = None if told.before is None else without_forgotten(told.before, owners.forgotten)
+        is_hidden = _hidden(private, owners)
+        change = change_without(told.change, is_hidden)
+        before = None if told.before is None else change_without(told.before, is_hidden)
     return replace(told, change=change, before=before)
 
 
@@ -105,17 +120,47 @@ def story(changes: list[ScoreChange], user: str, sequence: int, model: Model) ->
     if change.score is not None and change.previous is not None:
         moved = round(change.score - change.previous, 1)
     elapsed_ms = None if before is None else parse_ms(change.as_of) - parse_ms(before.as_of)
-    left = None
-    alone = before is not None and len(before.networks.keys() | change.networks.keys()) == 1
-    if elapsed_ms is not None and change.previous is not None and model.name == change.model and alone:
-        left = decayed(change.previous, elapsed_ms, model)
     return ChangeExplained(
         change=change,
         before=before,
         moved=moved,
         elapsed_seconds=None if elapsed_ms is None else elapsed_ms / 1000,
-        by_decay_alone=left,
+        by_decay_alone=None if before is None else left_by_decay(before, change, model),
+        unexplained=None if before is None else unexplained_points(before, change, model),
     )
+
+
+def left_by_decay(before: ScoreChange, change: ScoreChange, model: Model) -> float | None:
+    """Return the score that decay alone would have left since the change before, not rounded.
+
+    None where that is not known: the score of another model, and users on several networks.
+    """
+    alone = len(before.networks.keys() | change.networks.keys()) == 1
+    if not alone or change.previous is None or model.name != change.model:
+        return None
+    return decayed(change.previous, parse_ms(change.as_of) - parse_ms(before.as_of), model)
+
+
+def unexplained_points(before: ScoreChange, change: ScoreChange, model: Model) -> float | None:
+    """Return by how many points a change by decay went further than decay does; None where it did not.
+
+    Others only add, so nothing else lowers a score with that cause.
+    """
+    left = left_by_decay(before, change, model)
+    if left is None or change.cause != "decay" or change.score is None:
+        return None
+    further = left - change.score
+    return round(further, 1) if further > _ROUNDED_POINTS else None
+
+
+def unexplained_among(changes: Sequence[ScoreChange], model: Model) -> dict[int, float]:
+    """Return which of these changes, the newest last, went further than decay does, by their numbers."""
+    found = {
+        change.sequence: unexplained_points(before, change, model)
+        for before, change in pairwise(changes)
+        if change.sequence == before.sequence + 1
+    }
+    return {sequence: points for sequence, points in found.items() if points is not None}
 
 
 def decayed(score: float, elapsed_ms: int, model: Model) -> float:

@@ -1,4 +1,4 @@
-"""What the gateway knows of incidents: whom their lists name, and what everybody may know of them."""
+"""What the gateway knows of incidents: whom their lists name, and in which order they are shown."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -6,14 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 from confluent_kafka import Message
-from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from schemas.incident import Incident, IncidentFacts, decode_incident_users
+from schemas.incident import Incident, decode_incident_users
 from schemas.users import user_hash, user_hashes
-from streams.guard.status_summary import without_users
-
-_FACTS = IncidentFacts.__struct_fields__
 
 
 class _Chunk(NamedTuple):
@@ -65,14 +61,6 @@ class Listed:
 def _has(hashes: NDArray[np.uint64], hash_: np.uint64) -> bool:
     at = int(np.searchsorted(hashes, hash_))
     return at < len(hashes) and bool(hashes[at] == hash_)
-
-
-def facts(incident: Incident) -> IncidentFacts:
-    """Return what everybody may know of an incident; no user is named, also where an operator's words do."""
-    known = {name: getattr(incident, name) for name in _FACTS}
-    known["title"] = without_users(incident.title, incident)
-    known["notes"] = [replace(note, text=without_users(note.text, incident)) for note in incident.notes]
-    return IncidentFacts(**known)
 
 
 def in_order(incidents: Iterable[Incident]) -> list[Incident]:

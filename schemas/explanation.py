@@ -14,7 +14,7 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from schemas.change import Score, ScoreChange, Subscores
-from schemas.incident import Incident
+from schemas.incident import IncidentFacts
 from schemas.interaction import TimeText, UserId
 
 Share = Annotated[float, Meta(ge=0, le=1)]
@@ -29,7 +29,7 @@ class Sums(Struct, frozen=True):
 
 
 class Contributor(Struct, frozen=True, kw_only=True):
-    """What one person's interactions are worth now, in the network sum."""
+    """What one person's interactions are worth now, in the network sum, as far as a summary of eight people knows."""
 
     actor: Annotated[UserId | None, Meta(description="Who; null for somebody who is not named.")]
     weight: Annotated[float, Meta(ge=0, description="About what they gave, decayed to now.")]
@@ -51,7 +51,13 @@ class NetworkPart(Struct, frozen=True, kw_only=True):
     granted: Annotated[Sums, Meta(description="All that interactions were ever worth when they came.")]
     decayed: Annotated[Sums, Meta(description="What time has taken of it.")]
     taken_back: Annotated[Sums, Meta(description="What retractions took back, as it was worth then.")]
-    contributors: Annotated[list[Contributor], Meta(description="Who gave the network sum most, the largest first.")]
+    contributors: Annotated[
+        list[Contributor],
+        Meta(
+            description="Who may have given the network sum most, by weight. Whoever gave more than `others_most` is "
+            "among them; where many gave alike, nobody may have."
+        ),
+    ]
     others: Annotated[float, Meta(ge=0, description="What is left of the network sum beside their weights.")]
     others_most: Annotated[float, Meta(ge=0, description="Nobody else gave more than this.")]
 
@@ -119,7 +125,11 @@ class Explained(Struct, frozen=True, kw_only=True):
     explanation: Explanation
     standing: Annotated[Standing | None, Meta(description="Null before the workers have counted their users.")]
     changes: Annotated[list[ScoreChange], Meta(description="The last ones, the newest last.")]
-    incidents: Annotated[list[Incident], Meta(description="Those that touched this user.")]
+    unexplained: Annotated[
+        dict[int, float],
+        Meta(description="Of these, by their numbers, which fell further than decay takes, and by how many points."),
+    ] = {}
+    incidents: Annotated[list[IncidentFacts], Meta(description="Those that touched this user; nobody is named.")]
 
 
 class ChangeExplained(Struct, frozen=True, kw_only=True):
@@ -133,6 +143,13 @@ class ChangeExplained(Struct, frozen=True, kw_only=True):
         float | None,
         Meta(description="About the score that decay alone would have left, not rounded; null on several networks."),
     ]
+    unexplained: Annotated[
+        float | None,
+        Meta(
+            description="By how many points it fell further than decay takes in that time, by a change with the cause "
+            "`decay`: that is a fault, since others only add. Null where it did not, and where nothing was computed."
+        ),
+    ] = None
 
 
 encode_explained: Final = msgspec.json.Encoder().encode

@@ -125,16 +125,22 @@ def _network(
 def _contributors(
     summary: Sequence[np.ndarray[Any, Any]], *, left: float, total: float, names_of: NamesOf, forgotten: Forgotten
 ) -> list[Contributor]:
-    """Return who gave a network sum of `total` most; `summary` are actors, weights and bounds (`Contributors`)."""
+    """Return who may have given a network sum of `total` most; `summary` are actors, weights and bounds.
+
+    (`scorer.contributors.Contributors`.) What was taken back is missing from weights that nobody knows: it is spread
+    over all of them, so that they are no more than there is.
+    """
     actors, weights, bounds = summary
     spilled, taken = float(bounds[SPILLED]) * left, float(bounds[TAKEN]) * left
+    counted = float(weights.sum(dtype=np.float64)) * left
+    kept = min(1.0, total / counted) if counted else 1.0
     slots = sorted(np.flatnonzero(actors).tolist(), key=lambda slot: -weights[slot])
     shown = _shown(actors[slots], names_of, forgotten)
     found = []
     for actor, slot in zip(shown, slots, strict=True):
         gave = float(weights[slot]) * left
         # What was taken back may have been theirs: they gave no more than there is.
-        weight, most = min(gave, total), min(gave + spilled, total)
+        weight, most = min(gave * kept, total), min(gave + spilled, total)
         least = min(max(0.0, gave - taken), weight)
         share = weight / total if total else 0.0
         found.append(Contributor(actor=actor, weight=weight, least=least, most=most, share=share))

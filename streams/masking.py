@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from schemas.change import ScoreChange
+from schemas.explanation import Explanation
 from streams.forgotten import Forgotten
 
 
@@ -25,12 +26,27 @@ def masked(users: Sequence[bytes], hashes: NDArray[np.uint64], forgotten: Forgot
     return hidden
 
 
-def without_forgotten(change: ScoreChange, is_forgotten: Callable[[str], bool]) -> ScoreChange:
-    """Return a change that names nobody who was forgotten since it was written."""
+def change_without(change: ScoreChange, is_hidden: Callable[[str], bool]) -> ScoreChange:
+    """Return a change whose reasons name nobody who must not be named, for instance who was forgotten since."""
     if not change.reasons:
         return change
     reasons = [
-        replace(reason, actor=None) if reason.actor is not None and is_forgotten(reason.actor) else reason
+        replace(reason, actor=None) if reason.actor is not None and is_hidden(reason.actor) else reason
         for reason in change.reasons
     ]
     return replace(change, reasons=reasons)
+
+
+def explanation_without(explanation: Explanation, is_hidden: Callable[[str], bool]) -> Explanation:
+    """Return an explanation whose contributors have no name where they must not be named."""
+    networks = {
+        name: replace(
+            part,
+            contributors=[
+                replace(one, actor=None) if one.actor is not None and is_hidden(one.actor) else one
+                for one in part.contributors
+            ],
+        )
+        for name, part in explanation.networks.items()
+    }
+    return replace(explanation, networks=networks)

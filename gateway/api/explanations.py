@@ -1,9 +1,7 @@
 """Why a score is what it is: asked of the worker that keeps the user."""
 
-from collections.abc import Callable
 from typing import Final
 
-from msgspec.structs import replace
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -12,7 +10,6 @@ from gateway.api.history import incidents_of
 from gateway.api.parameters import user_of
 from gateway.api.scores import respond
 from gateway.context import Context, caller_of
-from gateway.incidents import facts
 from gateway.operations import Operation
 from gateway.owners import Owners
 from gateway.problems import ProblemError
@@ -21,7 +18,8 @@ from schemas.change import decode_change
 from schemas.explanation import Explanation, Standing
 from schemas.gateway import ExplanationAnswer
 from scorer.standing import histogram_of, percentile
-from streams.masking import without_forgotten
+from streams.incident_facts import facts
+from streams.masking import change_without, explanation_without
 
 CHANGES_SHOWN: Final = 20
 
@@ -51,30 +49,15 @@ def routes(context: Context) -> list[Route]:
         hidden = {actor for actor in named if not context.visible(actor, caller)}
         hidden |= owners.forgotten(named - hidden)
         answer = ExplanationAnswer(
-            explanation=_seen(explanation, lambda actor: context.visible(actor, caller)),
+            explanation=explanation_without(explanation, lambda actor: not context.visible(actor, caller)),
             standing=_standing(context, explanation),
             meaning=_meaning(context, explanation),
-            changes=[without_forgotten(change, hidden.__contains__) for change in changes],
+            changes=[change_without(change, hidden.__contains__) for change in changes],
             incidents=[facts(incident) for incident in incidents_of(context, user)],
         )
         return respond(request, answer)
 
     return [EXPLANATION.route(explain)]
-
-
-def _seen(explanation: Explanation, visible: Callable[[str], bool]) -> Explanation:
-    """Return an explanation that names nobody whom the asker may not see; who was forgotten, its worker left out."""
-    networks = {
-        name: replace(
-            part,
-            contributors=[
-                replace(of, actor=None) if of.actor is not None and not visible(of.actor) else of
-                for of in part.contributors
-            ],
-        )
-        for name, part in explanation.networks.items()
-    }
-    return replace(explanation, networks=networks)
 
 
 def _standing(context: Context, explanation: Explanation) -> Standing | None:

@@ -12,7 +12,6 @@ from gateway.api.parameters import user_of
 from gateway.api.scores import respond
 from gateway.context import Context, caller_of
 from gateway.history import POINTS_MIN, Timed, models, thinned
-from gateway.incidents import facts
 from gateway.operations import Operation, Query
 from gateway.problems import ProblemError
 from schemas.gateway import HistoryAnswer, Mark, decode_point
@@ -20,6 +19,7 @@ from schemas.incident import Incident
 from schemas.limits import TIME_MS_MAX
 from schemas.times import DAY_MS, MOMENT_PATTERN, format_ms, parse_ms
 from schemas.users import partition_of
+from streams.incident_facts import facts
 from streams.touched import touching
 
 POINTS_MAX: Final = 5_000

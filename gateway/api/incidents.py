@@ -10,10 +10,11 @@ from starlette.routing import Route
 
 from gateway.api.scores import respond
 from gateway.context import Context
-from gateway.incidents import facts, in_order
+from gateway.incidents import in_order
 from gateway.operations import Operation, Query
 from schemas.gateway import IncidentsAnswer
 from schemas.incident import Incident, IncidentFacts
+from streams.incident_facts import facts
 
 INCIDENTS_MAX: Final = 500
 

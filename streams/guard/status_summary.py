@@ -5,7 +5,6 @@ names is named, also where an operator's words do.
 """
 
 import hashlib
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, Literal, NamedTuple
 
@@ -14,6 +13,7 @@ from msgspec import Struct
 
 from schemas.incident import INCIDENT_KINDS, Incident, IncidentKind, IncidentStatus, Severity
 from streams.guard.cases import EXPLAINED, ended_at
+from streams.incident_facts import without_users
 
 ComponentStatus = Literal["operational", "degraded_performance", "partial_outage", "major_outage"]
 Indicator = Literal["none", "minor", "major", "critical"]
@@ -218,14 +218,6 @@ def summary(
         ],
         status=Status(indicator=worst, description=INDICATORS[worst]),
     )
-
-
-def without_users(text: str, incident: Incident) -> str:
-    """Return a text in which nobody is named whom the incident's record names."""
-    named = {*incident.users, *(values.user for found in incident.evidence for values in found.users)}
-    for user in sorted((user for user in named if user in text), key=len, reverse=True):
-        text = re.sub(rf"(?<!\w){re.escape(user)}(?!\w)", "(a user)", text)
-    return text
 
 
 def _parts(networks: Sequence[str]) -> Iterator[tuple[str, str, str]]:

@@ -4,13 +4,15 @@ from io import StringIO
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from msgspec import UNSET
 from msgspec.structs import replace
 from rich.console import Console, RenderableType
 
 from clout.commands.tail import line
 from clout.explain_view import change_line, change_panel, panel
-from clout.explaining import decayed, story, taken_back
+from clout.explaining import decayed, story, taken_back, unexplained_among, unexplained_points
 from clout.user_history import listing, since_forgotten
 from schemas.change import Reason, ScoreChange, Subscores
 from schemas.explanation import (
@@ -28,7 +30,7 @@ from schemas.incident import Incident, IncidentUsers, Slice, encode_incident_use
 from schemas.times import format_ms
 from scorer.model import DAY_MS, Model
 from streams.errors import CloutError
-from streams.masking import without_forgotten
+from streams.masking import change_without
 from streams.touched import touching
 
 START_MS = 1_340_000_000_000
@@ -69,6 +71,37 @@ def test_a_change_is_compared_with_the_one_before() -> None:
     assert "Change 5 was 1 d before" in said
     assert f"Decay alone would have left about {found.by_decay_alone:.2f}." in said
     assert "not noted" not in said
+
+
+def test_a_fall_by_more_than_decay_takes_is_not_called_decay() -> None:
+    fallen = [LIFE[0], a_change(6, 12.0, 20.0, "decay"), a_change(7, 11.9, 12.0, "decay")]
+    found = story(fallen, "t:1", 6, Model())
+    assert found.by_decay_alone is not None
+    assert found.unexplained == round(found.by_decay_alone - 12.0, 1)
+    said = in_one_line(change_panel(found))
+    assert f"{found.unexplained:.1f} points of change 6 are more than decay takes: `clout audit` judges" in said
+    assert "it fell further than decay takes." in said
+    assert "decay lowered it" not in said
+    assert unexplained_among(fallen, Model()) == {6: found.unexplained}
+    told = replace(explanation(210.0, 200.0, [], 5.0), changes=fallen, unexplained={6: found.unexplained})
+    assert f"{found.unexplained:.1f} points of change 6 are more than decay takes" in in_one_line(panel(told))
+
+
+@given(score=st.floats(1.0, 100.0), days=st.floats(0.0, 400.0))
+def test_what_decay_takes_is_explained_whatever_was_rounded(score: float, days: float) -> None:
+    elapsed_ms = int(days * DAY_MS)
+    left = decayed(score, elapsed_ms, Model())
+    before, after = a_change(1, round(score, 1), 1.0), a_change(2, round(left, 1), round(score, 1), "decay")
+    after = replace(after, as_of=format_ms(START_MS + DAY_MS + elapsed_ms))
+    assert unexplained_points(before, after, Model()) is None
+
+
+def test_neither_a_retraction_nor_a_fall_on_several_networks_is_called_unexplained() -> None:
+    back = [LIFE[0], a_change(6, 12.0, 20.0, "retraction")]
+    several = replace(a_change(6, 12.0, 20.0, "decay"), networks={"twitter": 9.0, "mastodon": 3.0})
+    assert unexplained_among(back, Model()) == unexplained_among([LIFE[0], several], Model()) == {}
+    # The change between them is not in the topic any more.
+    assert unexplained_among([LIFE[0], a_change(7, 12.0, 20.0, "decay")], Model()) == {}
 
 
 def test_the_oldest_change_that_is_left_is_told_without_the_one_before() -> None:
@@ -152,9 +185,9 @@ def an_incident(name: str, opened_ms: int) -> Incident:
 
 def test_who_was_forgotten_since_is_not_named_in_an_old_change() -> None:
     reasons = [Reason("t:9", "twitter", 2, 1.25), Reason("t:8", "twitter", 1, 1.0), Reason(None, "twitter", 1, 0.5)]
-    masked = without_forgotten(replace(LIFE[0], reasons=reasons), lambda user: user == "t:9")
+    masked = change_without(replace(LIFE[0], reasons=reasons), lambda user: user == "t:9")
     assert masked.reasons == [Reason(None, "twitter", 2, 1.25), *reasons[1:]]
-    assert without_forgotten(LIFE[0], lambda _: True) == LIFE[0]
+    assert change_without(LIFE[0], lambda _: True) == LIFE[0]
 
 
 def test_what_decay_alone_would_have_left_is_not_told_where_clocks_may_be_apart() -> None:
@@ -295,5 +328,7 @@ def test_who_gave_most_is_named_where_it_is_known_well_enough() -> None:
     assert "everybody else 130.00 65.0%" in said
     assert "t:passing" not in said
     assert "On twitter nobody else gave more than 6.0000 of the network sum (3.0%)." in said
+    taken_back = Contributor(actor="t:taken", weight=20.0, least=0.0, most=35.0, share=0.1)
+    assert "t:taken" not in in_one_line(panel(explanation(210.0, 200.0, [loyal, taken_back], 5.0)))
     of_many = in_one_line(panel(explanation(210.0, 200.0, [passing], 5.0)))
     assert "On twitter nobody gave more than 6.0000" in of_many

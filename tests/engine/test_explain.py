@@ -9,9 +9,11 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
+from clout.access import put, take_away
 from clout.explain_view import change_panel, panel
 from clout.explaining import explained, explained_change
 from clout.user_history import history_of_user
+from schemas.access import AccessUser
 from schemas.change import ScoreChange
 from schemas.explanation import ChangeExplained, Explained
 from schemas.incident import Incident, IncidentUsers, Slice, encode_incident, encode_incident_users
@@ -53,7 +55,7 @@ def an_incident(name: str, user: str, status: str) -> Incident:
         updated=_AT,
         evidence=[],
         affected_users=1,
-        users=[user],
+        users=[user, LEFT],
     )
 
 
@@ -178,6 +180,26 @@ def test_who_was_forgotten_since_is_not_named_in_what_is_said_of_an_old_change(s
         assert "a:2 (1 interaction on mastodon" in said
         assert "somebody who is not named (1 interaction on mastodon" in said
         assert LEFT not in said
+
+
+def test_of_an_incident_nobody_whom_its_record_names_is_told(story: Story) -> None:
+    said = story.run(HER, "--json")
+    assert json.loads(said)["incidents"][0]["id"] == "i1"
+    assert LEFT not in said
+
+
+def test_who_is_private_is_not_named_to_others(story: Story) -> None:
+    settings = story.installation.settings
+    assert "a:loyal" in story.said(HER)
+    put(settings, AccessUser(user="a:loyal", claimed=_AT, private=True))
+    try:
+        told = [story.said(HER), story.said(HER, story.changes[HER][-1].sequence), story.run(HER, "--json")]
+    finally:
+        take_away(settings, "a:loyal")
+    for said in told:
+        assert "a:loyal" not in said
+    assert "(not named)" in told[0]
+    assert "Most was added by somebody who is not named (1 interaction on twitter" in told[1]
 
 
 def test_when_somebody_was_forgotten_is_read_from_the_topic(story: Story) -> None:

@@ -11,7 +11,6 @@ from confluent_kafka import Message
 from gateway import sender
 from gateway.columns import Columns
 from gateway.feeds import Feeds, holders
-from gateway.incidents import facts
 from gateway.population import MINUTE_MS, Hours, shifts
 from gateway.ranking import LISTED_MAX, movers, top
 from gateway.read_model import Seen
@@ -22,6 +21,7 @@ from schemas.feed_report import REGISTERS, FeedReport, Volume, encode_feed_repor
 from schemas.incident import Incident, Note, Slice
 from schemas.population import NetworkPopulation, Population, Shift, Steps, encode_population
 from schemas.times import format_ms
+from streams.incident_facts import facts
 from streams.names import Names
 from streams.settings import KafkaSettings, NetworkSettings
 

@@ -98,7 +98,7 @@ def check_that_it_adds_up(found: Explanation) -> None:
             assert math.isclose(getattr(part.share, name) * getattr(found.sums, name), now, rel_tol=1e-12)
             total[at] += now
         given_ = sum(contributor.weight for contributor in part.contributors) + part.others
-        assert given_ >= part.sums.network * (1 - FLOAT32)
+        assert math.isclose(given_, part.sums.network, rel_tol=FLOAT32, abs_tol=1e-12)
     assert total == list(map(float, [found.sums.reach, found.sums.amplification, found.sums.network]))
     reach, amplification, network = total
     strength = reach**0.25 * amplification**0.25 * network**0.5
@@ -168,6 +168,17 @@ def test_what_retractions_took_is_told_as_it_was_worth_then() -> None:
     part = world.explain("t:1").networks["one"]
     assert (part.events, part.granted.reach, part.taken_back.reach, part.sums.reach) == (3, 4.0, 0.5, 2.0)
     assert part.decayed.reach == 1.5
+
+
+def test_contributors_gave_no_more_than_there_is_after_some_took_theirs_back() -> None:
+    world = World()
+    for number in range(5):
+        world.act(event(3 * number, f"a:{number}"))
+    for number in range(2):
+        world.take_back(event(3 * number, f"a:{number}"))
+    part = world.explain("t:1").networks["one"]
+    assert math.isclose(sum(one.share for one in part.contributors), 1.0, rel_tol=FLOAT32)
+    assert [one.least for one in part.contributors] == [0.0] * 5
 
 
 def test_who_was_forgotten_is_masked_and_others_are_not() -> None:
