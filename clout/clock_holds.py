@@ -59,17 +59,25 @@ def network_clocks(
     *,
     ingest_trouble: str = "",
     frozen: Mapping[str, FreezeStatus] = MappingProxyType({}),
+    last_ms: Mapping[int, Mapping[str, int]] = MappingProxyType({}),
 ) -> list[NetworkClock]:
     """Return the clock of each network, of those that the tasks know and of `networks`.
 
     `tasks` are those that answered, by partition, of `partitions` that there are; `ingest_trouble` says why nothing is
-    read in, if that is so; `frozen` are the networks of which nothing is read by order.
+    read in, if that is so; `frozen` are the networks of which nothing is read by order; `last_ms` are the clocks, by
+    partition and network, of partitions for which nobody answers, as they were last told.
     """
     known = dict.fromkeys(networks)
     for task in tasks.values():
         known |= dict.fromkeys([*task.inputs, *task.clocks])
+    for clocks in last_ms.values():
+        known |= dict.fromkeys(clocks)
     standing = [Holder(name="ingest", why=ingest_trouble)] if ingest_trouble else []
-    return [_network_clock(network, tasks, partitions, [*standing, *_freeze(network, frozen)]) for network in known]
+    silent_ms = {number: clocks for number, clocks in last_ms.items() if number not in tasks}
+    return [
+        _network_clock(network, tasks, partitions, [*standing, *_freeze(network, frozen)], silent_ms)
+        for network in known
+    ]
 
 
 def _freeze(network: str, frozen: Mapping[str, FreezeStatus]) -> Iterator[Holder]:
@@ -78,16 +86,21 @@ def _freeze(network: str, frozen: Mapping[str, FreezeStatus]) -> Iterator[Holder
 
 
 def _network_clock(
-    network: str, tasks: Mapping[int, TaskStatus], partitions: int, standing: Sequence[Holder]
+    network: str,
+    tasks: Mapping[int, TaskStatus],
+    partitions: int,
+    standing: Sequence[Holder],
+    silent_ms: Mapping[int, Mapping[str, int]],
 ) -> NetworkClock:
     running = [task for task in tasks.values() if task.state == RUNNING]
     # All tasks hear of the same inputs: the one that has come furthest knows best.
     of_tasks = [task.inputs[network] for task in running if network in task.inputs]
     heard = max(of_tasks, key=_how_far, default=InputsStatus())
-    clocks = [task.clocks[network] for task in tasks.values() if network in task.clocks]
+    by_partition = [*(task.clocks for task in tasks.values()), *silent_ms.values()]
+    clocks = [of[network] for of in by_partition if network in of]
     clock_ms = min(clocks) if clocks and all(network in task.clocks for task in running) else None
     behind_ms = None if clock_ms is None or heard.furthest_ms is None else max(0, heard.furthest_ms - clock_ms)
-    holders = [*standing, *_standing(network, tasks, partitions)]
+    holders = [*standing, *_standing(network, tasks, partitions, silent_ms)]
     if behind_ms != 0:
         holders += _furthest_behind(heard, clock_ms)
         holders = holders or list(_late(network, tasks, clock_ms))
@@ -120,7 +133,9 @@ def _furthest_behind(heard: InputsStatus, clock_ms: int | None) -> list[Holder]:
     ]
 
 
-def _standing(network: str, tasks: Mapping[int, TaskStatus], partitions: int) -> Iterator[Holder]:
+def _standing(
+    network: str, tasks: Mapping[int, TaskStatus], partitions: int, silent_ms: Mapping[int, Mapping[str, int]]
+) -> Iterator[Holder]:
     """Yield the partitions that do not work, with what they told last."""
     for number in range(partitions):
         task = tasks.get(number)
@@ -130,7 +145,9 @@ def _standing(network: str, tasks: Mapping[int, TaskStatus], partitions: int) ->
             why = "no worker answers for it"
         else:
             why = f"it is {task.state}" + (f": {first_line(task.reason)}" if task.reason else "")
-        yield Holder(name=f"partition {number}", time=_text(_told(network, tasks, number)), why=why)
+        told_ms = _told(network, tasks, number)
+        last_ms = silent_ms.get(number, {}).get(network) if told_ms is None else told_ms
+        yield Holder(name=f"partition {number}", time=_text(last_ms), why=why)
 
 
 def _late(network: str, tasks: Mapping[int, TaskStatus], clock_ms: int | None) -> Iterator[Holder]:

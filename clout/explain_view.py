@@ -170,7 +170,9 @@ def _ledger_table(told: Explanation) -> Table:
             decimals = _DECIMALS[granted < _FEW]
             granted, taken, now = (round(value, decimals) for value in (granted, taken, now))
             numbers = (granted, granted - taken - now, taken, now)
-            table.add_row("" if place else name, key, *(f"{abs(number):,.{decimals}f}" for number in numbers))
+            # Zero has no sign; what time has taken would have one if more were there than was ever granted.
+            shown = (round(number, decimals) + 0.0 for number in numbers)
+            table.add_row("" if place else name, key, *(f"{number:,.{decimals}f}" for number in shown))
     return table
 
 

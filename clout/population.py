@@ -5,6 +5,7 @@ from typing import Final
 
 from clout.whole_topic import Extent, extents, readable, reading, records
 from schemas.population import Population, decode_population
+from schemas.times import parse_ms
 from streams.names import Names
 from streams.settings import KafkaSettings
 
@@ -33,6 +34,14 @@ def newest_populations(kafka: KafkaSettings, names: Names) -> dict[int, Populati
                 if newest and len(newest) == next(iter(newest.values())).partitions:
                     break
     return newest
+
+
+def last_clocks(kafka: KafkaSettings, names: Names) -> dict[int, dict[str, int]]:
+    """Return the clocks that each partition last told, in ms by network; raise `CloutError`."""
+    return {
+        partition: {name: parse_ms(of.clock) for name, of in population.networks.items() if of.clock is not None}
+        for partition, population in newest_populations(kafka, names).items()
+    }
 
 
 def _backwards(whole: Extent) -> Iterable[Extent]:

@@ -12,7 +12,9 @@ from clout.clock_release import outcome, wait_until_released
 from clout.commands.common import connected_to_lanes, reason_given
 from clout.commands.durations import in_words, seconds_of
 from clout.commands.wait import reader_of
+from clout.config import Settings
 from clout.orders import issue, signed
+from clout.population import last_clocks
 from clout.terminal import printable
 from streams.errors import CloutError
 from streams.feed_position import CONTROL
@@ -44,6 +46,7 @@ def show(
     Scores are taken by the least clock of all partitions. It waits for every raw partition, every source that the
     settings name, and every partition of the workers; what is down holds it, so that no score fades meanwhile, and so
     does an order to freeze the network.
+    Where no worker answers, the clock is the one that was last told on `population.v1`.
     Of a source the time of its last heartbeat is shown, and the raw partition where it is so far behind, if it is not
     in all; of a raw partition also when it was last heard. A source that sends heartbeats to some raw partitions only
     holds the clock: they tell nothing of what lies unread in the others.
@@ -52,10 +55,12 @@ def show(
     """
     settings = connected_to_lanes(context)
     reader = reader_of(settings)
-    tasks = _tasks(reader)
+    tasks, last_ms = _tasks_and_clocks(settings, reader)
     trouble = ingest_trouble(reader)
     frozen = {} if trouble else reader.frozen()
-    clocks = network_clocks(tasks, settings.lanes.partitions, settings.networks, ingest_trouble=trouble, frozen=frozen)
+    clocks = network_clocks(
+        tasks, settings.lanes.partitions, settings.networks, ingest_trouble=trouble, frozen=frozen, last_ms=last_ms
+    )
     if as_json:
         typer.echo(msgspec.json.encode({"networks": clocks}))
         return
@@ -113,6 +118,23 @@ def ingest_trouble(reader: ProgressReader) -> str:
     except CloutError as error:
         return error.error
     return ""
+
+
+def _tasks_and_clocks(
+    settings: Settings, reader: ProgressReader
+) -> tuple[Mapping[int, TaskStatus], Mapping[int, Mapping[str, int]]]:
+    """Return what workers say, and the clocks last told of partitions for which none answers; raise `CloutError`."""
+    no_worker: CloutError | None = None
+    try:
+        tasks = _tasks(reader)
+    except CloutError as error:
+        tasks, no_worker = {}, error
+    if len(tasks) == settings.lanes.partitions:
+        return tasks, {}
+    last_ms = last_clocks(settings.kafka, settings.names)
+    if no_worker is not None and not last_ms:
+        raise no_worker
+    return tasks, last_ms
 
 
 def _tasks(reader: ProgressReader) -> Mapping[int, TaskStatus]:

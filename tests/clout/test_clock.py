@@ -117,6 +117,19 @@ def test_a_source_holds_the_clock_until_it_is_released() -> None:
     ]
 
 
+def test_where_nobody_answers_the_clock_is_the_one_last_told() -> None:
+    last_ms = {0: {"net": TEN_MS}, 1: {"net": TEN_MS + HOUR_MS}}
+    [alone] = network_clocks({}, 2, ["net"], last_ms=last_ms)
+    assert list(lines(alone)) == [
+        f"net: {TEN}",
+        f"  held by partition 0: no worker answers for it; last at {TEN}",
+        f"  held by partition 1: no worker answers for it; last at {format_ms(TEN_MS + HOUR_MS)}",
+    ]
+    answering = task(0, inputs(NOON_MS, NOON_MS), TEN_MS, told_ms={0: NOON_MS, 1: TEN_MS})
+    [clock] = network_clocks({0: answering}, 2, ["net"], last_ms=last_ms)
+    assert list(lines(clock))[1:] == [f"  held by partition 1: no worker answers for it; last at {TEN}"]
+
+
 def test_a_partition_that_no_worker_answers_for_holds_the_clock() -> None:
     heard = inputs(NOON_MS, NOON_MS, NOON_MS)
     assert said(task(0, heard, TEN_MS, told_ms={0: NOON_MS, 1: TEN_MS}), partitions=2) == [

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from clout.population import newest_populations
 from schemas.times import format_ms
 from streams.settings import LaneSettings, NetworkSettings
 from tests.engine.conftest import Install
@@ -96,8 +97,19 @@ def test_once_something_came_the_clock_is_as_far_as_that(running: Running) -> No
     assert [len(shown[f"clout_clock_{name}"]) for name in ("seconds", "behind_seconds", "held")] == [2, 2, 2]
 
 
-def test_without_a_worker_it_says_what_to_start(running: Running) -> None:
+def test_without_a_worker_it_says_where_the_clock_stands_and_that_no_worker_moves_it(running: Running) -> None:
+    def told() -> list[str | None]:
+        populations = newest_populations(running.installation.settings.kafka, running.installation.names)
+        return [of.networks["twitter"].clock for of in populations.values() if "twitter" in of.networks]
+
+    eventually(lambda: told() == [format_ms(EARLIER_MS)] * 2, otherwise=told)
+    running.worker.freeze()
+    hanging = running.said().splitlines()
+    running.worker.thaw()
     assert running.worker.stop() == 0
-    run = running.installation.run("clock", "show")
-    assert run.returncode == 1
-    assert "no running role was found" in run.stderr
+    for said in (hanging, running.said().splitlines()):
+        assert said == [
+            f"twitter: {format_ms(EARLIER_MS)}",
+            f"  held by partition 0: no worker answers for it; last at {format_ms(EARLIER_MS)}",
+            f"  held by partition 1: no worker answers for it; last at {format_ms(EARLIER_MS)}",
+        ]
