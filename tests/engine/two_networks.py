@@ -1,9 +1,10 @@
 """The real interactions on one network, and a second one made of them that credits the same people.
 
-Four collectors report twitter, each the acts of a quarter of its people; one reports mastodon.
+Four collectors report twitter, each the acts of a quarter of its people, to two raw partitions; one reports mastodon.
 """
 
 import gzip
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from operator import attrgetter
@@ -31,7 +32,7 @@ TWITTER: Final = ("north", "east", "south", "west")
 MASTODON: Final = ("fedi",)
 EVERYBODY: Final = (*TWITTER, *MASTODON)
 NETWORKS: Final = {
-    "twitter": NetworkSettings(raw_partitions=1, sources=TWITTER),
+    "twitter": NetworkSettings(raw_partitions=2, sources=TWITTER),
     "mastodon": NetworkSettings(raw_partitions=1, sources=MASTODON),
 }
 FLAT: Final = Model(name="flat", influence_floor=1.0)
@@ -71,13 +72,26 @@ def collector_of(event: Event) -> str:
     return MASTODON[0] if event.network == "mastodon" else TWITTER[crc32(event.actor.encode()) % len(TWITTER)]
 
 
+def _network(source: str) -> str:
+    return "mastodon" if source in MASTODON else "twitter"
+
+
+def _raw_partitions(source: str) -> int:
+    return NETWORKS[_network(source)].raw_partitions
+
+
+def _encoded(event: Event) -> bytes:
+    return encode(
+        Interaction(id=event.id, kind=event.kind, actor=event.actor, target=event.target, time=event.time)  # type: ignore[arg-type]
+    )
+
+
 class Collectors:
     """All collectors of both networks, each of which reports when and as far as it is told to."""
 
     def __init__(self, installation: Installation, events: Sequence[Event]) -> None:
         """Prepare to report these events, which are in the order of time."""
-        self._topics = {source: installation.names.interactions("twitter") for source in TWITTER}
-        self._topics |= {source: installation.names.interactions("mastodon") for source in MASTODON}
+        self._topics = {source: installation.names.interactions(_network(source)) for source in EVERYBODY}
         self._producer = clients.producer(installation.settings.kafka, RAW_PRODUCER_OPTIONS)
         self._left: dict[str, list[Event]] = {source: [] for source in EVERYBODY}
         for event in reversed(events):
@@ -89,17 +103,24 @@ class Collectors:
         for source in sources:
             taken = self._take(self._left[source], until_ms)
             while values := list(islice(taken, _ARRAY_EVENTS)):
-                self._producer.produce(self._topics[source], b"[" + b",".join(values) + b"]", partition=0)
+                self._send(source, values)
         for source in sources:
-            self._producer.produce(self._topics[source], heartbeat(source, until_ms), partition=0)
+            for partition in range(_raw_partitions(source)):
+                self._producer.produce(self._topics[source], heartbeat(source, until_ms), partition=partition)
         assert self._producer.flush(30) == 0
 
-    def _take(self, left: list[Event], until_ms: int) -> Iterator[bytes]:
+    def _send(self, source: str, events: Sequence[Event]) -> None:
+        """Send events as an array to each raw partition that has any; an actor's are all in one."""
+        by_partition = defaultdict[int, list[bytes]](list)
+        for event in events:
+            partition = (crc32(event.actor.encode()) // len(TWITTER)) % _raw_partitions(source)
+            by_partition[partition].append(_encoded(event))
+        for partition, values in by_partition.items():
+            self._producer.produce(self._topics[source], b"[" + b",".join(values) + b"]", partition=partition)
+
+    def _take(self, left: list[Event], until_ms: int) -> Iterator[Event]:
         while left and left[-1].time < until_ms:
-            event = left.pop()
-            yield encode(
-                Interaction(id=event.id, kind=event.kind, actor=event.actor, target=event.target, time=event.time)  # type: ignore[arg-type]
-            )
+            yield left.pop()
 
     def report_in_steps(self, first_ms: int, last_ms: int, step_ms: int, sources: Iterable[str] = EVERYBODY) -> None:
         """Let them report step by step, up to the last moment."""
