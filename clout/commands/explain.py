@@ -3,11 +3,11 @@
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from clout.commands.common import connected_to_lanes
 from clout.explain_view import change_panel, panel
 from clout.explaining import explained, explained_change, taken_back
+from clout.terminal import literal_console
 from schemas.explanation import encode_explained
 
 
@@ -34,7 +34,7 @@ def command(
         if as_json:
             typer.echo(encode_explained(story))
         else:
-            Console().print(change_panel(story))
+            literal_console().print(change_panel(story))
         return
     found = explained(settings, user)
     if as_json:
@@ -42,4 +42,4 @@ def command(
         return
     if found.explanation.score is None:
         raise taken_back(found)
-    Console().print(panel(found))
+    literal_console().print(panel(found))

@@ -3,13 +3,14 @@
 from typing import Annotated
 
 import typer
-from rich.console import Console, Group
+from rich.console import Group
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
 from clout.commands.common import connected_to_lanes
 from clout.owners import Owners
+from clout.terminal import literal_console, printable
 from schemas.export import UserState, decode_user
 from streams.errors import CloutError
 
@@ -42,7 +43,7 @@ def command(
     state = decode_user(found)
     if state.score is None:
         raise CloutError(f"{user} has no score", detail="everything that had been counted for this user was taken back")
-    Console().print(panel(state))
+    literal_console().print(panel(state))
 
 
 def panel(state: UserState) -> Panel:
@@ -68,7 +69,12 @@ def panel(state: UserState) -> Panel:
             network.time[:16].replace("T", " "),
         )
     note = Text("all: sub-scores, 1 to 100; networks: the sums behind them, at the time of the last event", "dim")
-    return Panel(Group(summary, Text(), scores, Text(), note), title=state.user, title_align="left", expand=False)
+    return Panel(
+        Group(summary, Text(), scores, Text(), note),
+        title=Text(printable(state.user)),
+        title_align="left",
+        expand=False,
+    )
 
 
 def _score(score: float | None) -> str:
