@@ -12,6 +12,7 @@ from clout.clock_release import outcome, wait_until_released
 from clout.commands.common import connected_to_lanes, reason_given
 from clout.commands.durations import in_words, seconds_of
 from clout.commands.wait import reader_of
+from clout.config import Settings
 from clout.orders import issue, signed
 from clout.terminal import printable
 from streams.errors import CloutError
@@ -52,10 +53,7 @@ def show(
     """
     settings = connected_to_lanes(context)
     reader = reader_of(settings)
-    tasks = _tasks(reader)
-    trouble = ingest_trouble(reader)
-    frozen = {} if trouble else reader.frozen()
-    clocks = network_clocks(tasks, settings.lanes.partitions, settings.networks, ingest_trouble=trouble, frozen=frozen)
+    clocks = _clocks(reader, settings, _tasks(reader))
     if as_json:
         typer.echo(msgspec.json.encode({"networks": clocks}))
         return
@@ -90,8 +88,7 @@ def release(
     [sent] = [feed.position.sent for feed in reader.feeds() if feed.network == CONTROL]
     tasks = wait_until_released(lambda: _tasks(reader), sent, left)
     typer.echo(printable(outcome(tasks, network, source)))
-    clocks = network_clocks(tasks, settings.lanes.partitions, [network])
-    _print(clock for clock in clocks if clock.network == network)
+    _print(clock for clock in _clocks(reader, settings, tasks) if clock.network == network)
 
 
 def check_source(networks: Mapping[str, NetworkSettings], network: str, source: str) -> None:
@@ -113,6 +110,13 @@ def ingest_trouble(reader: ProgressReader) -> str:
     except CloutError as error:
         return error.error
     return ""
+
+
+def _clocks(reader: ProgressReader, settings: Settings, tasks: Mapping[int, TaskStatus]) -> list[NetworkClock]:
+    """Return the clocks with all that holds them: what the tasks wait for, ingest that does not run, and orders."""
+    trouble = ingest_trouble(reader)
+    frozen = {} if trouble else reader.frozen()
+    return network_clocks(tasks, settings.lanes.partitions, settings.networks, ingest_trouble=trouble, frozen=frozen)
 
 
 def _tasks(reader: ProgressReader) -> Mapping[int, TaskStatus]:
