@@ -26,6 +26,8 @@ def command(
 ) -> None:
     """Explain a user's score, or one change of it, in words and in numbers that add up.
 
+    Exit code 1 when the user has no score; if everything was taken back, --json prints what is known all the same.
+
     Example: clout explain twitter:50329 --change 16
     """
     settings = connected_to_lanes(context)
@@ -39,7 +41,7 @@ def command(
     found = explained(settings, user)
     if as_json:
         typer.echo(encode_explained(found))
-        return
     if found.explanation.score is None:
         raise taken_back(found)
-    literal_console().print(panel(found))
+    if not as_json:
+        literal_console().print(panel(found))

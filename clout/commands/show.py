@@ -27,6 +27,8 @@ def command(
 ) -> None:
     """Show one user's score, its parts, and what each network adds.
 
+    Exit code 1 when the user has no score; if everything was taken back, --json prints what is left all the same.
+
     Example: clout show twitter:50329
     """
     with Owners(connected_to_lanes(context)) as owners:
@@ -37,13 +39,13 @@ def command(
             detail="nobody has engaged with this user yet, or they were forgotten",
             hint="ids are as in the events, with their prefix and in the same case; `clout wait` if they just came in",
         )
+    state = decode_user(found)
     if as_json:
         typer.echo(found)
-        return
-    state = decode_user(found)
     if state.score is None:
         raise CloutError(f"{user} has no score", detail="everything that had been counted for this user was taken back")
-    literal_console().print(panel(state))
+    if not as_json:
+        literal_console().print(panel(state))
 
 
 def panel(state: UserState) -> Panel:
