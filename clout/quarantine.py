@@ -60,6 +60,7 @@ def check_ahead(place: Place, tasks: Mapping[int, TaskStatus]) -> None:
 def check_record(settings: Settings, place: Place) -> str:
     """Return what lies there, in words; raise `CloutError` when there is no record, or one that is never set aside."""
     topic = settings.names.actors_lane if place.lane == "actors" else settings.names.targets_lane
+    _check_written(settings, place, topic)
     deadline = time.monotonic() + READ_SECONDS
     beyond = ""
     with reading(settings.kafka, GROUP) as reader:
@@ -83,6 +84,19 @@ def check_record(settings: Settings, place: Place) -> str:
         detail=f"topic {topic}{beyond}; nothing was ordered",
         hint="the incident of the stop says which records it is about; see `clout status` for where the partition is",
     )
+
+
+def _check_written(settings: Settings, place: Place, topic: str) -> None:
+    """Raise `CloutError` where the lane has not come as far: a reader would begin anew instead of saying so."""
+    ends = {extent.partition: extent.end for extent in extents(settings.kafka, GROUP, [topic])}
+    end = ends.get(place.partition, 0)
+    if place.offset >= end:
+        raise CloutError(
+            f"there is no record at {place} yet",
+            detail=f"topic {topic}, partition {place.partition}: the next record will be at offset {end}; "
+            "nothing was ordered",
+            hint="`clout incident show` of the stop names the suspect, with its lane and offset",
+        )
 
 
 def ends_of_letters(settings: Settings) -> list[Extent]:

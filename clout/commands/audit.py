@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import msgspec
 import typer
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from clout.audit.counts import judge_conservation
 from clout.audit.findings import BROKEN, HOLDS, Findings, Verdict
@@ -18,7 +18,7 @@ from clout.commands.durations import seconds_of
 from clout.commands.wait import reader_of
 from clout.config import Settings
 from clout.owners import Owners
-from clout.terminal import output, printable
+from clout.terminal import beside, literal_console, output, printable
 from clout.whole_topic import reading
 from streams.errors import CloutError
 
@@ -48,14 +48,10 @@ def command(
     """
     seconds = seconds_of(between)
     settings = connected_to_lanes(context)
-    console = Console(stderr=True)
+    console = literal_console(stderr=True)
     begun = time.monotonic()
     with console.status("looking") as status:
-
-        def say(line: str) -> None:
-            if console.is_terminal:
-                status.update(line)
-
+        say = beside(status) if console.is_terminal else lambda _line: None
         findings, standing = audit_all(settings, seconds, say)
     taken = time.monotonic() - begun
     if as_json:
@@ -64,7 +60,7 @@ def command(
         out = output()
         out.print(_table(findings.verdicts))
         for line in _lines(findings.verdicts, standing):
-            out.print(printable(line), markup=False)
+            out.print(printable(line))
         out.print(f"{settings.lanes.partitions} partitions in {taken:.1f} s")
     if not findings.all_hold:
         raise typer.Exit(1)
@@ -97,7 +93,7 @@ def _table(verdicts: Sequence[Verdict]) -> Table:
     for of in verdicts:
         table.add_row(
             of.law,
-            f"[{_STYLES.get(of.verdict, 'yellow')}]{of.verdict}[/]",
+            Text(of.verdict, _STYLES.get(of.verdict, "yellow")),
             f"{of.users:,}" if of.users else "-",
             f"{of.changes:,}" if of.changes else "-",
             f"{of.broken:,}",

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Annotated, Final
 
 import msgspec
@@ -45,8 +46,7 @@ def show(
 
     Scores are taken by the least clock of all partitions. It waits for every raw partition, every source that the
     settings name, and every partition of the workers; what is down holds it, so that no score fades meanwhile, and so
-    does an order to freeze the network.
-    Where no worker answers, the clock is the one that was last told on `population.v1`.
+    does an order to freeze the network. Where no worker answers, the clock is the one last told on `population.v1`.
     Of a source the time of its last heartbeat is shown, and the raw partition where it is so far behind, if it is not
     in all; of a raw partition also when it was last heard. A source that sends heartbeats to some raw partitions only
     holds the clock: they tell nothing of what lies unread in the others.
@@ -55,12 +55,7 @@ def show(
     """
     settings = connected_to_lanes(context)
     reader = reader_of(settings)
-    tasks, last_ms = _tasks_and_clocks(settings, reader)
-    trouble = ingest_trouble(reader)
-    frozen = {} if trouble else reader.frozen()
-    clocks = network_clocks(
-        tasks, settings.lanes.partitions, settings.networks, ingest_trouble=trouble, frozen=frozen, last_ms=last_ms
-    )
+    clocks = _clocks(reader, settings, *_tasks_and_clocks(settings, reader))
     if as_json:
         typer.echo(msgspec.json.encode({"networks": clocks}))
         return
@@ -95,8 +90,7 @@ def release(
     [sent] = [feed.position.sent for feed in reader.feeds() if feed.network == CONTROL]
     tasks = wait_until_released(lambda: _tasks(reader), sent, left)
     typer.echo(printable(outcome(tasks, network, source)))
-    clocks = network_clocks(tasks, settings.lanes.partitions, [network])
-    _print(clock for clock in clocks if clock.network == network)
+    _print(clock for clock in _clocks(reader, settings, tasks) if clock.network == network)
 
 
 def check_source(networks: Mapping[str, NetworkSettings], network: str, source: str) -> None:
@@ -135,6 +129,20 @@ def _tasks_and_clocks(
     if no_worker is not None and not last_ms:
         raise no_worker
     return tasks, last_ms
+
+
+def _clocks(
+    reader: ProgressReader,
+    settings: Settings,
+    tasks: Mapping[int, TaskStatus],
+    last_ms: Mapping[int, Mapping[str, int]] = MappingProxyType({}),
+) -> list[NetworkClock]:
+    """Return the clocks with all that holds them: what the tasks wait for, ingest that does not run, and orders."""
+    trouble = ingest_trouble(reader)
+    frozen = {} if trouble else reader.frozen()
+    return network_clocks(
+        tasks, settings.lanes.partitions, settings.networks, ingest_trouble=trouble, frozen=frozen, last_ms=last_ms
+    )
 
 
 def _tasks(reader: ProgressReader) -> Mapping[int, TaskStatus]:

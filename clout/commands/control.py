@@ -4,12 +4,11 @@ from collections import deque
 from typing import Annotated, Final
 
 import typer
-from rich.console import Console
 from rich.text import Text
 
 from clout.commands.common import connected
 from clout.orders import public_record
-from clout.terminal import printable
+from clout.terminal import output, printable
 from schemas.control import CommandRecord, encode_record
 from schemas.users import keyed_hash
 from streams.control_secrets import control_secrets
@@ -51,7 +50,7 @@ def log(
         subject = keyed_hash(user.encode(), control_secrets(settings.control, settings.data_dir).hash_key).hex()
     records = (record for record in public_record(settings) if subject is None or record.subject == subject)
     found = deque(records, maxlen=limit)
-    console = Console(soft_wrap=True, highlight=False)
+    console = output()
     for record in found:
         if as_json:
             typer.echo(encode_record(record))

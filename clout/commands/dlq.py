@@ -7,7 +7,6 @@ from typing import Annotated, Final
 
 import msgspec
 import typer
-from rich.console import Console
 from rich.text import Text
 
 from clout.commands.common import check_network, connected
@@ -15,7 +14,7 @@ from clout.commands.durations import moment_ms
 from clout.config import Settings
 from clout.dead_letters import Letter, Place, Selection, UndeliveredLetter, letters, undelivered
 from clout.dlq_replay import replay as send_again
-from clout.terminal import printable
+from clout.terminal import output, printable
 from schemas.dead_letter import REASONS
 from schemas.times import format_ms
 from schemas.webhook import UNDELIVERED
@@ -70,7 +69,7 @@ def list_(
     Example: clout dlq list --network twitter --reason unknown_kind --since 2h
     """
     settings, selection = _asked(context, network, reason, since, until, place)
-    console = Console(soft_wrap=True, highlight=False)
+    console = output()
     shown = 0
     for shown, letter in enumerate(islice(_chosen(settings, network, selection), limit), 1):  # noqa: B007 - counted
         console.print(lines(letter))
@@ -121,7 +120,7 @@ def replay(
     settings, selection = _asked(context, network, reason, since, until, place)
     _refuse_others(settings, selection)
     _refuse_undelivered(settings, selection)
-    console = Console(soft_wrap=True, highlight=False)
+    console = output()
     done = send_again(
         settings.kafka,
         settings.names,

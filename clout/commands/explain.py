@@ -3,11 +3,11 @@
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from clout.commands.common import connected_to_lanes
 from clout.explain_view import change_panel, panel
 from clout.explaining import explained, explained_change, taken_back
+from clout.terminal import literal_console
 from schemas.explanation import encode_explained
 
 
@@ -26,6 +26,8 @@ def command(
 ) -> None:
     """Explain a user's score, or one change of it, in words and in numbers that add up.
 
+    Exit code 1 when the user has no score; if everything was taken back, --json prints what is known all the same.
+
     Example: clout explain twitter:50329 --change 16
     """
     settings = connected_to_lanes(context)
@@ -34,12 +36,12 @@ def command(
         if as_json:
             typer.echo(encode_explained(story))
         else:
-            Console().print(change_panel(story))
+            literal_console().print(change_panel(story))
         return
     found = explained(settings, user)
     if as_json:
         typer.echo(encode_explained(found))
-        return
     if found.explanation.score is None:
         raise taken_back(found)
-    Console().print(panel(found))
+    if not as_json:
+        literal_console().print(panel(found))

@@ -1,7 +1,7 @@
 """`clout incident`: what went wrong, or seems to, and what operators say of it."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Annotated, Final
 
 import msgspec
@@ -15,7 +15,7 @@ from clout.incidents import chosen, following, incidents_as_they_stand
 from clout.orders import issue, signed
 from clout.terminal import output, printable
 from schemas.control import CommandName
-from schemas.incident import Incident, encode_incident
+from schemas.incident import Evidence, Incident, Span, encode_incident
 from schemas.limits import INCIDENT_ID_BYTES_MAX
 from schemas.times import format_ms
 from schemas.users import is_printable
@@ -23,6 +23,9 @@ from streams.errors import CloutError
 from streams.guard.cases import RESOLVED, is_of_a_task, slice_name
 
 USERS_SHOWN: Final = 20
+VALUES_SHOWN: Final = 5
+"""Users of whom a finding shows values; `--json` shows all that there are."""
+_SUMS: Final = ("reach", "amplification", "network sum")
 
 group = typer.Typer(
     help="What went wrong, or seems to, and what operators say of it.\n\nExample: clout incident list",
@@ -62,7 +65,9 @@ def list_incidents(
 
 @group.command()
 def show(context: typer.Context, identity: Identity, as_json: AsJson = False) -> None:
-    """Show all that is known of an incident.
+    """Show what is known of an incident: what was found, in which records, and whom it touches; of many the first.
+
+    With --json all of it.
 
     Example: clout incident show feed_stalled/twitter
     """
@@ -228,8 +233,7 @@ def lines(incident: Incident) -> Iterable[str]:
     if incident.frozen:
         yield f"  frozen because of it: {', '.join(incident.frozen)}"
     for found in incident.evidence:
-        numbers = "".join(f" {name}={value:g}" for name, value in found.numbers.items())
-        yield f"  {found.at or incident.opened} {found.finding}: {found.detail}{numbers}"
+        yield from _found(incident, found)
     if incident.users:
         more = ", …" if incident.affected_users > USERS_SHOWN else ""
         yield f"  users: {', '.join(incident.users[:USERS_SHOWN])}{more}"
@@ -237,3 +241,52 @@ def lines(incident: Incident) -> Iterable[str]:
         yield f"  {said.at} {said.key} says: {said.text}"
     if incident.reference is not None:
         yield f"  mended by command {incident.reference}"
+
+
+def _found(incident: Incident, found: Evidence) -> Iterator[str]:
+    r"""Say what was found, in which records, and what it would have made of users.
+
+    >>> from schemas.incident import Slice, UserValues
+    >>> values = UserValues(user="t:8", score=26.4, proposed=1.0, networks={"twitter": [7.1, 5.2, 0.6, 0.0, 0.0, None]})
+    >>> evidence = Evidence(finding="a_law", detail="t:8 fell\n1 record was tried", users=[values],
+    ...     positions=[Span(lane="targets", first=17, last=21)], suspect=Span(lane="targets", first=20, last=20))
+    >>> incident = Incident(id="x", kind="law_violation", slice=Slice(partition=3), severity="critical", title="",
+    ...     status="investigating", opened="2026-01-01T00:00:00Z", updated="", evidence=[], affected_users=1)
+    >>> print(*_found(incident, evidence), sep="\n")
+      2026-01-01T00:00:00Z a_law: t:8 fell
+        1 record was tried
+        in partition 3 of the targets lane, offsets 17 to 21
+        suspect: offset 20 of the targets lane
+        to go on without it: clout quarantine --partition 3 --lane targets --offset 20 --reason TEXT
+        t:8: score 26.4 → 1
+          twitter: reach 7.1 → 0, amplification 5.2 → 0, network sum 0.6 → no number
+    """
+    numbers = "".join(f" {name}={value:g}" for name, value in found.numbers.items())
+    detail = found.detail.replace("\n", "\n    ")
+    yield f"  {found.at or incident.opened} {found.finding}: {detail}{numbers}"
+    partition = incident.slice.partition
+    where = "" if partition is None else f"partition {partition} of "
+    for span in found.positions:
+        yield f"    in {where}the {span.lane} lane, " + _offsets(span)
+    if found.suspect is not None:
+        lane, offset = found.suspect.lane, found.suspect.first
+        yield f"    suspect: {_offsets(found.suspect)} of the {lane} lane"
+        if partition is not None and incident.status != RESOLVED:
+            place = f"--partition {partition} --lane {lane} --offset {offset}"
+            yield f"    to go on without it: clout quarantine {place} --reason TEXT"
+    for values in found.users[:VALUES_SHOWN]:
+        yield f"    {values.user}: score {_value(values.score, 'none')} → {_value(values.proposed)}"
+        for network, sums in values.networks.items():
+            moves = zip(_SUMS, sums, sums[len(_SUMS) :], strict=False)
+            told = (f"{name} {_value(before)} → {_value(after)}" for name, before, after in moves)
+            yield f"      {network}: {', '.join(told)}"
+    if len(found.users) > VALUES_SHOWN:
+        yield f"    and {len(found.users) - VALUES_SHOWN} more users: clout incident show {incident.id} --json"
+
+
+def _offsets(span: Span) -> str:
+    return f"offset {span.first}" if span.first == span.last else f"offsets {span.first} to {span.last}"
+
+
+def _value(value: float | None, otherwise: str = "no number") -> str:
+    return otherwise if value is None else f"{value:g}"

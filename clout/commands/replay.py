@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from clout.commands.common import check_network, connected
 from clout.config import Settings
 from clout.replay import ReplaySummary, TooLarge, check_first_line, events_of, replay
 from clout.sender import PAYLOAD_BYTES_MAX, RAW_PRODUCER_OPTIONS
+from clout.terminal import literal_console, printable
 from schemas.kinds import KINDS
 from schemas.limits import RECORD_BYTES_MAX
 from streams import clients, topics
@@ -132,14 +132,14 @@ def _topic(settings: Settings, network: str) -> str:
 @contextmanager
 def _progress(file: Path) -> Iterator[Callable[[int, int], None]]:
     """Show a bar on a terminal, otherwise a line now and then; both on standard error."""
-    console = Console(stderr=True)
+    console = literal_console(stderr=True)
     size = file.stat().st_size
     if not console.is_terminal:
         yield _PlainProgress(size)
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     with Progress(*columns, TextColumn("{task.fields[events]:,} events"), console=console, transient=True) as bar:
-        task = bar.add_task(file.name, total=size, events=0)
+        task = bar.add_task(printable(file.name, kept=""), total=size, events=0)
         yield lambda bytes_read, sent: bar.update(task, completed=bytes_read, events=sent)
 
 

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from clout.commands.common import check_network, check_registered, connected_to_lanes, reason_given
 from clout.commands.durations import moment_ms, seconds_of
@@ -14,7 +13,7 @@ from clout.config import Settings
 from clout.incidents import chosen, incidents_as_they_stand
 from clout.orders import issue, signed
 from clout.retracting import Outcome, Retracting, check_reach
-from clout.terminal import printable
+from clout.terminal import beside, literal_console, printable
 from schemas.times import format_ms
 from streams.retract_position import Span
 
@@ -60,9 +59,9 @@ def command(
     settings = connected_to_lanes(context)
     incident = chosen(incidents_as_they_stand(settings), reason).id
     span = Span(network=network, source=source, since_ms=since_ms, until_ms=until_ms, incident=incident)
-    console = Console(stderr=True)
+    console = literal_console(stderr=True)
     with console.status("taking back") as status:
-        say = status.update if console.is_terminal else Plain(console, "taking back")
+        say = beside(status) if console.is_terminal else Plain(console, "taking back")
         retracting = Retracting(settings, reader_of(settings), span, say)
         short = check_reach(retracting.tasks(), span)
         if short:

@@ -3,13 +3,14 @@
 from typing import Annotated
 
 import typer
-from rich.console import Console, Group
+from rich.console import Group
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
 from clout.commands.common import connected_to_lanes
 from clout.owners import Owners
+from clout.terminal import literal_console, printable
 from schemas.export import UserState, decode_user
 from streams.errors import CloutError
 
@@ -26,6 +27,8 @@ def command(
 ) -> None:
     """Show one user's score, its parts, and what each network adds.
 
+    Exit code 1 when the user has no score; if everything was taken back, --json prints what is left all the same.
+
     Example: clout show twitter:50329
     """
     with Owners(connected_to_lanes(context)) as owners:
@@ -36,13 +39,13 @@ def command(
             detail="nobody has engaged with this user yet, or they were forgotten",
             hint="ids are as in the events, with their prefix and in the same case; `clout wait` if they just came in",
         )
+    state = decode_user(found)
     if as_json:
         typer.echo(found)
-        return
-    state = decode_user(found)
     if state.score is None:
         raise CloutError(f"{user} has no score", detail="everything that had been counted for this user was taken back")
-    Console().print(panel(state))
+    if not as_json:
+        literal_console().print(panel(state))
 
 
 def panel(state: UserState) -> Panel:
@@ -68,7 +71,12 @@ def panel(state: UserState) -> Panel:
             network.time[:16].replace("T", " "),
         )
     note = Text("all: sub-scores, 1 to 100; networks: the sums behind them, at the time of the last event", "dim")
-    return Panel(Group(summary, Text(), scores, Text(), note), title=state.user, title_align="left", expand=False)
+    return Panel(
+        Group(summary, Text(), scores, Text(), note),
+        title=Text(printable(state.user)),
+        title_align="left",
+        expand=False,
+    )
 
 
 def _score(score: float | None) -> str:

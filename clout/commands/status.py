@@ -77,13 +77,13 @@ def command(
         console = output()
         console.print(_table(ingests, workers, guards, gateways))
         for line in (*_silent_lines(silent), *_frozen_lines(ingests), *_standing_lines(workers), *_guard_lines(guards)):
-            console.print(line)
+            console.print(printable(line))
         for line in _ledger_lines([task.ledger for task in tasks.values()]):
-            console.print(line)
+            console.print(printable(line))
         console.print()
         console.print(ConservationTable(sums, _rest(reading)))
         for line in retraction_lines(sums):
-            console.print(line)
+            console.print(printable(line))
     if len(missing) == 1:
         typer.echo(missing[0], err=True)
     if not ingests and not workers and not silent:

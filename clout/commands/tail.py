@@ -5,11 +5,11 @@ from typing import Annotated
 
 import typer
 from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaException, TopicPartition
-from rich.console import Console
 from rich.text import Text
 
 from clout.commands.common import check_network, connected_to_lanes
 from clout.config import Settings
+from clout.terminal import output
 from schemas.change import ScoreChange, decode_change
 from schemas.users import partition_of
 from streams import clients
@@ -52,7 +52,7 @@ def command(
     keys = {user.encode() for user in users}
     settings = connected_to_lanes(context)
     consumer = changes_consumer(settings, users=users, from_beginning=from_beginning)
-    console = Console(soft_wrap=True, highlight=False)
+    console = output()
     shown = 0
     try:
         for key, value in records(consumer):

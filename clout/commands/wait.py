@@ -12,7 +12,7 @@ from clout.commands.common import connected_to_lanes
 from clout.commands.durations import seconds_of
 from clout.commands.tables import ConservationTable, retraction_lines
 from clout.config import Settings
-from clout.terminal import output
+from clout.terminal import beside, literal_console, output, printable
 from streams.errors import CloutError
 from streams.progress import Behind, Conservation, Reading, behind, conservation
 from streams.progress_reader import ProgressReader
@@ -41,9 +41,9 @@ def command(
     """
     timeout_seconds = seconds_of(timeout)
     settings = connected_to_lanes(context)
-    console = Console(stderr=True)
+    console = literal_console(stderr=True)
     with console.status("waiting") as status:
-        say = status.update if console.is_terminal else Plain(console)
+        say = beside(status) if console.is_terminal else Plain(console)
         reading = wait_until_processed(reader_of(settings), timeout_seconds, say)
     sums = conservation(reading)
     out = output()
@@ -151,4 +151,4 @@ class Plain:
         now = time.monotonic()
         if now - self._last >= PLAIN_PROGRESS_EVERY_SECONDS:
             self._last = now
-            self._console.print(f"{self._doing}: {line}", highlight=False, soft_wrap=True)
+            self._console.print(printable(f"{self._doing}: {line}"), soft_wrap=True)

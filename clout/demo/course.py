@@ -35,7 +35,7 @@ from clout.monitoring import Monitoring, check_wanted, monitored
 from clout.ports import free_ports
 from clout.sender import RAW_PRODUCER_OPTIONS
 from clout.supervisor import Supervisor, only_one, wait_until_ready
-from clout.terminal import output
+from clout.terminal import literal_console, output
 from schemas.access import SCOPES
 from schemas.change import decode_change
 from scorer.model import Model
@@ -88,14 +88,15 @@ def demonstrate(
     as_told = True
     with StopSignals() as stop, only_one(directory):
         _clear(directory, broker)
-        console = Console()
-        console.print("starting Kafka and the roles", highlight=False)
+        console = literal_console()
+        console.print("starting Kafka and the roles")
         with (
             broker_at_hand(KafkaSettings(), broker) as kafka,
             monitored(directory, wanted=monitoring) as watchers,
         ):
             if watchers is not None:
-                console.print(f"Prometheus is at {watchers.prometheus}, Alertmanager at {watchers.alertmanager}")
+                told = f"Prometheus is at {watchers.prometheus}, Alertmanager at {watchers.alertmanager}"
+                console.print(told, highlight=True)
             settings = _settings(own, directory, kafka)
             topics.create(kafka, specification(settings))
             supervisor = _supervisor(directory, settings, gateways)
@@ -120,15 +121,12 @@ def _say_where(console: Console, directory: Path, supervisor: Supervisor) -> Non
     """Say how to ask about what goes on."""
     for state in supervisor.states():
         if state.public_address:
-            console.print(f"\n  [bold]Live scores in a browser: http://{state.public_address}/[/]\n", soft_wrap=True)
+            told = f"\n  Live scores in a browser: http://{state.public_address}/\n"
+            console.print(told, style="bold", highlight=True, soft_wrap=True)
     guards = [state.address for state in supervisor.states() if state.role == "guard" and state.address]
     for address in guards:
-        console.print(f"Status page: http://{address}/status", soft_wrap=True)
-    console.print(
-        f"From another terminal, while this runs: clout --data-dir {directory} incident list",
-        soft_wrap=True,
-        highlight=False,
-    )
+        console.print(f"Status page: http://{address}/status", highlight=True, soft_wrap=True)
+    console.print(f"From another terminal, while this runs: clout --data-dir {directory} incident list", soft_wrap=True)
 
 
 def _clear(directory: Path, broker: LocalBroker) -> None:
@@ -254,9 +252,10 @@ class _Demonstration:
         )
         stage.close()
         if stage.failures:
-            self._console.print("\n[bold red]It did not go as told.[/]")
+            self._console.print("\nIt did not go as told.", style="bold red")
         else:
-            self._console.print("\n[bold green]It went as told: nobody saw anything wrong, and everything adds up.[/]")
+            told = "\nIt went as told: nobody saw anything wrong, and everything adds up."
+            self._console.print(told, style="bold green")
         return not stage.failures
 
     def _feed(self) -> Feed:
@@ -334,7 +333,7 @@ class _Demonstration:
 
     def _settle(self) -> None:
         """Let all roles work, and what was sent be processed, while collectors live: silence would be a fault."""
-        self._console.print("all is sent; waiting until it is processed", highlight=False)
+        self._console.print("all is sent; waiting until it is processed")
         # A fault may still be in a worker, or it may just have been ended to take it out.
         with contextlib.suppress(httpx.HTTPError, CloutError):
             end_where_standing(self._settings.data_dir / "run")
@@ -359,15 +358,14 @@ class _Demonstration:
         console.print(view.TopTable(self._board.top(TOP), tuple(self._settings.networks)))
         console.print()
         for reason in list(self._board.recent)[:5]:
-            console.print(view.sentence(reason), highlight=False)
+            console.print(view.sentence(reason))
         console.print(
             f"\n{feed.sent_events:,} events in {seconds:.0f} s moved {self._board.users:,} scores"
-            f" {self._board.changes:,} times\n",
-            highlight=False,
+            f" {self._board.changes:,} times\n"
         )
         health = self._health.read(self._supervisor.states())
         if health.opened or health.frozen:
-            console.print(f"incidents opened {len(health.opened)}{view.trouble(health)}\n", highlight=False)
+            console.print(f"incidents opened {len(health.opened)}{view.trouble(health)}\n")
         if self._stop.received is None:
             output().print(ConservationTable(sums))
             output().print("The guard's synthetic accounts are in it, under read, applied and retracting.")
@@ -399,4 +397,4 @@ class _Lines(_Show):
         self._console, self.every_seconds = console, every_seconds
 
     def __call__(self, moment: view.Moment, board: Board) -> None:
-        self._console.print(view.one_line(moment, board), highlight=False, soft_wrap=True)
+        self._console.print(view.one_line(moment, board), soft_wrap=True)

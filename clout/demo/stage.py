@@ -11,6 +11,7 @@ import msgspec
 from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
+from rich.text import Text
 
 from clout.config import Settings
 from clout.injection import worker_addresses
@@ -43,13 +44,13 @@ class Stage:
 
     # Telling ------------------------------------------------------------------------------------------------------
 
-    def say(self, title: str, text: str = "") -> None:
+    def say(self, title: str, text: str | Text = "") -> None:
         """Say what happens, a line with what it is about in front."""
-        self._console.print(f"[bold cyan]{title:>12}[/]  {text}", highlight=False, soft_wrap=True)
+        self._console.print(Text.assemble((f"{title:>12}", "bold cyan"), "  ", text), soft_wrap=True)
 
     def check(self, title: str, text: str, *, holds: bool) -> None:
         """Say what was found, and remember when it is not what the story promised."""
-        self.say(title, text if holds else f"[bold red]NOT AS TOLD[/] {text}")
+        self.say(title, text if holds else Text.assemble(("NOT AS TOLD", "bold red"), " ", text))
         if not holds:
             self.failures.append(f"{title}: {text}")
 

@@ -143,7 +143,7 @@ def _heading(moment: Moment, board: Board) -> RenderableType:
     )
     left = max(0.0, moment.lasts_seconds - moment.elapsed_seconds)
     pages = "".join(f"http://{role.public_address}/, " for role in moment.health.roles if role.public_address)
-    return Panel(text, title="clout demo", subtitle=f"{pages}{left:.0f} s left, Ctrl-C ends", box=box.ROUNDED)
+    return Panel(text, title="clout demo", subtitle=Text(f"{pages}{left:.0f} s left, Ctrl-C ends"), box=box.ROUNDED)
 
 
 def _machinery(moment: Moment) -> RenderableType:

@@ -1,17 +1,24 @@
 from collections.abc import Mapping
+from types import SimpleNamespace
 
 import pytest
 import typer
 
 from clout.clock_holds import Holder, NetworkClock, network_clocks
 from clout.clock_release import outcome, wait_until_released
+from clout.commands import clock as clock_commands
 from clout.commands.clock import check_source, lines
+from clout.config import Settings
+from clout.main import main
 from schemas.times import format_ms
 from streams.clock_status import inputs_status
 from streams.clocks import Inputs, Raw
+from streams.discovery import RoleMember
 from streams.errors import CloutError
-from streams.settings import NetworkSettings
-from streams.status import TaskState, TaskStatus
+from streams.feed_position import CONTROL, FeedPosition
+from streams.progress import Feed
+from streams.settings import LaneSettings, NetworkSettings
+from streams.status import FreezeStatus, TaskState, TaskStatus, WorkerStatus
 
 HOUR_MS = 3_600_000
 NOON_MS = 1_340_020_800_000
@@ -224,6 +231,49 @@ def test_while_no_ingest_runs_that_holds_every_clock() -> None:
     heard = inputs(NOON_MS, NOON_MS)
     [clock] = network_clocks({0: task(0, heard, NOON_MS)}, 1, ["net"], ingest_trouble="no running role was found")
     assert list(lines(clock))[1:] == ["  held by ingest: no running role was found"]
+
+
+class Frozen:
+    """Speaks for an installation whose one network is frozen, and whose one source was released."""
+
+    def __init__(self) -> None:
+        heard = inputs(TEN_MS, NOON_MS, TEN_MS, sources={"west": TEN_MS})
+        heard.release("west")
+        task_of_all = task(0, heard, TEN_MS, sources=("west",))
+        task_of_all.seen = {"actors": {"@control/0": 1}}
+        self._status = WorkerStatus(role="score", pid=1, address="", partitions=[task_of_all])
+
+    def workers(self) -> list[RoleMember]:
+        return []
+
+    def worker_statuses(self, _workers: list[RoleMember]) -> list[WorkerStatus]:
+        return [self._status]
+
+    def ingests(self, _timeout_seconds: float) -> list[RoleMember]:
+        return []
+
+    def feeds(self) -> list[Feed]:
+        return [Feed(CONTROL, 0, 0, 1, 1, FeedPosition(sent=[1]))]
+
+    def frozen(self) -> dict[str, FreezeStatus]:
+        return {"net": FreezeStatus(since=NOON, reason="half of it is garbage")}
+
+
+def test_after_a_release_the_clock_is_shown_with_all_that_holds_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = Settings(networks={"net": NetworkSettings(sources=("west",))}, lanes=LaneSettings(partitions=1))
+    record = SimpleNamespace(id="7", epoch=1)
+    for name, stands_in in {
+        "connected_to_lanes": settings, "reader_of": Frozen(), "signed": None, "issue": record,
+    }.items():  # fmt: skip
+        monkeypatch.setattr(clock_commands, name, lambda *_, stands_in=stands_in, **__: stands_in)
+    for arguments in (["clock", "show"], ["clock", "release", "net", "--source", "west", "--reason", "a test"]):
+        with pytest.raises(SystemExit):
+            main(arguments)
+    shown, released = capsys.readouterr().out.split("source west of net is not waited for any more", 1)
+    assert f"  held by freeze: frozen since {NOON}: half of it is garbage" in shown
+    assert released.partition("\n")[2] == shown
 
 
 def test_a_release_is_waited_for_in_every_partition_that_works() -> None:

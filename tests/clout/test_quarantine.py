@@ -48,7 +48,7 @@ def test_a_partition_that_stays_where_it_is_is_said_to() -> None:
     assert raised.value.detail == "stopped: a law is broken"
 
 
-def test_where_no_record_lies_the_next_one_is_named(kafka_settings: KafkaSettings, tmp_path: Path) -> None:
+def test_where_no_record_lies_the_next_one_or_the_end_is_named(kafka_settings: KafkaSettings, tmp_path: Path) -> None:
     networks = {"twitter": NetworkSettings(raw_partitions=1)}
     settings = Settings(data_dir=tmp_path, kafka=kafka_settings, networks=networks, lanes=LaneSettings(partitions=1))
     topics.create(kafka_settings, topics.specification(settings.names, settings.lanes, settings.networks))
@@ -64,3 +64,7 @@ def test_where_no_record_lies_the_next_one_is_named(kafka_settings: KafkaSetting
     with pytest.raises(CloutError, match="no record at offset 3 ") as raised:
         check_record(settings, Place(0, "targets", 3))
     assert "next record" not in raised.value.detail
+    with pytest.raises(CloutError, match="no record at offset 99999 of partition 0 of the targets lane yet") as raised:
+        check_record(settings, Place(0, "targets", 99_999))
+    assert "the next record will be at offset 4; nothing was ordered" in raised.value.detail
+    assert "clout incident show" in raised.value.hint

@@ -232,6 +232,17 @@ def test_the_command_prints_it_and_says_by_its_exit_code_that_there_is_nothing(s
     assert "t:nobody has no score" in story.run("t:nobody", code=1)
 
 
+@pytest.mark.parametrize("command", ["show", "explain"])
+def test_the_exit_code_says_the_same_of_a_score_in_words_and_in_json(story: Story, command: str) -> None:
+    for user, code in ((HER, 0), (GONE, 1), ("t:nobody", 1)):
+        words, document = (story.installation.run(command, user, *as_json) for as_json in ([], ["--json"]))
+        assert (words.returncode, document.returncode) == (code, code)
+        assert words.stderr == document.stderr
+        assert bool(document.stdout) == (user != "t:nobody")
+    [gone] = story.installation.run(command, GONE, "--json").stdout.splitlines()
+    assert json.loads(gone).get("explanation", json.loads(gone))["score"] is None
+
+
 def test_an_incident_of_a_feed_is_named_to_those_whom_the_feed_moved_and_to_nobody_forgotten(story: Story) -> None:
     settings, now = story.installation.settings, format_ms(int(time.time() * 1000))
     incident = replace(
