@@ -65,8 +65,8 @@ class NetworkSettings:
     raw_partitions: Annotated[int, Ge(1), Le(RAW_PARTITIONS_MAX)] = 4
     """Partitions of its interactions topic when `clout topics create` makes it."""
     sources: Annotated[tuple[SourceName, ...], Len(0, REGISTERED_SOURCES_MAX)] = ()
-    """Collectors that send heartbeats to every raw partition, as `source` names them: the network's clock waits for each
-    of them in each raw partition."""
+    """Collectors that send heartbeats to every raw partition, as `source` names them: the network's clock waits for all
+    of them in each."""
     idle_after_seconds: Annotated[int, Ge(0)] = 0
     """For networks without heartbeats: a raw partition that is read to its end and whose last arrival is so much older
     than the network's newest does not hold the clock. 0: every raw partition holds it."""
