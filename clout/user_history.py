@@ -43,8 +43,21 @@ def since_forgotten(changes: list[ScoreChange]) -> list[ScoreChange]:
     return changes[forgotten[-1] + 1 :] if forgotten else changes
 
 
-def incidents_of_user(kafka: KafkaSettings, names: Names, user: str, forgotten_ms: int | None) -> list[Incident]:
-    """Return the incidents that touch a user since they were forgotten, as they stand, the one opened last first."""
+class Told(NamedTuple):
+    """What the topics of incidents say."""
+
+    incidents: list[Incident]
+    """All of them, as they stand."""
+    listed: dict[str, int]
+    """Those whose lists name the user, and when the list that does was written, in ms."""
+
+    def touching(self, user: str, forgotten_ms: int | None) -> list[Incident]:
+        """Return those that touch the user since they were forgotten, the one opened last first."""
+        return touching(self.incidents, user, forgotten_ms, self.listed)
+
+
+def incidents_told(kafka: KafkaSettings, names: Names, user: str) -> Told:
+    """Return what is told of incidents, and which of their lists name a user."""
     newest: dict[str, Incident] = {}
     for message in _committed(kafka, names, names.incidents):
         if (value := message.value()) is not None:
@@ -54,7 +67,7 @@ def incidents_of_user(kafka: KafkaSettings, names: Names, user: str, forgotten_m
         (message.key() or b"", message.value(), message.timestamp()[1])
         for message in _committed(kafka, names, names.incident_users)
     )
-    return touching(list(newest.values()), user, forgotten_ms, listing(lists, user, names.incident_users))
+    return Told(list(newest.values()), listing(lists, user, names.incident_users))
 
 
 def listing(lists: Iterable[tuple[bytes, bytes | None, int]], user: str, topic: str) -> dict[str, int]:

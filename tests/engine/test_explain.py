@@ -12,18 +12,17 @@ from msgspec.structs import replace
 from clout.access import put, take_away
 from clout.explain_view import change_panel, panel
 from clout.explaining import explained, explained_change
+from clout.population import newest_populations
 from clout.user_history import history_of_user
 from schemas.access import AccessUser
 from schemas.change import ScoreChange
 from schemas.explanation import ChangeExplained, Explained
 from schemas.incident import Incident, IncidentUsers, Slice, encode_incident, encode_incident_users
-from schemas.population import Population, Shift, Steps, encode_population
 from schemas.times import format_ms
 from streams import clients
 from streams.errors import CloutError
 from streams.guard.affected_reader import AffectedReader
 from streams.settings import LaneSettings, NetworkSettings, WorkerSettings
-from tests.checks import committed
 from tests.clout.test_explain import in_one_line
 from tests.engine.conftest import Install
 from tests.roles import Installation, eventually
@@ -34,7 +33,6 @@ pytestmark = pytest.mark.timeout(180)
 NOW_MS = int(time.time() * 1000) - 3_600_000
 HER, HIM, GONE, LEFT = "t:her", "t:him", "t:gone", "t:left"
 NETWORKS = {name: NetworkSettings(raw_partitions=1) for name in ("twitter", "mastodon")}
-_NONE = Steps(points_1=0, points_5=0, points_10=0)
 _AT = "2012-07-04T08:00:00.000Z"
 
 
@@ -57,16 +55,6 @@ def an_incident(name: str, user: str, status: str) -> Incident:
         affected_users=1,
         users=[user, LEFT],
     )
-
-
-def a_population() -> Population:
-    """Nineteen people below, one far above: whoever has a middling score is higher than 95 % of them."""
-    histogram = [19, *[0] * 98, 1]
-    shift = Shift(hour=_AT, below=_NONE, above=_NONE, gone=0)
-    return Population(
-        partition=0, partitions=1, model="1", worker="127.0.0.1:1", sequence=1, written=_AT, users=20,
-        histogram=histogram, networks={}, shift=shift, shift_before=None, changes={},
-    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +94,6 @@ def story(install: Install) -> Story:
     left = installation.run("forget", LEFT, "--reason", "asked for it")
     assert left.returncode == 0, left.stderr
     producer = clients.producer(installation.settings.kafka)
-    # A command waits for the records of all partitions: there is one. Who counts them itself says so too.
     for incident in (an_incident("i1", HER, "investigating"), an_incident("i2", HIM, "resolved")):
         producer.produce(installation.names.incidents, encode_incident(incident), incident.id)
     feed = replace(an_incident("feed", HER, "monitoring"), kind="feed_partial", users=[], affected_users=2)
@@ -116,9 +103,14 @@ def story(install: Install) -> Story:
         producer.produce(installation.names.incident_users, encode_incident_users(listed), "feed/0")
     resolved = an_incident("i1", HER, "resolved")
     producer.produce(installation.names.incidents, encode_incident(resolved), resolved.id)
-    if not any(key == b"0" for key, _ in committed(installation.settings.kafka, installation.names.population)):
-        producer.produce(installation.names.population, encode_population(a_population()), b"0")
     assert producer.flush(10) == 0
+
+    def counted() -> int:
+        """How many users the worker has told of."""
+        populations = newest_populations(installation.settings.kafka, installation.names)
+        return sum(population.users for population in populations.values())
+
+    eventually(counted, otherwise=installation.users)
     return Story(installation, installation.changes())
 
 
