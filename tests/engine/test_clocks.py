@@ -315,7 +315,7 @@ def test_a_partition_that_stopped_holds_every_clock_and_all_others_say_so(runnin
 
 def test_without_any_ingest_it_is_said_that_nothing_is_read(running: Running) -> None:
     for ingest in running.ingests:
-        assert ingest.stop() == 0
+        assert ingest.stop() == 0, ingest.log()
     [holder, *_] = running.shown("late").held_by
     assert holder.name == "ingest"
     assert "no running role was found" in holder.why
