@@ -288,6 +288,7 @@ def timers(site: Site, sizes: Sizes) -> Iterator[Figure]:
     yield Figure("timer fired", load, stretch.rows / stretch.wall_seconds, "timers/s", note)
     with site.installation("credits") as installation:
         write_users(installation, sizes.timer_users, clock_ms)
+        every = installation.ends(installation.names.state)
         directory = installation.directory / "driven"
         job = Job(str(installation.config), "credits", str(directory), {}, every, clock_ms=clock_ms)
         credit = driven(msgspec.structs.replace(job, users=sizes.timer_users)).measured

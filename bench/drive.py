@@ -58,6 +58,7 @@ class Job(msgspec.Struct):
     clock_ms: int = 0
     """Where the clocks stand when `timers` or `credits` begin."""
     users: int = 0
+    """Of `credits`: how many the population has."""
 
 
 class Stretch(msgspec.Struct):

@@ -10,9 +10,10 @@ from msgspec.structs import replace
 
 from clout.access import private_users
 from clout.config import Settings
+from clout.incidents import incidents_as_they_stand
 from clout.owners import Owners
 from clout.population import newest_populations
-from clout.user_history import history_of_user, incidents_told, since_forgotten
+from clout.user_history import history_of_user, lists_naming, since_forgotten
 from schemas.change import ScoreChange
 from schemas.explanation import ChangeExplained, Explained, Standing, decode_explanation
 from schemas.times import parse_ms
@@ -24,6 +25,7 @@ from scorer.standing import histogram_of, percentile
 from streams.errors import CloutError
 from streams.incident_facts import facts
 from streams.masking import change_without, explanation_without
+from streams.touched import touching
 
 CHANGES_SHOWN: Final = 5
 _ROUNDED_POINTS: Final = 0.15
@@ -36,11 +38,13 @@ def explained(settings: Settings, user: str) -> Explained:
     # Each topic takes a reader of its own some tenths of a second, most of them waiting.
     with Owners(settings) as owners, ThreadPoolExecutor() as side_by_side:
         reading = side_by_side.submit(history_of_user, kafka, names, user)
-        hearing = side_by_side.submit(incidents_told, kafka, names, user)
+        hearing = side_by_side.submit(incidents_as_they_stand, settings)
+        listing = side_by_side.submit(lists_naming, kafka, names, user)
         counting = side_by_side.submit(newest_populations, kafka, names)
         private = private_users(settings)
         found = owners.explanation(user)
-        history, told, populations = reading.result(), hearing.result(), counting.result()
+        history, populations = reading.result(), counting.result()
+        theirs = touching(hearing.result(), user, history.forgotten_ms, listing.result())
         life = since_forgotten(history.changes)
         changes = [change_without(change, _hidden(private, owners)) for change in life[-CHANGES_SHOWN:]]
     if found is None:
@@ -56,7 +60,7 @@ def explained(settings: Settings, user: str) -> Explained:
         standing=standing,
         changes=changes,
         unexplained=unexplained_among(life[-CHANGES_SHOWN - 1 :], settings.model),
-        incidents=[facts(incident) for incident in told.touching(user, history.forgotten_ms)],
+        incidents=[facts(incident) for incident in theirs],
     )
 
 

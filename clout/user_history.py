@@ -8,11 +8,10 @@ from confluent_kafka import Message
 
 from clout.whole_topic import extents, readable, reading, records
 from schemas.change import ScoreChange, decode_change
-from schemas.incident import Incident, decode_incident, decode_incident_users
+from schemas.incident import decode_incident_users
 from schemas.users import partition_of
 from streams.names import Names
 from streams.settings import KafkaSettings
-from streams.touched import touching
 
 
 class History(NamedTuple):
@@ -43,31 +42,13 @@ def since_forgotten(changes: list[ScoreChange]) -> list[ScoreChange]:
     return changes[forgotten[-1] + 1 :] if forgotten else changes
 
 
-class Told(NamedTuple):
-    """What the topics of incidents say."""
-
-    incidents: list[Incident]
-    """All of them, as they stand."""
-    listed: dict[str, int]
-    """Those whose lists name the user, and when the list that does was written, in ms."""
-
-    def touching(self, user: str, forgotten_ms: int | None) -> list[Incident]:
-        """Return those that touch the user since they were forgotten, the one opened last first."""
-        return touching(self.incidents, user, forgotten_ms, self.listed)
-
-
-def incidents_told(kafka: KafkaSettings, names: Names, user: str) -> Told:
-    """Return what is told of incidents, and which of their lists name a user."""
-    newest: dict[str, Incident] = {}
-    for message in _committed(kafka, names, names.incidents):
-        if (value := message.value()) is not None:
-            incident = readable(decode_incident, value, names.incidents)
-            newest[incident.id] = incident
+def lists_naming(kafka: KafkaSettings, names: Names, user: str) -> dict[str, int]:
+    """Return the incidents whose lists name a user, and when the list that does was written, in ms."""
     lists = (
         (message.key() or b"", message.value(), message.timestamp()[1])
         for message in _committed(kafka, names, names.incident_users)
     )
-    return Told(list(newest.values()), listing(lists, user, names.incident_users))
+    return listing(lists, user, names.incident_users)
 
 
 def listing(lists: Iterable[tuple[bytes, bytes | None, int]], user: str, topic: str) -> dict[str, int]:

@@ -8,12 +8,12 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-import msgspec
 from confluent_kafka import Message
 
 from gateway.problems import ProblemError
 from schemas.access import AccessKey, AccessUser, Scope, decode_access, read_key, secret_hash
 from schemas.change import ScoreChange
+from streams.masking import change_without
 from streams.settings import VisibilitySettings
 
 CHALLENGE: Final[Mapping[str, str]] = {"WWW-Authenticate": 'Bearer realm="clout"'}
@@ -100,19 +100,7 @@ class Access:
 
     def masked(self, change: ScoreChange, caller: Caller) -> ScoreChange:
         """Return a change as a caller may read it: among its reasons, who is not visible has no name."""
-        reasons = change.reasons
-        if reasons is msgspec.UNSET or not any(self._is_masked(reason.actor, caller) for reason in reasons):
-            return change
-        return msgspec.structs.replace(
-            change,
-            reasons=[
-                msgspec.structs.replace(reason, actor=None) if self._is_masked(reason.actor, caller) else reason
-                for reason in reasons
-            ],
-        )
-
-    def _is_masked(self, actor: str | None, caller: Caller) -> bool:
-        return actor is not None and not self.visible(actor, caller)
+        return change_without(change, lambda actor: not self.visible(actor, caller))
 
 
 def caller_with(key: AccessKey) -> Caller:

@@ -28,13 +28,13 @@ def masked(users: Sequence[bytes], hashes: NDArray[np.uint64], forgotten: Forgot
 
 def change_without(change: ScoreChange, is_hidden: Callable[[str], bool]) -> ScoreChange:
     """Return a change whose reasons name nobody who must not be named, for instance who was forgotten since."""
-    if not change.reasons:
+    reasons = change.reasons or ()
+    hidden = {reason.actor for reason in reasons if reason.actor is not None and is_hidden(reason.actor)}
+    if not hidden:
         return change
-    reasons = [
-        replace(reason, actor=None) if reason.actor is not None and is_hidden(reason.actor) else reason
-        for reason in change.reasons
-    ]
-    return replace(change, reasons=reasons)
+    return replace(
+        change, reasons=[replace(reason, actor=None) if reason.actor in hidden else reason for reason in reasons]
+    )
 
 
 def explanation_without(explanation: Explanation, is_hidden: Callable[[str], bool]) -> Explanation:
