@@ -79,6 +79,6 @@ def _state(installation: Installation, clock_ms: int) -> TaskState:
     state.network_code(NETWORK)
     state.clocks[NETWORK] = clock_ms
     state.told_ms[NETWORK] = dict.fromkeys(range(settings.lanes.partitions), clock_ms)
-    raw = {number: Raw(clock_ms, clock_ms, at_end=True) for number in range(RAW_PARTITIONS)}
+    raw = {number: Raw(clock_ms, clock_ms) for number in range(RAW_PARTITIONS)}
     state.inputs[NETWORK] = Inputs(raw_partitions=RAW_PARTITIONS, raw=raw, clock_ms=clock_ms)
     return state

@@ -87,8 +87,9 @@ COLUMNS: Final[dict[str, dict[str, np.dtype[Any]]]] = {
         COMMANDS: {"target": "<u2", "label": "<u2", "command": "u1", "time": "<i8", "epoch": "<u8"},
         # Collectors that somebody who may has decided to wait for no longer; label is the collector's name.
         RELEASES: {"network": "u1", "label": "<u2"},
-        # How far a raw partition has come: its latest event time and arrival, 0 when there is none. Where label names
-        # a collector, time is its last heartbeat there, and at_end says nothing.
+        # How far a raw partition has come: its latest event time and arrival, 0 when there is none; at_end says that
+        # after its tick before this one was written, everything was seen to be read. Where label names a collector,
+        # time is its last heartbeat there, and at_end says nothing.
         TICKS: {
             "network": "u1",
             "label": "<u2",

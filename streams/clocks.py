@@ -6,11 +6,16 @@ What a collector says in one raw partition vouches for nothing that lies unread 
 every task of the targets stage, and there the clock is the least of all tasks'. So one raw partition, one collector or
 one task that stands still holds decay, and clocks never go back.
 
+Where `idle_after_seconds` allows it, a raw partition to which nothing has come for long follows the others, by what its
+ingest process vouches for: that it was still read to its end after they had come so far. Two ticks of it tell that,
+without anybody's wall clock: the broker was asked between them, so whatever a task had heard before the first was read
+before. When that process hangs or dies, nobody vouches any more, and the raw partition holds the clock.
+
 Such watermarks are those of MillWheel (Akidau et al., 2013) and the Dataflow model (Akidau et al., 2015).
 """
 
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -18,14 +23,22 @@ from streams.settings import NetworkSettings
 from streams.ticks import Tick
 
 
-class Raw(msgspec.Struct):
+class Raw(msgspec.Struct, omit_defaults=True):
     """What is known of a raw partition; 0 where there was nothing yet."""
 
     time_ms: int = 0
     arrival_ms: int = 0
-    at_end: bool = False
     heartbeats_ms: dict[str, int] = {}
     """Last heartbeat of each registered collector there."""
+    others_ms: int = 0
+    """How far those that are not quiet had come when this one, which was, told its last tick."""
+    vouched_ms: int = 0
+    """How far they had come before it was last seen that all of this one had been read."""
+
+    @property
+    def come_ms(self) -> int:
+        """How far it lets the clock go."""
+        return max(self.time_ms, self.vouched_ms)
 
 
 class Inputs(msgspec.Struct):
@@ -39,17 +52,37 @@ class Inputs(msgspec.Struct):
     clock_ms: int | None = None
     """The clock as it was told to the targets stage; None before the first."""
 
-    def hear(self, tick: Tick) -> None:
+    def hear(self, tick: Tick, settings: NetworkSettings) -> None:
         """Take a tick in; nothing goes back, in whatever order the raw partitions are told."""
         self.raw_partitions = max(self.raw_partitions, tick.raw_partitions)
         raw = self.raw.setdefault(tick.raw_partition, Raw())
         raw.time_ms = max(raw.time_ms, tick.time_ms)
         raw.arrival_ms = max(raw.arrival_ms, tick.arrival_ms)
-        raw.at_end = tick.at_end
+        if tick.at_end:
+            raw.vouched_ms = max(raw.vouched_ms, raw.others_ms)
         for source, time_ms in tick.heartbeats_ms.items():
             raw.heartbeats_ms[source] = max(time_ms, raw.heartbeats_ms.get(source, 0))
             if time_ms > self.released_ms.get(source, time_ms):
                 del self.released_ms[source]
+        quiet = self.quiet(settings)
+        raw.others_ms = self.others_ms(quiet) if tick.raw_partition in quiet else 0
+
+    def quiet(self, settings: NetworkSettings) -> set[int]:
+        """Return the raw partitions to which nothing has come for so long that they may follow the others."""
+        if not settings.idle_after_seconds:
+            return set()
+        newest_ms = max((raw.arrival_ms for raw in self.raw.values()), default=0)
+        limit_ms = newest_ms - settings.idle_after_seconds * 1000
+        return {number for number, raw in self.raws() if raw.arrival_ms <= limit_ms}
+
+    def others_ms(self, quiet: set[int]) -> int:
+        """Return how far all those have come that are not quiet."""
+        return min((raw.come_ms for number, raw in self.raws() if number not in quiet), default=0)
+
+    def raws(self) -> Iterator[tuple[int, Raw]]:
+        """Yield each raw partition, also those never heard of."""
+        for number in range(self.raw_partitions):
+            yield number, self.raw.get(number, _UNHEARD)
 
     def release(self, source: str) -> None:
         """Let the clock go on without a collector, until that is heard again."""
@@ -63,6 +96,9 @@ class Inputs(msgspec.Struct):
             for source, time_ms in raw.heartbeats_ms.items():
                 last[source] = max(time_ms, last.get(source, 0))
         return last
+
+
+_UNHEARD: Final = Raw()
 
 
 class Hold(NamedTuple):
@@ -82,17 +118,15 @@ def inputs_waited_for(inputs: Inputs, settings: NetworkSettings) -> list[Hold]:
     """Return everything that the clock of a network waits for, the furthest behind first.
 
     A source counts where it is furthest behind a raw partition: one that has come no further than the source holds the
-    clock by itself.
+    clock by itself. Quiet raw partitions count as long as they have not come as far as the others, collectors there do
+    not.
     """
-    newest_arrival_ms = max((raw.arrival_ms for raw in inputs.raw.values()), default=0)
-    waited_for = {
-        number: raw
-        for number in range(inputs.raw_partitions)
-        if not _is_idle(raw := inputs.raw.get(number, Raw()), newest_arrival_ms, settings)
-    }
+    quiet = inputs.quiet(settings)
+    others_ms = inputs.others_ms(quiet)
     holds = [
-        Hold(f"raw partition {number}", raw.time_ms or None, raw.arrival_ms or None)
-        for number, raw in waited_for.items()
+        Hold(f"raw partition {number}", raw.come_ms or None, raw.arrival_ms or None)
+        for number, raw in inputs.raws()
+        if number not in quiet or raw.come_ms < others_ms
     ]
     last_ms = inputs.last_heartbeats_ms
     for source in settings.sources:
@@ -100,8 +134,8 @@ def inputs_waited_for(inputs: Inputs, settings: NetworkSettings) -> list[Hold]:
             continue
         behind = {
             number: raw.heartbeats_ms.get(source, 0)
-            for number, raw in waited_for.items()
-            if raw.heartbeats_ms.get(source, 0) < raw.time_ms
+            for number, raw in inputs.raws()
+            if number not in quiet and raw.heartbeats_ms.get(source, 0) < raw.time_ms
         }
         at = min(behind, key=lambda number: behind[number], default=None)
         if at is None or behind[at] == last_ms.get(source, 0):
@@ -116,13 +150,12 @@ def advanced(inputs: Inputs, settings: NetworkSettings) -> int | None:
 
     >>> inputs = Inputs()
     >>> for number, time_ms in enumerate([50, 70]):
-    ...     inputs.hear(Tick("twitter", number, 2, time_ms, 90, True, {}))
+    ...     inputs.hear(Tick("twitter", number, 2, time_ms, 90, False, {}), NetworkSettings())
     >>> advanced(inputs, NetworkSettings()), advanced(inputs, NetworkSettings(sources=("west",)))
     (50, None)
     """
     holds = inputs_waited_for(inputs, settings)
     if not holds or holds[0].time_ms is None:
-        # Where nothing is waited for, every raw partition is idle: time stands still with them.
         return inputs.clock_ms
     return max(holds[0].time_ms, inputs.clock_ms or 0)
 
@@ -134,8 +167,3 @@ def least(told_ms: Mapping[int, int], tasks: int) -> int | None:
     (5, None)
     """
     return min(told_ms.values()) if len(told_ms) == tasks else None
-
-
-def _is_idle(raw: Raw, newest_arrival_ms: int, settings: NetworkSettings) -> bool:
-    quiet_ms = newest_arrival_ms - raw.arrival_ms
-    return bool(settings.idle_after_seconds) and raw.at_end and quiet_ms >= settings.idle_after_seconds * 1000

@@ -1,6 +1,5 @@
 """A raw partition as an ingest process reads it: where it stands, and when it has something to tell about time."""
 
-import math
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -9,8 +8,8 @@ from streams.ticks import Tick
 from streams.volumes import Counted, Slice
 
 _QUIET_INTERVALS: Final = 2
-"""Ticks of a raw partition that brought nothing but heartbeats come so many times more seldom: each costs every task
-two commits, which are most of what an idle worker costs (`python -m bench --only idle`)."""
+"""Ticks of a raw partition that brought nothing, or only heartbeats, come so many times more seldom: each costs every
+task two commits, which are most of what an idle worker costs (`python -m bench --only idle`)."""
 
 
 class Reported(NamedTuple):
@@ -43,6 +42,8 @@ class Feed:
     """When that was, in seconds of the monotonic clock."""
     told_events: int = 0
     """Events read by then, heartbeats apart."""
+    vouched: bool = False
+    """Whether the broker was asked since then, and everything had been read."""
     reported: Reported | None = None
     """The last report."""
     reported_at: float = 0.0
@@ -62,9 +63,7 @@ class Feed:
         if self.network == CONTROL or now - self.told_at < interval_seconds:
             return None
         state = self.state
-        events = state.counters["read"] - state.counters["heartbeat"]
-        quiet = self.told is not None and events == self.told_events
-        if quiet and now - self.told_at < _QUIET_INTERVALS * interval_seconds:
+        if self._is_quiet() and now - self.told_at < _QUIET_INTERVALS * interval_seconds:
             return None
         heartbeats_ms = dict(sorted(state.heartbeats_ms.items()))
         tick = Tick(
@@ -73,18 +72,28 @@ class Feed:
             self.raw_partitions,
             state.time_ms,
             state.arrival_ms,
-            self.at_end,
+            self.vouched,
             heartbeats_ms,
         )
-        if tick == self.told:
+        if self.told is not None and tick == self.told._replace(at_end=False):
             return None
-        self.told, self.told_at, self.told_events = tick, now, events
+        self.told, self.told_at, self.told_events, self.vouched = tick, now, self._events, False
         return tick
 
+    @property
+    def _events(self) -> int:
+        return self.state.counters["read"] - self.state.counters["heartbeat"]
+
+    def _is_quiet(self) -> bool:
+        return self.told is not None and self._events == self.told_events
+
+    def may_vouch(self) -> bool:
+        """Return whether it is worth asking if everything was read: as far as fetches say, and nobody knows it yet."""
+        return self.at_end and self.told is not None and not self.vouched
+
     def freeze(self) -> None:
-        """Read no further. As long as it is frozen it is not at its end, where its clock would not be waited for."""
-        self.frozen, self.at_end = True, False
-        self.told_at = -math.inf  # The tick that says so goes at once.
+        """Read no further. As long as it is frozen nobody knows that all of it was read."""
+        self.frozen, self.at_end, self.vouched = True, False, False
 
     def count(self, of: Slice, counted: Counted) -> None:
         """Note a volume until it is reported."""

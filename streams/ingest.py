@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
@@ -27,6 +27,7 @@ from streams.control_secrets import ControlSecrets
 from streams.decoders import Decoder, decoder
 from streams.errors import CloutError
 from streams.feed import Feed
+from streams.feed_ends import FeedEnds
 from streams.feed_lag import FeedLag
 from streams.feed_position import COMMAND_OUTCOMES, CONTROL, COUNTERS, decode, encode, source_of
 from streams.freezes import Freezes
@@ -78,6 +79,8 @@ class Work:
     offsets: list[TopicPartition]
     group: Any
     counts: list[tuple[str, str, int]]
+    told: set[Partition] = field(default_factory=set)
+    """Raw partitions of which it has a tick."""
 
 
 class Ingest:
@@ -110,12 +113,15 @@ class Ingest:
         self.metrics = IngestMetrics(networks)
         self.feeds: dict[Partition, Feed] = {}
         self.lag = FeedLag(self.metrics, self.network_of.values())
+        self.ends = FeedEnds(kafka, networks, connect)
         self.freezes = Freezes(kafka, self.names, connect)
         self.stop = threading.Event()
         self.server = RoleServer(http, "ingest")
         self.joined = False
         self._commits = ThreadPoolExecutor(1, "commit")
         self._commit: Future[None] | None = None
+        self._uncommitted: set[Partition] = set()
+        """Raw partitions whose tick is in the commit under way."""
         self._events_per_record = 1.0
 
     def run(self) -> None:
@@ -178,7 +184,7 @@ class Ingest:
             },
         )
         self.feeds = {}
-        self._commit = None
+        self._commit, self._uncommitted = None, set()
         consumer.subscribe(list(self.network_of), on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost)
         try:
             while not self.stop.is_set():
@@ -202,10 +208,10 @@ class Ingest:
             self._finish_commit()
         with self.metrics.batch_seconds.time():
             work = self._prepare(messages, consumer)
-        if work is None:
-            return
-        self._finish_commit()
-        self._commit = self._commits.submit(self._write_in_time, work)
+        if work is not None:
+            self._finish_commit()
+            self._commit, self._uncommitted = self._commits.submit(self._write_in_time, work), work.told
+        self.ends.look(self.feeds, self._uncommitted)
 
     def _freeze(self, consumer: Consumer) -> None:
         """Stop at networks that are frozen, and go on with those that are not any more."""
@@ -218,6 +224,7 @@ class Ingest:
         commit, self._commit = self._commit, None
         if commit is not None:
             commit.result()
+            self._uncommitted = set()
 
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         """Take every partition up where its last commit left it."""
@@ -286,7 +293,8 @@ class Ingest:
         if len(good) < len(messages):
             moved |= self._reach_ends(message for message in messages if message.error() is not None)
         now, interval_seconds = time.monotonic(), self.settings.tick_interval_ms / 1000
-        moved |= self._tell(work, now, interval_seconds)
+        work.told.update(self._tell(work, now, interval_seconds))
+        moved |= work.told
         moved |= feed_reports.urgent(self.feeds, now, interval_seconds)
         if moved:
             reports = feed_reports.due(self.feeds, now, interval_seconds, int(time.time() * 1000))

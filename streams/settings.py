@@ -68,8 +68,9 @@ class NetworkSettings:
     """Collectors that send heartbeats to every raw partition, as `source` names them: the network's clock waits for all
     of them in each."""
     idle_after_seconds: Annotated[int, Ge(0)] = 0
-    """For networks without heartbeats: a raw partition that is read to its end and whose last arrival is so much older
-    than the network's newest does not hold the clock. 0: every raw partition holds it."""
+    """For networks without heartbeats: a raw partition whose last arrival is so much older than the network's newest
+    follows the others, as long as its ingest process says that all of it is read. 0: every raw partition holds the
+    clock until something comes into it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

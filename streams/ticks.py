@@ -24,7 +24,7 @@ class Tick(NamedTuple):
     arrival_ms: int
     """Latest arrival read."""
     at_end: bool
-    """Whether everything that had come was read."""
+    """Whether it was seen, after the tick before was written, that everything had been read that had come."""
     heartbeats_ms: Mapping[str, int]
     """Last heartbeat that each registered collector sent to this raw partition."""
 

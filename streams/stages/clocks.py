@@ -15,6 +15,8 @@ from streams.ticks import clocks_of, releases_of, ticks_of
 HEARD: Final = (TICKS, RELEASES)
 """Kinds of records that the clocks of the actors stage follow."""
 
+_UNCONFIGURED: Final = NetworkSettings()
+
 
 def hear(records: Sequence[Record], state: TaskState, networks: Mapping[str, NetworkSettings]) -> dict[str, int]:
     """Take ticks and releases into `state`, in their order.
@@ -28,9 +30,10 @@ def hear(records: Sequence[Record], state: TaskState, networks: Mapping[str, Net
                 state.inputs.setdefault(network, Inputs()).release(source)
             continue
         for tick in ticks_of([record]):
-            state.inputs.setdefault(tick.network, Inputs()).hear(tick)
+            settings = networks.get(tick.network, _UNCONFIGURED)
+            state.inputs.setdefault(tick.network, Inputs()).hear(tick, settings)
     for network, inputs in state.inputs.items():
-        clock_ms = advanced(inputs, networks.get(network, NetworkSettings()))
+        clock_ms = advanced(inputs, networks.get(network, _UNCONFIGURED))
         if clock_ms is not None and clock_ms != inputs.clock_ms:
             inputs.clock_ms = moved[network] = clock_ms
     return moved

@@ -30,7 +30,7 @@ TEN_MS = NOON_MS - 2 * HOUR_MS
 def inputs(clock_ms: int | None, *times_ms: int | None, sources: Mapping[str, int] | None = None) -> Inputs:
     """A network whose raw partitions came so far; None for one that was never heard of."""
     raw = {
-        at: Raw(time_ms, ARRIVAL_MS, at_end=True, heartbeats_ms=dict(sources or {}))
+        at: Raw(time_ms, ARRIVAL_MS, heartbeats_ms=dict(sources or {}))
         for at, time_ms in enumerate(times_ms)
         if time_ms is not None
     }

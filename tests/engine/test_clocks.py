@@ -55,6 +55,11 @@ def shares(network: str, star: int, time_ms: int) -> list[bytes]:
     ]
 
 
+def owned(ingest: Role) -> set[tuple[str, int]]:
+    """The raw partitions that an ingest process reads."""
+    return {(feed["network"], feed["partition"]) for feed in ingest.status()["partitions"]}
+
+
 def day(network: str) -> list[list[bytes]]:
     """A day of a network, hour by hour: in the first half of it everybody has their moment, and then nothing."""
     hours = []
@@ -228,6 +233,32 @@ def test_uneven_raw_partitions_and_one_far_behind_read_by_two_processes(running:
     running.beat("twitter", START_MS + DAY_MS, [2], SOURCES)
     running.until_clock("twitter", START_MS + DAY_MS)
     assert running.held("twitter") == {}
+
+
+def test_what_comes_into_a_quiet_raw_partition_is_waited_for_while_its_ingest_hangs_and_when_it_is_dead(
+    running: Running,
+) -> None:
+    end_ms = START_MS + 2 * DAY_MS
+    other, reader = sorted(running.ingests, key=lambda ingest: ("quiet", 1) in owned(ingest))
+    assert ("quiet", 0) in owned(other)
+    running.until_clock("quiet", end_ms)
+    reader.freeze()
+    running.installation.send(shares("quiet", 0, end_ms + HOUR_MS), network="quiet", partition=1)
+    time.sleep(IDLE_SECONDS)
+    running.beat("quiet", end_ms + DAY_MS, [0])
+    eventually(lambda: {of["furthest_ms"] for of in running.inputs("quiet")} == {end_ms + DAY_MS})
+    running.check_held("quiet", end_ms, "raw partition 1")
+    reader.kill()
+    running.check_held("quiet", end_ms, "raw partition 1")
+    reader.start()
+    # It was read, and has been quiet since.
+    running.until_clock("quiet", end_ms + DAY_MS)
+    running.installation.wait()
+    changes = running.installation.changes()["quiet:star0"]
+    credit = max(at for at, change in enumerate(changes) if change.cause != "decay")
+    assert parse_ms(changes[credit].as_of) <= end_ms + HOUR_MS
+    assert {change.cause for change in changes[credit + 1 :]} == {"decay"}
+    assert all(parse_ms(change.as_of) <= end_ms for change in changes[:credit])
 
 
 def test_one_of_four_collectors_dead_holds_the_clock(running: Running) -> None:

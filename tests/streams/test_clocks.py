@@ -22,7 +22,7 @@ WAITING = NetworkSettings(sources=("west", "east"))
 PATIENT = NetworkSettings(idle_after_seconds=60)
 
 
-def tick(raw_partition: int, time_ms: int, *, of: int = 2, arrival_ms: int = NOW, at_end: bool = True) -> Tick:
+def tick(raw_partition: int, time_ms: int, *, of: int = 2, arrival_ms: int = NOW, at_end: bool = False) -> Tick:
     return Tick("twitter", raw_partition, of, time_ms, arrival_ms, at_end, {})
 
 
@@ -30,11 +30,16 @@ def beat(raw_partition: int, time_ms: int, **heartbeats_ms: int) -> Tick:
     return tick(raw_partition, time_ms)._replace(heartbeats_ms=heartbeats_ms)
 
 
-def heard(*ticks: Tick) -> Inputs:
+def heard(*ticks: Tick, by: NetworkSettings = WAITING) -> Inputs:
     inputs = Inputs()
     for one in ticks:
-        inputs.hear(one)
+        inputs.hear(one, by)
     return inputs
+
+
+def quiet(time_ms: int, *, seconds: int = 60, at_end: bool = True) -> Tick:
+    """A tick of raw partition 1, to which nothing came for so long."""
+    return tick(1, time_ms, arrival_ms=NOW - seconds * 1000, at_end=at_end)
 
 
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(1, 1_000)), max_size=40))
@@ -42,7 +47,7 @@ def test_a_clock_never_passes_an_input_and_never_goes_back(told: list[tuple[int,
     inputs = Inputs()
     last: dict[int, int] = {}
     for raw_partition, time_ms in told:
-        inputs.hear(tick(raw_partition, time_ms, of=3))
+        inputs.hear(tick(raw_partition, time_ms, of=3), NetworkSettings())
         last[raw_partition] = max(time_ms, last.get(raw_partition, 0))
         before, inputs.clock_ms = inputs.clock_ms, advanced(inputs, NetworkSettings())
         assert inputs.clock_ms == (min(last.values()) if len(last) == 3 else None)
@@ -58,40 +63,70 @@ def test_one_raw_partition_that_was_never_heard_of_holds_the_clock_and_is_named(
 def test_an_empty_raw_partition_holds_the_clock_until_a_heartbeat_comes_there() -> None:
     inputs = heard(tick(0, 500), tick(1, 0, arrival_ms=0))
     assert advanced(inputs, NetworkSettings()) is None
-    inputs.hear(tick(1, 400))
+    inputs.hear(tick(1, 400), NetworkSettings())
     assert advanced(inputs, NetworkSettings()) == 400
 
 
 @pytest.mark.parametrize(("at_end", "quiet_seconds", "clock_ms"), [(True, 60, 500), (True, 59, 100), (False, 600, 100)])
-def test_a_raw_partition_that_is_read_to_its_end_and_long_quiet_is_not_waited_for(
+def test_a_raw_partition_that_is_read_to_its_end_and_long_quiet_follows_the_others(
     at_end: bool,
     quiet_seconds: int,
     clock_ms: int,
 ) -> None:
-    inputs = heard(tick(0, 500), tick(1, 100, arrival_ms=NOW - quiet_seconds * 1000, at_end=at_end))
-    assert advanced(inputs, PATIENT) == clock_ms
-    assert advanced(inputs, NetworkSettings()) == 100
+    twice = [quiet(100, seconds=quiet_seconds, at_end=at_end)] * 2
+    assert advanced(heard(tick(0, 500), *twice, by=PATIENT), PATIENT) == clock_ms
+    assert advanced(heard(tick(0, 500), *twice, by=NetworkSettings()), NetworkSettings()) == 100
+
+
+def test_one_that_follows_comes_as_far_as_the_others_were_at_its_tick_before() -> None:
+    inputs = heard(tick(0, 500), quiet(100), tick(0, 600), by=PATIENT)
+    assert advanced(inputs, PATIENT) == 100
+    inputs.hear(quiet(100), PATIENT)
+    # That all was read was seen after 500 had been heard; whether before or after 600 was read nobody knows.
+    assert advanced(inputs, PATIENT) == 500
+    assert inputs_waited_for(inputs, PATIENT)[0] == ("raw partition 1", 500, NOW - 60_000, None)
+    inputs.hear(quiet(100), PATIENT)
+    assert advanced(inputs, PATIENT) == 600
+    assert [hold.name for hold in inputs_waited_for(inputs, PATIENT)] == ["raw partition 0"]
+
+
+def test_one_for_which_nobody_vouches_any_more_holds_the_clock_and_is_named() -> None:
+    inputs = heard(tick(0, 500), quiet(100), quiet(100), tick(0, 900), by=PATIENT)
+    assert advanced(inputs, PATIENT) == 500
+    assert inputs_waited_for(inputs, PATIENT)[0] == ("raw partition 1", 500, NOW - 60_000, None)
+    # What was unread when others came so far, is in front of the first tick that vouches again.
+    inputs.hear(tick(1, 700, arrival_ms=NOW), PATIENT)
+    assert advanced(inputs, PATIENT) == 700
+
+
+def test_what_comes_where_all_was_quiet_ends_the_following() -> None:
+    inputs = heard(tick(0, 500), quiet(100), tick(1, 150, at_end=True), tick(0, 900), by=PATIENT)
+    assert advanced(inputs, PATIENT) == 500
+    inputs.hear(tick(1, 150, at_end=True), PATIENT)
+    assert advanced(inputs, PATIENT) == 500
 
 
 def test_where_every_raw_partition_falls_silent_time_stands() -> None:
-    inputs = heard(tick(0, 500), tick(1, 400))
+    inputs = heard(tick(0, 500), tick(1, 400), by=PATIENT)
     inputs.clock_ms = advanced(inputs, PATIENT)
     assert inputs.clock_ms == 400
-    assert advanced(inputs, PATIENT) == 400
+    for number in (0, 1, 0, 1):
+        inputs.hear(tick(number, 500 - 100 * number, at_end=True), PATIENT)
+        assert advanced(inputs, PATIENT) == 400
 
 
 def test_one_dead_collector_holds_the_clock_until_it_returns_or_is_released() -> None:
     inputs = heard(beat(0, 900, west=800), beat(1, 900, west=850))
     assert advanced(inputs, WAITING) is None
-    inputs.hear(beat(0, 900, east=300))
-    inputs.hear(beat(1, 900, east=300))
+    inputs.hear(beat(0, 900, east=300), WAITING)
+    inputs.hear(beat(1, 900, east=300), WAITING)
     assert advanced(inputs, WAITING) == 300
     inputs.release("east")
     assert advanced(inputs, WAITING) == 800
     inputs.clock_ms = 800
-    inputs.hear(beat(1, 900, east=300))
+    inputs.hear(beat(1, 900, east=300), WAITING)
     assert advanced(inputs, WAITING) == 800
-    inputs.hear(beat(1, 950, east=350))
+    inputs.hear(beat(1, 950, east=350), WAITING)
     assert inputs.released_ms == {}
     assert advanced(inputs, WAITING) == 800
 
@@ -101,7 +136,7 @@ def test_a_heartbeat_vouches_only_for_the_raw_partition_that_it_came_through() -
     # East's backlog in raw partition 1 lies unread, and west has long been further there.
     assert inputs_waited_for(inputs, WAITING)[0] == ("source east", 300, None, 1)
     assert advanced(inputs, WAITING) == 300
-    inputs.hear(beat(1, 900, west=900, east=850))
+    inputs.hear(beat(1, 900, west=900, east=850), WAITING)
     assert advanced(inputs, WAITING) == 850
 
 
@@ -113,7 +148,7 @@ def test_a_source_never_heard_in_a_raw_partition_where_others_are_holds_the_cloc
 
 def test_sources_are_not_waited_for_in_a_raw_partition_that_is_idle() -> None:
     settings = NetworkSettings(sources=("west",), idle_after_seconds=60)
-    inputs = heard(beat(0, 500, west=500), tick(1, 100, arrival_ms=NOW - 60_000))
+    inputs = heard(beat(0, 500, west=500), quiet(100), quiet(100), by=settings)
     assert advanced(inputs, settings) == 500
 
 
@@ -127,7 +162,7 @@ def test_a_clock_never_passes_a_source_in_any_raw_partition(told: list[tuple[int
         last[raw_partition, source] = max(time_ms, last.get((raw_partition, source), 0))
         theirs = {of: at for (where, of), at in last.items() if where == raw_partition}
         beats = {of: at for of, at in theirs.items() if of}
-        inputs.hear(beat(raw_partition, max(theirs.values()), **beats))
+        inputs.hear(beat(raw_partition, max(theirs.values()), **beats), WAITING)
         by_source = [last.get((where, of), 0) for where in range(2) for of in WAITING.sources]
         inputs.clock_ms = advanced(inputs, WAITING)
         assert inputs.clock_ms == (min(by_source) or None)
@@ -136,7 +171,7 @@ def test_a_clock_never_passes_a_source_in_any_raw_partition(told: list[tuple[int
 def test_more_raw_partitions_hold_the_clock_from_the_moment_they_are_there() -> None:
     inputs = heard(tick(0, 500), tick(1, 500))
     inputs.clock_ms = advanced(inputs, NetworkSettings())
-    inputs.hear(tick(0, 700, of=3))
+    inputs.hear(tick(0, 700, of=3), NetworkSettings())
     assert advanced(inputs, NetworkSettings()) == 500
     assert inputs_waited_for(inputs, NetworkSettings())[0].name == "raw partition 2"
 

@@ -96,7 +96,7 @@ def clocks_shown(metrics: WorkerMetrics) -> dict[tuple[str, ...], float]:
 
 def state_of(clock_ms: int | None, *times_ms: int, scores_ms: int | None = None) -> TaskState:
     """A task whose network has raw partitions that came so far."""
-    raw = {number: Raw(time_ms, 1, at_end=True) for number, time_ms in enumerate(times_ms)}
+    raw = {number: Raw(time_ms, 1) for number, time_ms in enumerate(times_ms)}
     inputs = {"a": Inputs(len(raw), raw, clock_ms=clock_ms)}
     clocks = {} if scores_ms is None else {"a": scores_ms}
     return TaskState(model="1", model_hash="", inputs=inputs, clocks=clocks)

@@ -1,0 +1,73 @@
+"""Whether quiet raw partitions are still read to their end: the broker is asked, between two ticks.
+
+That a fetch reached an end once says nothing of later, when fetches may hang. Networks whose quiet raw partitions may
+follow the others (`idle_after_seconds`) need to know it for as long as nothing comes; see `streams.clocks`.
+"""
+
+from collections.abc import Collection, Mapping
+from concurrent.futures import Future
+from contextlib import suppress
+from typing import Final, NamedTuple
+
+from confluent_kafka import IsolationLevel, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._listoffsets import ListOffsetsResultInfo, OffsetSpec
+
+from streams.clients import Connect
+from streams.feed import Feed
+from streams.settings import KafkaSettings, NetworkSettings
+from streams.ticks import Tick
+
+_ANSWER_SECONDS: Final = 5.0
+"""Who has not answered by then is asked again."""
+
+Partition = tuple[str, int]
+"""Topic and raw partition."""
+
+
+class _Asked(NamedTuple):
+    told: Tick | None
+    """Last tick of the raw partition when the question went."""
+    answer: Future[ListOffsetsResultInfo]
+
+
+class FeedEnds:
+    """Asks where raw partitions end, without waiting; one question at a time about each."""
+
+    def __init__(self, kafka: KafkaSettings, networks: Mapping[str, NetworkSettings], connect: Connect) -> None:
+        """Connect only where a network's settings need it."""
+        self._networks = {name for name, settings in networks.items() if settings.idle_after_seconds}
+        self._admin: AdminClient | None = connect.admin(kafka) if self._networks else None
+        self._asked: dict[Partition, _Asked] = {}
+
+    def look(self, feeds: Mapping[Partition, Feed], uncommitted: Collection[Partition]) -> None:
+        """Note what was answered, and ask about those that are quiet, unless their last tick is not committed yet."""
+        if self._admin is None:
+            return
+        for at in [at for at, asked in self._asked.items() if asked.answer.done()]:
+            _note(self._asked.pop(at), feeds.get(at))
+        wanted = [
+            TopicPartition(*at)
+            for at, feed in feeds.items()
+            if feed.network in self._networks and at not in uncommitted and at not in self._asked and feed.may_vouch()
+        ]
+        if not wanted:
+            return
+        latest: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+        answers = self._admin.list_offsets(
+            dict.fromkeys(wanted, latest),
+            # Of a transaction that is still open too: what comes of it has come already.
+            isolation_level=IsolationLevel.READ_UNCOMMITTED,
+            request_timeout=_ANSWER_SECONDS,
+        )
+        for place, answer in answers.items():
+            at = place.topic, place.partition
+            self._asked[at] = _Asked(feeds[at].told, answer)
+
+
+def _note(asked: _Asked, feed: Feed | None) -> None:
+    """Note that everything was read, if the answer says so, and the question was asked since the last tick."""
+    if feed is None or feed.told is not asked.told:
+        return
+    with suppress(KafkaException):
+        feed.vouched = not feed.frozen and feed.position >= asked.answer.result().offset
