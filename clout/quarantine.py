@@ -17,6 +17,10 @@ Lane = Literal["actors", "targets"]
 GROUP: Final = "clout-quarantine"
 READ_SECONDS: Final = 10.0
 RETRY_SECONDS: Final = 0.3
+SETTLED_SECONDS: Final = 10.0
+IDLE_LOOKS: Final = 4
+"""A partition has nothing to do when that was seen so often: for a second, which is longer than its lag is out of date.
+"""
 STOPPED: Final = "stopped"
 RUNNING: Final = "running"
 
@@ -107,14 +111,16 @@ def ends_of_letters(settings: Settings) -> list[Extent]:
 def wait_until_passed(
     tasks: Callable[[], Mapping[int, TaskStatus]], place: Place, timeout_seconds: float
 ) -> TaskStatus:
-    """Return the partition's task when it has passed the record; raise `CloutError` after the time."""
+    """Return the partition's task when it has passed the record; raise `CloutError` after the time.
+
+    That `tasks` finds nobody is no end either: a worker that restarts finds the order.
+    """
     deadline = time.monotonic() + timeout_seconds
     while True:
-        task = tasks().get(place.partition)
+        task, state = _found(tasks, place)
         if task is not None and task.positions.get(place.lane, -1) >= place.offset:
             return task
         if time.monotonic() > deadline:
-            state = "no worker has it" if task is None else task.state
             raise CloutError(
                 f"the order was accepted, but partition {place.partition} has not passed the record "
                 f"within {timeout_seconds:.0f} seconds",
@@ -122,6 +128,32 @@ def wait_until_passed(
                 hint="the order stays: the partition's task looks for it whenever it opens or stands still",
             )
         time.sleep(RETRY_SECONDS)
+
+
+def wait_until_settled(tasks: Callable[[], Mapping[int, TaskStatus]], place: Place, passed: TaskStatus) -> TaskStatus:
+    """Return the partition's task when it went on beyond the record, has nothing to do, or stands still again.
+
+    `passed` is its task as it passed the record: at the next one it may stop, a moment later. Return the task as it is
+    when that is not known in time.
+    """
+    deadline = time.monotonic() + SETTLED_SECONDS
+    task, idle_looks = passed, 0
+    while task.state == RUNNING and task.positions[place.lane] == passed.positions[place.lane]:
+        idle_looks = 0 if any(task.lag_records.values()) else idle_looks + 1
+        if idle_looks == IDLE_LOOKS or time.monotonic() > deadline:
+            break
+        time.sleep(RETRY_SECONDS)
+        task = _found(tasks, place)[0] or task
+    return task
+
+
+def _found(tasks: Callable[[], Mapping[int, TaskStatus]], place: Place) -> tuple[TaskStatus | None, str]:
+    """Return a partition's task, and its state in words."""
+    try:
+        task = tasks().get(place.partition)
+    except CloutError as error:
+        return None, error.error
+    return task, "no worker has it" if task is None else task.state
 
 
 def letter_of(settings: Settings, since: Sequence[Extent], command: str) -> str | None:

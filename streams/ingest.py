@@ -229,7 +229,7 @@ class Ingest:
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         """Take every partition up where its last commit left it."""
         committed = consumer.committed(partitions, timeout=_REQUEST_SECONDS)
-        counts = topics.partition_counts(self.connect.admin(self.kafka))
+        known = consumer.list_topics(timeout=_REQUEST_SECONDS).topics
         for position in committed:
             if position.error is not None:
                 raise KafkaException(position.error)
@@ -256,7 +256,7 @@ class Ingest:
                 del state.heartbeats_ms[source]
             # The first tick and report take their time too, so that a session that ends at once tells nothing.
             now = time.monotonic()
-            feed = Feed(network, offset, state, counts[position.topic], told_at=now, reported_at=now)
+            feed = Feed(network, offset, state, len(known[position.topic].partitions), told_at=now, reported_at=now)
             self.feeds[position.topic, position.partition] = feed
             position.offset = offset
         consumer.assign([TopicPartition(p.topic, p.partition, p.offset) for p in committed])

@@ -63,7 +63,7 @@ class TaskStatus(msgspec.Struct, kw_only=True):
     reason: str | None = None
     """Why it stopped."""
     positions: dict[str, int] = {}
-    """Next offset of each lane."""
+    """Offset of the last record taken in, by lane."""
     lag_records: dict[str, int] = {}
     """Packed records of each lane that are not folded yet."""
     seen: dict[str, dict[str, int]] = {}

@@ -1,11 +1,20 @@
 """What `clout quarantine` refuses before anything is ordered."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from clout.config import Settings
-from clout.quarantine import Place, check_ahead, check_record, wait_until_passed
+from clout.quarantine import (
+    IDLE_LOOKS,
+    Place,
+    check_ahead,
+    check_record,
+    wait_until_passed,
+    wait_until_settled,
+)
 from streams import clients, topics
 from streams.errors import CloutError
 from streams.settings import KafkaSettings, LaneSettings, NetworkSettings
@@ -17,6 +26,15 @@ PLACE = Place(3, "targets", 20)
 def task(state: TaskState, position: int | None, reason: str | None = None) -> TaskStatus:
     positions = {} if position is None else {"actors": 50, "targets": position}
     return TaskStatus(partition=3, state=state, reason=reason, positions=positions)
+
+
+Answer = CloutError | dict[int, TaskStatus]
+
+
+def told(answer: Answer) -> dict[int, TaskStatus]:
+    if isinstance(answer, CloutError):
+        raise answer
+    return answer
 
 
 REFUSED: dict[str, tuple[dict[int, TaskStatus], str]] = {
@@ -40,6 +58,29 @@ def test_a_partition_that_stands_before_the_record_is_waited_for() -> None:
     check_ahead(PLACE, {3: task("stopped", 19)})
     seen = iter([{}, {3: task("restoring", None)}, {3: task("running", 19)}, {3: task("running", 25)}])
     assert wait_until_passed(lambda: next(seen), PLACE, 60).positions["targets"] == 25
+
+
+def test_a_worker_that_restarts_meanwhile_is_waited_for() -> None:
+    nobody = CloutError("no running role was found")
+    seen: Iterator[Answer] = iter([nobody, {3: task("restoring", None)}, {3: task("running", 20)}])
+    assert wait_until_passed(lambda: told(next(seen)), PLACE, 60).positions["targets"] == 20
+    with pytest.raises(CloutError, match="has not passed the record") as raised:
+        wait_until_passed(lambda: told(nobody), PLACE, 0)
+    assert raised.value.detail == "no running role was found"
+
+
+def test_a_partition_runs_when_it_went_on_has_nothing_to_do_or_else_it_stands_still_again() -> None:
+    behind, idle = (replace(task("running", 20), lag_records={"targets": lag}) for lag in (7, 0))
+    cases = (
+        [behind, behind, task("running", 30)],
+        [behind, task("stopped", 20, "a law is broken")],
+        [idle, behind, task("stopped", 20, "a law is broken")],
+        [behind, *[idle] * IDLE_LOOKS],
+    )
+    for case in cases:
+        seen = iter(case)
+        assert wait_until_settled(lambda: {3: next(seen)}, PLACE, behind) == case[-1]  # noqa: B023
+        assert next(seen, None) is None
 
 
 def test_a_partition_that_stays_where_it_is_is_said_to() -> None:
