@@ -65,6 +65,14 @@ class UnfreezableFeeder(Feeder):
         ingest._freeze = lambda _consumer: None
 
 
+class TrustingFeeder(Feeder):
+    """Whether a raw partition is read to its end is not asked."""
+
+    def ask(self) -> None:
+        for feed in self.ingest.feeds.values():
+            feed.vouched = not feed.frozen
+
+
 class TwiceReportingFeeder(Feeder):
     """Ingest tells twice what came in."""
 
@@ -329,6 +337,7 @@ CANARIES: Final = (
         {"ingest trouble": 5},
     ),
     Canary("dead letters are dropped", Parts(feeder=ForgetfulFeeder)),
+    Canary("nobody asks whether quiet raw partitions are read", Parts(feeder=TrustingFeeder)),
     Canary("a frozen network is read", Parts(feeder=UnfreezableFeeder), {"freeze": 5}),
     Canary("what came in is reported twice", Parts(feeder=TwiceReportingFeeder)),
     Canary("a task acknowledges before the commit", Parts(task=EarlyTask), _CRASHES),

@@ -2,28 +2,22 @@
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Sequence
 from itertools import combinations, islice, pairwise
 from typing import Any, Final, NamedTuple
 
-import msgspec
 import numpy as np
 
 from schemas.change import ScoreChange, decode_change
 from schemas.identity import event_hashes
-from schemas.packed import CREDITS, INTERACTIONS, RELEASES
-from schemas.users import CANARY_SOURCE, is_canary, partition_of, user_hash
+from schemas.packed import CREDITS, INTERACTIONS
+from schemas.users import is_canary, partition_of, user_hash
 from scorer.reference import Entry
 from scorer.target_state import decode_targets
 from streams import feed_position
-from streams.clocks import Inputs
-from streams.stages import clocks
 from streams.store import Rows, Store
 from streams.task import Task
-from streams.task_state import TaskState
-from streams.ticks import releases_of
+from tests.simulator.clock_checks import misclocked, passed_unread
 from tests.simulator.feed_checks import misreported
-from tests.simulator.log import PartitionLog
 from tests.simulator.oracle import Granted, Verdicts, records_of, verdicts_of
 from tests.simulator.population_checks import miscounted_changes, mistold, uncounted
 from tests.simulator.world import World
@@ -57,7 +51,8 @@ def wrong(world: World) -> list[str]:
         "changes counted": miscounted_changes(world, _tasks(world)),
         "users told": mistold(world, _tasks(world)),
         "restored": _restorable(world),
-        "clocks": _clocks(world),
+        "clocks": misclocked(world, _tasks(world)),
+        "passed unread": passed_unread(world),
         "feeds reported": misreported(world),
     }
     return [f"{what}, {len(of)}: {'; '.join(of[:_SHOWN_MAX])}" for what, of in found.items() if of]
@@ -297,61 +292,6 @@ def _restorable(world: World) -> list[str]:
             problems.append(f"partition {number} differs from what its owner has")
         fresh.close()
     return problems
-
-
-def _clocks(world: World) -> list[str]:
-    """Every task heard what its lane says; its clocks stand where the slowest task's do, at most where inputs end."""
-    tasks = {number: task.state for number, (task, _) in _tasks(world).items()}
-    problems = []
-    released: set[str] = set()
-    for number, state in tasks.items():
-        told = TaskState(model="", model_hash="")
-        for _, record in records_of(world.log, world.names.actors_lane, number):
-            if record.kind in clocks.HEARD:
-                clocks.hear([record], told, world.networks)
-            if record.kind == RELEASES:
-                released.update(network for network, _ in releases_of(record))
-        if _heard(state) != _heard(told):
-            problems.append(f"partition {number} heard {_heard(state)}, not {_heard(told)}")
-    for network in world.networks:
-        own = [state.inputs[network].clock_ms if network in state.inputs else None for state in tasks.values()]
-        slowest = None if None in own else min(of for of in own if of is not None)
-        logs = world.log.topics[world.names.interactions(network)]
-        # A clock that went on without a collector never goes back to it.
-        sources = world.swarm.sources if network not in released else ()
-        ends = [latest for log in logs for latest in _latest(log, sources)]
-        end = min(ends) if all(ends) else None
-        found = {number: state.clocks.get(network) for number, state in tasks.items()}
-        if set(found.values()) != {slowest}:
-            problems.append(f"{network}: {found}, not {slowest}")
-        if (slowest or 0) > (end or 0) or (slowest != end and not (world.swarm.sources and network in released)):
-            problems.append(f"{network}: {slowest}, though the slowest raw partition or collector ends at {end}")
-    return problems
-
-
-def _heard(state: TaskState) -> dict[str, Inputs]:
-    """Return what a task knows of inputs; between two ticks of one batch it has no clock."""
-    return {network: msgspec.structs.replace(inputs, clock_ms=None) for network, inputs in state.inputs.items()}
-
-
-def _latest(log: PartitionLog, sources: Sequence[str]) -> list[int]:
-    """Return the latest time of a raw partition's accepted events and heartbeats, and of each source's heartbeats.
-
-    0 where there are none.
-    """
-    latest, beats = 0, dict.fromkeys(sources, 0)
-    for entry in log.read(0, len(log.entries), committed=True)[0]:
-        try:
-            told = msgspec.json.decode(entry.value or b"")
-        except msgspec.DecodeError:
-            continue
-        parts = [part for part in (told if isinstance(told, list) else [told]) if isinstance(part, dict)]
-        # Synthetic accounts move no clock.
-        latest = max(latest, *(part.get("time", 0) for part in parts if part.get("source") != CANARY_SOURCE), 0)
-        for part in parts:
-            if part.get("kind") == "heartbeat" and part.get("source") in beats:
-                beats[part["source"]] = max(beats[part["source"]], part["time"])
-    return [latest, *beats.values()]
 
 
 def _named(world: World, verdicts: Verdicts) -> list[str]:

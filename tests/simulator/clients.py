@@ -235,6 +235,11 @@ class Admin:
         topics = self.log.topics.items()
         return SimpleNamespace(topics={name: SimpleNamespace(partitions=parts) for name, parts in topics})
 
+    def list_offsets(self, places: Iterable[TopicPartition], **_options: Any) -> dict[TopicPartition, Future[Any]]:
+        """Return where partitions end, with what is not decided yet."""
+        ends = {place: self.log.at((place.topic, place.partition)).end for place in places}
+        return {place: _done(SimpleNamespace(offset=end)) for place, end in ends.items()}
+
     def describe_configs(self, resources: Iterable[ConfigResource]) -> dict[Any, Future[Any]]:
         """Return what topics were created with."""
         configs = self.log.configs

@@ -1,6 +1,6 @@
 """An ingest process: the real one's batches, driven step by step instead of by its own loop."""
 
-from typing import Any
+from typing import Any, Final
 
 from confluent_kafka import KafkaException, TopicPartition
 
@@ -11,7 +11,9 @@ from tests.simulator.log import Log, Place
 from tests.simulator.process import Process
 from tests.simulator.workers import WrongError
 
-_FETCH_RECORDS_MAX = 50
+_FETCH_RECORDS_MAX: Final = 50
+_ASKS: Final = 1 / 3
+"""How often the broker is asked, of batches."""
 
 
 class Feeder:
@@ -20,6 +22,8 @@ class Feeder:
     def __init__(self, process: Process, log: Log, ingest: Ingest) -> None:
         self.process, self.log, self.ingest = process, log, ingest
         self.trouble = ""
+        self.asks = _ASKS
+        """How often it asks where raw partitions end."""
         self.garbage = False
         """The next batch writes a record into a lane that nobody can read."""
         self.forget_everything()
@@ -80,6 +84,13 @@ class Feeder:
             self._spoil(work)
         if self.finish():
             self.pending = work
+            if self.log.random.random() < self.asks:
+                self.ask()
+
+    def ask(self) -> None:
+        """Ask where quiet raw partitions end; an answer is noted when it is asked again."""
+        ingest = self.ingest
+        ingest.ends.look(ingest.feeds, self.pending.told if self.pending is not None else ())
 
     def _frozen(self) -> dict[Place, int]:
         """Return where the raw partitions stand of which nothing may be read."""

@@ -19,6 +19,7 @@ _RECORDS_PER_STEP_MAX: Final = 60
 _LEDGER_ROWS_MAX: Final = (64, 400, 1_000_000, 1_000_000, 1_000_000)
 """Mostly more than there are; some forget much of what comes again."""
 _REFUSED_SHARE: Final = 0.2
+_QUIET_SHARE: Final = 0.1
 _WAITS_SECONDS: Final = (1, 20, 20, 3_600, 86_400 * 4, 86_400 * 8)
 """Shorter and longer than a transaction may take, than a copy may be old, and than deletions are kept."""
 
@@ -73,6 +74,8 @@ class Swarm:
     raw_partitions: int
     sources: tuple[str, ...]
     """Collectors that the networks' clocks wait for."""
+    idle_after_seconds: int
+    """After so long a quiet raw partition follows the others; 0: never."""
     mix: Mix
     flushes: float
     markers_late: float
@@ -115,6 +118,7 @@ def swarm_of(random: Random) -> Swarm:
         ingests=random.choice((1, 2)),
         raw_partitions=random.choice((1, 2)),
         sources=random.choice(((), (SOURCE,))),
+        idle_after_seconds=random.choice((0, 0, 1)),
         mix=mix,
         flushes=random.choice((0.0, 0.1, 1.0)),
         markers_late=random.choice((0.0, 0.2, 1.0)),
@@ -165,7 +169,10 @@ def script_of(seed: int, faults: Mapping[str, int] | None = None) -> Script:
 
 
 def _placed(swarm: Swarm, random: Random, records: list[Fed]) -> list[tuple[int, Fed]]:
-    """Return records with their raw partitions."""
+    """Return records with their raw partitions; where one may be quiet, little comes into the last."""
+    if swarm.idle_after_seconds:
+        number = swarm.raw_partitions - 1 if random.random() < _QUIET_SHARE else 0
+        return [(number, record) for record in records]
     return [(random.randrange(swarm.raw_partitions), record) for record in records]
 
 

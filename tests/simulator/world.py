@@ -38,6 +38,8 @@ from tests.simulator.store import Disk, Image, MemoryStore, copied, opener
 from tests.simulator.workers import Worker, WrongError
 
 NOW_MS: Final = 1_900_000_000_000
+_VOUCHED_ROUNDS: Final = 20
+"""Enough for some ticks of a quiet raw partition, each of which takes a question and its answer."""
 _DRAIN_ROUNDS_MAX: Final = 2_000
 _KEPT_DELETIONS_MS: Final = 7 * topics.DAY_MS
 _WINDOW_SECONDS: Final = 86_400 * 4_000
@@ -70,7 +72,11 @@ class World:
         self.log.markers_late = swarm.markers_late
         self.names = Names("", model.name)
         self.networks = {
-            network: NetworkSettings(raw_partitions=swarm.raw_partitions, sources=swarm.sources)
+            network: NetworkSettings(
+                raw_partitions=swarm.raw_partitions,
+                sources=swarm.sources,
+                idle_after_seconds=swarm.idle_after_seconds,
+            )
             for network in swarm.mix.networks
         }
         self.lanes = LaneSettings(partitions=swarm.partitions)
@@ -398,7 +404,16 @@ class World:
         for network in self.networks:
             self._command("resume", well_signed=True, network=network)
             self.log.now_ms += 1_000
-        for _ in range(_DRAIN_ROUNDS_MAX):
+        for vouched_rounds in (0, _VOUCHED_ROUNDS):
+            self._work_off(vouched_rounds)
+        self._rest()
+
+    def _work_off(self, vouched_rounds: int) -> None:
+        """Work until nothing is left to do; in so many rounds before, ends of raw partitions are asked for too."""
+        for number in range(vouched_rounds + _DRAIN_ROUNDS_MAX):
+            asks = number < vouched_rounds
+            for feeder in self.feeders:
+                feeder.asks = float(asks)
             self.log.now_ms += 1_000
             self.log.expire()
             for transaction in list(self.log.unmarked):
@@ -408,8 +423,7 @@ class World:
                 self._ingest(slot)
             for partition in range(self.swarm.partitions):
                 self._work(partition)
-            if self.is_idle():
-                self._rest()
+            if not asks and self.is_idle():
                 return
         raise WrongError(f"not idle after {_DRAIN_ROUNDS_MAX} rounds")
 
