@@ -13,7 +13,7 @@ from confluent_kafka import IsolationLevel, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._listoffsets import ListOffsetsResultInfo, OffsetSpec
 
-from streams.clients import Connect
+from streams.clients import KAFKA, Connect
 from streams.feed import Feed
 from streams.settings import KafkaSettings, NetworkSettings
 from streams.ticks import Tick
@@ -32,20 +32,32 @@ class _Asked(NamedTuple):
 
 
 class FeedEnds:
-    """Asks where raw partitions end, without waiting; one question at a time about each."""
+    """Asks where raw partitions end, without waiting: about many at once, as often as one may tell a tick."""
 
-    def __init__(self, kafka: KafkaSettings, networks: Mapping[str, NetworkSettings], connect: Connect) -> None:
+    def __init__(
+        self,
+        kafka: KafkaSettings,
+        networks: Mapping[str, NetworkSettings],
+        interval_seconds: float,
+        connect: Connect = KAFKA,
+    ) -> None:
         """Connect only where a network's settings need it."""
+        self._interval_seconds, self._next_question = interval_seconds, 0.0
         self._networks = {name for name, settings in networks.items() if settings.idle_after_seconds}
         self._admin: AdminClient | None = connect.admin(kafka) if self._networks else None
         self._asked: dict[Partition, _Asked] = {}
 
-    def look(self, feeds: Mapping[Partition, Feed], uncommitted: Collection[Partition]) -> None:
-        """Note what was answered, and ask about those that are quiet, unless their last tick is not committed yet."""
+    def look(self, feeds: Mapping[Partition, Feed], uncommitted: Collection[Partition], now: float) -> None:
+        """Note what was answered, and ask about those that are quiet, unless their last tick is not committed yet.
+
+        `now` is in seconds of any clock that does not go back.
+        """
         if self._admin is None:
             return
         for at in [at for at, asked in self._asked.items() if asked.answer.done()]:
             _note(self._asked.pop(at), feeds.get(at))
+        if now < self._next_question:
+            return
         wanted = [
             TopicPartition(*at)
             for at, feed in feeds.items()
@@ -53,6 +65,7 @@ class FeedEnds:
         ]
         if not wanted:
             return
+        self._next_question = now + self._interval_seconds
         latest: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
         answers = self._admin.list_offsets(
             dict.fromkeys(wanted, latest),

@@ -113,7 +113,7 @@ class Ingest:
         self.metrics = IngestMetrics(networks)
         self.feeds: dict[Partition, Feed] = {}
         self.lag = FeedLag(self.metrics, self.network_of.values())
-        self.ends = FeedEnds(kafka, networks, connect)
+        self.ends = FeedEnds(kafka, networks, settings.tick_interval_ms / 1000, connect)
         self.freezes = Freezes(kafka, self.names, connect)
         self.stop = threading.Event()
         self.server = RoleServer(http, "ingest")
@@ -211,7 +211,7 @@ class Ingest:
         if work is not None:
             self._finish_commit()
             self._commit, self._uncommitted = self._commits.submit(self._write_in_time, work), work.told
-        self.ends.look(self.feeds, self._uncommitted)
+        self.ends.look(self.feeds, self._uncommitted, time.monotonic())
 
     def _freeze(self, consumer: Consumer) -> None:
         """Stop at networks that are frozen, and go on with those that are not any more."""

@@ -89,8 +89,8 @@ class Feeder:
 
     def ask(self) -> None:
         """Ask where quiet raw partitions end; an answer is noted when it is asked again."""
-        ingest = self.ingest
-        ingest.ends.look(ingest.feeds, self.pending.told if self.pending is not None else ())
+        ingest, uncommitted = self.ingest, self.pending.told if self.pending is not None else ()
+        ingest.ends.look(ingest.feeds, uncommitted, self.log.now_ms / 1000)
 
     def _frozen(self) -> dict[Place, int]:
         """Return where the raw partitions stand of which nothing may be read."""

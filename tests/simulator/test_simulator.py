@@ -44,7 +44,7 @@ def test_a_seed_gives_the_same_run_every_time() -> None:
 
 
 def test_a_script_that_fails_is_cut_down_to_a_short_one_that_still_does() -> None:
-    script = script_of(9)
+    script = script_of(8)
     short = shrunk(script, lambda script: fails(script, CANARY.parts), seconds=5)
     assert len(short.steps) < len(script.steps) / 4
     assert fails(short, CANARY.parts)

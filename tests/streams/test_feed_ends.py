@@ -40,7 +40,8 @@ class Process:
     def __init__(self, number: int, feed: Feed, admin: "Admin") -> None:
         self.at = TOPIC, number
         self.feeds = {self.at: feed}
-        self.ends = FeedEnds(KafkaSettings(), {"quiet": SETTINGS}, Connect(admin=lambda _: admin))  # type: ignore[arg-type,return-value]
+        connect = Connect(admin=lambda _: admin)  # type: ignore[arg-type,return-value]
+        self.ends = FeedEnds(KafkaSettings(), {"quiet": SETTINGS}, INTERVAL_SECONDS, connect)
         self.admin = admin
         self.hanging: set[str] = set()
         """What of its work waits, of `STEPS`."""
@@ -50,8 +51,8 @@ class Process:
     def feed(self) -> Feed:
         return self.feeds[self.at]
 
-    def look(self) -> None:
-        self.ends.look(self.feeds, {self.at} if self.uncommitted else set())
+    def look(self, now: float) -> None:
+        self.ends.look(self.feeds, {self.at} if self.uncommitted else set(), now)
 
 
 STEPS: Final = ("read", "tell", "commit", "look", "answer")
@@ -143,7 +144,7 @@ class World:
         self.check()
 
     def look(self, number: int) -> None:
-        self.processes[number].look()
+        self.processes[number].look(self.now_ms / 1000)
 
     def answer(self, number: int) -> None:
         self.processes[number].admin.answer(well=self.random.random() < 4 / 5)
