@@ -15,6 +15,7 @@ from rich.console import Console
 from bench import cases, gateway
 from bench.figures import Figure, show, write
 from bench.load import Shape, Users
+from bench.pace import pace
 from bench.site import Site, site
 
 
@@ -84,6 +85,7 @@ def measure(
     """Run the cases wanted."""
     by_task = tuple(case for case in wanted if case in {"actors", "targets"})
     together = tuple(case for case in wanted if case in {"e2e", "latency", "restore"})
+    yield pace("before")
     yield from _of_time(here, wanted, sizes)
     if Case.GATEWAY in wanted:
         yield from gateway.measure(here, gateway.GatewaySizes())
@@ -102,6 +104,7 @@ def measure(
                 ask = tuple(case for case in together if case == Case.E2E or _belongs(case, who, shape, users, shapes))
                 if ask:
                     yield from cases.end_to_end(here, who, shape, sizes, ask)
+    yield pace("after")
 
 
 def _of_ledger(here: Site, who: Users, wanted: tuple[Case, ...], sizes: cases.Sizes) -> Iterator[Figure]:

@@ -83,6 +83,7 @@ _DECIMALS: Final = {
     "CPU µs/request": 2,
     "% of a core": 1,
     "CPU µs/record": 2,
+    "ns/turn": 1,
     "s": 3,
     "changes/event": 3,
 }
