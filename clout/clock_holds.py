@@ -63,9 +63,9 @@ def network_clocks(
 ) -> list[NetworkClock]:
     """Return the clock of each network, of those that the tasks know and of `networks`.
 
-    `tasks` are those that answered, by partition, of `partitions` that there are; `ingest_trouble` says why nothing is
-    read in, if that is so; `frozen` are the networks of which nothing is read by order; `last_ms` are the clocks, by
-    partition and network, of partitions for which nobody answers, as they were last told.
+    `tasks` are those that answered, by partition, of `partitions` that there are; `ingest_trouble` says what is
+    wrong with ingest, if anything is; `frozen` are the networks of which nothing is read by order; `last_ms` are the
+    clocks, by partition and network, of partitions for which nobody answers, as they were last told.
     """
     known = dict.fromkeys(networks)
     for task in tasks.values():

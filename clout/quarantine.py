@@ -17,7 +17,7 @@ Lane = Literal["actors", "targets"]
 GROUP: Final = "clout-quarantine"
 READ_SECONDS: Final = 10.0
 RETRY_SECONDS: Final = 0.3
-SETTLED_SECONDS: Final = 10.0
+SETTLED_SECONDS: Final = 5.0
 IDLE_LOOKS: Final = 4
 """A partition has nothing to do when that was seen so often: for a second, which is longer than its lag is out of date.
 """

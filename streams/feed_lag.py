@@ -12,7 +12,8 @@ from streams.metrics import IngestMetrics
 
 _LOOK_SECONDS: Final = 1.0
 _ASK_EVERY_SECONDS: Final = 10.0
-"""How often the broker is asked where frozen raw partitions end: there are no fetches that would tell."""
+"""How often the broker is asked where raw partitions end of which nothing came: frozen ones are not fetched, and if
+fetches of others hang, that is to show."""
 _ANSWER_SECONDS: Final = 1.0
 
 
@@ -23,6 +24,8 @@ class FeedLag:
         """Show the lag of these networks, and of commands."""
         self._metrics, self._networks = metrics, list(networks)
         self._next_look = self._next_ask = 0.0
+        self._positions: dict[tuple[str, int], int] = {}
+        """Of each raw partition when the broker was asked last."""
 
     def observe(self, consumer: Consumer, feeds: Mapping[tuple[str, int], Feed]) -> None:
         """Note it, when it is time, as far as fetches have told."""
@@ -43,9 +46,10 @@ class FeedLag:
             self._metrics.lag.labels(network).set(records)
 
     def _ask(self, consumer: Consumer, feeds: Mapping[tuple[str, int], Feed]) -> None:
-        """Ask about frozen ones; a broker that does not answer is asked later."""
+        """Ask about those that are frozen, or stand where they stood; a broker that does not answer is asked later."""
+        before, self._positions = self._positions, {at: feed.position for at, feed in feeds.items()}
         with suppress(KafkaException):
             for (topic, partition), feed in feeds.items():
-                if feed.frozen:
+                if feed.frozen or before.get((topic, partition)) == feed.position:
                     _, end = consumer.get_watermark_offsets(TopicPartition(topic, partition), _ANSWER_SECONDS)
                     feed.end = max(feed.end, end)

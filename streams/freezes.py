@@ -120,6 +120,16 @@ class Freezes:
                 consumer.seek(at)
                 feed.frozen = False
 
+    @staticmethod
+    def let_go(consumer: Consumer, partition: TopicPartition, feed: Feed) -> None:
+        """End the pause of a raw partition that goes to somebody else.
+
+        The client keeps it beyond the assignment: if the raw partition came back, and the order had ended meanwhile,
+        nobody would read it.
+        """
+        if feed.frozen:
+            consumer.resume([partition])
+
     def close(self) -> None:
         """Follow no more; what is frozen stays known."""
         consumer, self._consumer = self._consumer, None

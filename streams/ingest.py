@@ -275,9 +275,11 @@ class Ingest:
                 self._commit.exception()
         self._lost(consumer, partitions)
 
-    def _lost(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
+    def _lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         for partition in partitions:
-            self.feeds.pop((partition.topic, partition.partition), None)
+            feed = self.feeds.pop((partition.topic, partition.partition), None)
+            if feed is not None:
+                self.freezes.let_go(consumer, partition, feed)
 
     # A batch -------------------------------------------------------------------------------------------------------
 

@@ -142,17 +142,21 @@ class ProgressReader:
         """Ask the worker at an address for its status; None if it does not answer."""
         return self._status(address, WorkerStatus)
 
-    def ingest_statuses(self, ingests: Iterable[RoleMember]) -> list[IngestStatus]:
-        """Ask ingest processes for their status; one that does not answer is left out."""
-        return [status for ingest in ingests if (status := self._status(ingest.address, IngestStatus)) is not None]
+    def ingest_statuses(
+        self, ingests: Iterable[RoleMember], answer_seconds_max: float | None = None
+    ) -> list[IngestStatus]:
+        """Ask ingest processes for their status; one that does not answer, in that time if it is given, is left out."""
+        asked = (self._status(ingest.address, IngestStatus, answer_seconds_max) for ingest in ingests)
+        return [status for status in asked if status is not None]
 
     def guard_statuses(self, guards: Iterable[RoleMember]) -> list[GuardStatus]:
         """Ask guards for their status; one that does not answer is left out."""
         return [status for guard in guards if (status := self._status(guard.address, GuardStatus)) is not None]
 
-    def _status(self, address: str, kind: type[Status]) -> Status | None:
+    def _status(self, address: str, kind: type[Status], answer_seconds_max: float | None = None) -> Status | None:
+        timeout = self._http.timeout if answer_seconds_max is None else answer_seconds_max
         try:
-            answer = self._http.get(f"http://{address}/v1/status").raise_for_status()
+            answer = self._http.get(f"http://{address}/v1/status", timeout=timeout).raise_for_status()
             return msgspec.json.decode(answer.content, type=kind)
         except (httpx.HTTPError, msgspec.DecodeError):
             return None

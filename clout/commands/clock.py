@@ -24,7 +24,7 @@ from streams.settings import NetworkSettings
 from streams.status import TaskStatus
 
 INGEST_TIMEOUT_SECONDS: Final = 2.0
-"""A rebalance that takes longer is said to hold the clocks."""
+"""A rebalance that takes longer is said to hold the clocks, and so is a process that takes longer to answer."""
 
 group = typer.Typer(
     help="How far time has come on each network, by which scores fade.\n\nExample: clout clock show",
@@ -106,12 +106,14 @@ def check_source(networks: Mapping[str, NetworkSettings], network: str, source: 
 
 
 def ingest_trouble(reader: ProgressReader) -> str:
-    """Return why nothing is read in; empty when an ingest process has its share of the raw partitions."""
+    """Return what is wrong with ingest, by which nothing, or not everything, is read in; empty when all is well."""
     try:
-        reader.ingests(INGEST_TIMEOUT_SECONDS)
+        members = reader.ingests(INGEST_TIMEOUT_SECONDS)
     except CloutError as error:
         return error.error
-    return ""
+    answered = {status.address for status in reader.ingest_statuses(members, INGEST_TIMEOUT_SECONDS)}
+    silent = [member.address for member in members if member.address not in answered]
+    return f"{len(silent)} of {len(members)} ingest processes do not answer: {', '.join(silent)}" if silent else ""
 
 
 def _tasks_and_clocks(

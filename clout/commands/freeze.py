@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -21,6 +21,9 @@ from streams.freezes import FREEZE, RESUME, Orders
 from streams.progress import frozen_in_words
 from streams.progress_reader import NO_REBALANCE_SECONDS, ProgressReader
 from streams.status import FreezeStatus, IngestStatus
+
+ANSWER_SECONDS_MAX: Final = 1.0
+"""An ingest process that takes longer is asked again, after the others."""
 
 Network = Annotated[str, typer.Argument(metavar="NETWORK", help="As the settings name it.")]
 Reason = Annotated[str, typer.Option(metavar="TEXT", callback=reason_given, help="Why; it is published.")]
@@ -125,7 +128,7 @@ def _order(
 
     def ask() -> tuple[int, Sequence[IngestStatus]]:
         members = reader.ingests(NO_REBALANCE_SECONDS)
-        return len(members), reader.ingest_statuses(members)
+        return len(members), reader.ingest_statuses(members, ANSWER_SECONDS_MAX)
 
     wait_until_frozen_or_resumed(ask, network, command, record.epoch, max(0.0, deadline - time.monotonic()))
 

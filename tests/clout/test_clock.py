@@ -18,7 +18,7 @@ from streams.errors import CloutError
 from streams.feed_position import CONTROL, FeedPosition
 from streams.progress import Feed
 from streams.settings import LaneSettings, NetworkSettings
-from streams.status import FreezeStatus, TaskState, TaskStatus, WorkerStatus
+from streams.status import FreezeStatus, IngestStatus, TaskState, TaskStatus, WorkerStatus
 
 HOUR_MS = 3_600_000
 NOON_MS = 1_340_020_800_000
@@ -244,6 +244,9 @@ class Frozen:
         self._status = WorkerStatus(role="score", pid=1, address="", partitions=[task_of_all])
 
     def workers(self) -> list[RoleMember]:
+        return []
+
+    def ingest_statuses(self, *_: object) -> list[IngestStatus]:
         return []
 
     def worker_statuses(self, _workers: list[RoleMember]) -> list[WorkerStatus]:

@@ -6,7 +6,7 @@ against what every input had said by then: a fall at a later time would be one t
 
 import json
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -137,12 +137,15 @@ class Running:
             if user.startswith(network)
         }
 
-    def check_held(self, network: str, clock_ms: int, by: str) -> None:
+    def check_held(self, network: str, clock_ms: int, by: str, *, hanging: Sequence[Role] = ()) -> None:
         """The clock stands at a time, both ways of asking say by whom it is held, and nobody fell later than that."""
         assert self.clocks(network) == {clock_ms}
         assert set(self.held(network).values()) == {by}
         shown = self.shown(network)
-        assert (shown.clock, [holder.name for holder in shown.held_by]) == (format_ms(clock_ms), [by])
+        standing = ["ingest"] if hanging else []
+        assert (shown.clock, [holder.name for holder in shown.held_by]) == (format_ms(clock_ms), [*standing, by])
+        for ingest in hanging:
+            assert f"do not answer: {ingest.address}" in shown.held_by[0].why
         assert shown.behind_seconds
         assert self.fell_last(network) <= clock_ms
 
@@ -249,7 +252,7 @@ def test_what_comes_into_a_quiet_raw_partition_is_waited_for_while_its_ingest_ha
     time.sleep(IDLE_SECONDS)
     running.beat("quiet", end_ms + DAY_MS, [0])
     eventually(lambda: {of["furthest_ms"] for of in running.inputs("quiet")} == {end_ms + DAY_MS})
-    running.check_held("quiet", end_ms, "raw partition 1")
+    running.check_held("quiet", end_ms, "raw partition 1", hanging=[reader])
     reader.kill()
     reader.start()
     # It was read, and has been quiet since.

@@ -179,6 +179,9 @@ def test_it_stays_frozen_through_a_crash_of_ingest_and_a_rebalance(story: Story)
 
 
 def test_resumed_it_goes_on_where_it_stopped_and_every_event_counts_once(story: Story) -> None:
+    # A raw partition that one process had frozen is with another when the order ends, and comes back afterwards.
+    story.ingests[1].start()
+    eventually(lambda: story.ingests[1].status()["partitions"], otherwise=story.ingests[1].log)
     run = story.installation.run("resume", "bad", "--reason", "repaired")
     assert run.returncode == 0, run.stderr
     assert "bad is read again" in run.stdout
@@ -189,6 +192,10 @@ def test_resumed_it_goes_on_where_it_stopped_and_every_event_counts_once(story: 
     }
     story.until_clock("bad", START_MS + 2 * HOUR_MS)
     assert story.gauges("bad") == {"0.0"}
+    assert story.ingests[1].stop() == 0
+    story.send("bad", START_MS + 2 * HOUR_MS, 10)
+    story.installation.wait()
+    assert story.read("bad") == story.sent["bad"]
     again = story.installation.run("resume", "bad", "--reason", "repaired")
     assert (again.returncode, again.stdout) == (1, "")
     assert "bad is not frozen" in again.stderr

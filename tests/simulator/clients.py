@@ -145,13 +145,13 @@ class Consumer:
         self.tells_ends = options.get("enable.partition.eof", False)
         self.positions: dict[Place, int] = {}
         self.paused: set[Place] = set()
+        """Also of partitions that are not assigned: a pause outlives an assignment, as with the real one."""
         self.generation = 0
         """Of the group, as this member has heard."""
 
     def assign(self, partitions: Sequence[TopicPartition]) -> None:
-        """Read these partitions from the offsets given."""
+        """Read these partitions from the offsets given; what is paused stays so."""
         self.positions = {(at.topic, at.partition): max(at.offset, 0) for at in partitions}
-        self.paused = set()
 
     def pause(self, partitions: Sequence[TopicPartition]) -> None:
         """Read no more of these."""

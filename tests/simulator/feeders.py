@@ -56,7 +56,7 @@ class Feeder:
                 ingest.freezes.open()
                 options = {"group.id": names.ingest_group, "enable.partition.eof": True}
                 self.consumer = ingest.connect.consumer(ingest.kafka, options)
-            ingest.feeds = {}
+            ingest._lost(self.consumer, [TopicPartition(*place) for place in ingest.feeds])
             self.consumer.generation = generation
             ingest._assigned(self.consumer, [TopicPartition(*place) for place in mine])
         except KafkaException:

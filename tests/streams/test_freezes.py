@@ -135,6 +135,20 @@ def test_after_a_freeze_reading_goes_on_with_the_first_record_that_was_not_taken
     assert not feed.frozen
 
 
+def test_a_raw_partition_that_was_frozen_is_read_when_it_comes_back_after_the_order_has_ended(
+    place: Place, freezes: Freezes
+) -> None:
+    with closing(place.consumer()) as consumer:
+        feed = Feed("bad", RECORDS, FeedPosition([0]), at_end=True)
+        freezes._orders.heed(order(1, "freeze"))
+        freezes.apply(consumer, {(place.topic, 0): feed})
+        freezes.let_go(consumer, TopicPartition(place.topic, 0), feed)
+        freezes._orders.heed(order(2, "resume"))
+        freezes.apply(consumer, {})
+        consumer.assign([TopicPartition(place.topic, 0, TAKEN)])
+        assert offsets(consumer, RECORDS - TAKEN) == list(range(TAKEN, RECORDS))
+
+
 def test_a_feed_at_its_end_that_was_frozen_and_resumed_is_said_to_be_at_its_end_again(
     place: Place, freezes: Freezes
 ) -> None:
