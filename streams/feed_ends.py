@@ -13,9 +13,8 @@ from confluent_kafka import IsolationLevel, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._listoffsets import ListOffsetsResultInfo, OffsetSpec
 
-from streams.clients import KAFKA, Connect
 from streams.feed import Feed
-from streams.settings import KafkaSettings, NetworkSettings
+from streams.settings import NetworkSettings
 from streams.ticks import Tick
 
 _ANSWER_SECONDS: Final = 5.0
@@ -34,17 +33,10 @@ class _Asked(NamedTuple):
 class FeedEnds:
     """Asks where raw partitions end, without waiting: about many at once, as often as one may tell a tick."""
 
-    def __init__(
-        self,
-        kafka: KafkaSettings,
-        networks: Mapping[str, NetworkSettings],
-        interval_seconds: float,
-        connect: Connect = KAFKA,
-    ) -> None:
-        """Connect only where a network's settings need it."""
-        self._interval_seconds, self._next_question = interval_seconds, 0.0
+    def __init__(self, admin: AdminClient, networks: Mapping[str, NetworkSettings], interval_seconds: float) -> None:
+        """Ask about those networks whose settings need it."""
+        self._admin, self._interval_seconds, self._next_question = admin, interval_seconds, 0.0
         self._networks = {name for name, settings in networks.items() if settings.idle_after_seconds}
-        self._admin: AdminClient | None = connect.admin(kafka) if self._networks else None
         self._asked: dict[Partition, _Asked] = {}
 
     def look(self, feeds: Mapping[Partition, Feed], uncommitted: Collection[Partition], now: float) -> None:
@@ -52,11 +44,9 @@ class FeedEnds:
 
         `now` is in seconds of any clock that does not go back.
         """
-        if self._admin is None:
-            return
         for at in [at for at, asked in self._asked.items() if asked.answer.done()]:
             _note(self._asked.pop(at), feeds.get(at))
-        if now < self._next_question:
+        if not self._networks or now < self._next_question:
             return
         wanted = [
             TopicPartition(*at)

@@ -113,7 +113,8 @@ class Ingest:
         self.metrics = IngestMetrics(networks)
         self.feeds: dict[Partition, Feed] = {}
         self.lag = FeedLag(self.metrics, self.network_of.values())
-        self.ends = FeedEnds(kafka, networks, settings.tick_interval_ms / 1000, connect)
+        self._admin = connect.admin(kafka)
+        self.ends = FeedEnds(self._admin, networks, settings.tick_interval_ms / 1000)
         self.freezes = Freezes(kafka, self.names, connect)
         self.stop = threading.Event()
         self.server = RoleServer(http, "ingest")
@@ -229,7 +230,8 @@ class Ingest:
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         """Take every partition up where its last commit left it."""
         committed = consumer.committed(partitions, timeout=_REQUEST_SECONDS)
-        known = consumer.list_topics(timeout=_REQUEST_SECONDS).topics
+        # Not the consumer's own: within its callbacks that call may end the process (confluent-kafka 2.16).
+        known = self._admin.list_topics(timeout=_REQUEST_SECONDS).topics
         for position in committed:
             if position.error is not None:
                 raise KafkaException(position.error)

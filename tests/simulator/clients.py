@@ -207,12 +207,11 @@ class Consumer:
         place = (at.topic, at.partition)
         return self.log.at(place).begin, self.end_of(place)
 
-    def list_topics(self, topic: str | None = None, timeout: float = 0) -> Any:
-        """Return the partitions of a topic, or of all."""
+    def list_topics(self, topic: str, timeout: float = 0) -> Any:
+        """Return a topic's partitions."""
         del timeout
-        topics = self.log.topics if topic is None else [topic]
-        partitions = {name: dict.fromkeys(range(len(self.log.topics[name]))) for name in topics}
-        return SimpleNamespace(topics={name: SimpleNamespace(partitions=of) for name, of in partitions.items()})
+        partitions = dict.fromkeys(range(len(self.log.topics[topic])))
+        return SimpleNamespace(topics={topic: SimpleNamespace(partitions=partitions)})
 
     def consumer_group_metadata(self) -> tuple[str, int]:
         """Return what a transaction needs to know of the group."""

@@ -12,12 +12,11 @@ from typing import Any, Final, NamedTuple
 import pytest
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
-from streams.clients import Connect
 from streams.clocks import Inputs, advanced
 from streams.feed import Feed
 from streams.feed_ends import FeedEnds
 from streams.feed_position import COUNTERS, FeedPosition
-from streams.settings import KafkaSettings, NetworkSettings
+from streams.settings import NetworkSettings
 from streams.ticks import Tick
 
 RAW_PARTITIONS: Final = 3
@@ -40,8 +39,7 @@ class Process:
     def __init__(self, number: int, feed: Feed, admin: "Admin") -> None:
         self.at = TOPIC, number
         self.feeds = {self.at: feed}
-        connect = Connect(admin=lambda _: admin)  # type: ignore[arg-type,return-value]
-        self.ends = FeedEnds(KafkaSettings(), {"quiet": SETTINGS}, INTERVAL_SECONDS, connect)
+        self.ends = FeedEnds(admin, {"quiet": SETTINGS}, INTERVAL_SECONDS)  # type: ignore[arg-type]
         self.admin = admin
         self.hanging: set[str] = set()
         """What of its work waits, of `STEPS`."""
