@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from clout import quarantine
 from clout.config import Settings
 from clout.quarantine import (
     IDLE_LOOKS,
@@ -19,6 +20,13 @@ from streams import clients, topics
 from streams.errors import CloutError
 from streams.settings import KafkaSettings, LaneSettings, NetworkSettings
 from streams.status import TaskState, TaskStatus
+
+
+@pytest.fixture(autouse=True)
+def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits from look to look."""
+    monkeypatch.setattr(quarantine, "RETRY_SECONDS", 0.0)
+
 
 PLACE = Place(3, "targets", 20)
 
