@@ -1,5 +1,6 @@
 """A raw partition as an ingest process reads it: where it stands, and when it has something to tell about time."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -10,6 +11,10 @@ from streams.volumes import Counted, Slice
 _QUIET_INTERVALS: Final = 2
 """Ticks of a raw partition that brought nothing, or only heartbeats, come so many times more seldom: each costs every
 task two commits, which are most of what an idle worker costs (`python -m bench --only idle`)."""
+
+
+Partition = tuple[str, int]
+"""Topic and number of a raw partition."""
 
 
 class Reported(NamedTuple):
@@ -112,3 +117,7 @@ class Feed:
     def as_reported(self) -> Reported:
         """Return what a report would say now."""
         return Reported(self.position, self.lag_records, self.at_end, self.frozen)
+
+
+Feeds = Mapping[Partition, Feed]
+"""What a process reads."""

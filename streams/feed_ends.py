@@ -13,15 +13,12 @@ from confluent_kafka import IsolationLevel, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._listoffsets import ListOffsetsResultInfo, OffsetSpec
 
-from streams.feed import Feed
+from streams.feed import Feed, Feeds, Partition
 from streams.settings import NetworkSettings
 from streams.ticks import Tick
 
 _ANSWER_SECONDS: Final = 5.0
 """Who has not answered by then is asked again."""
-
-Partition = tuple[str, int]
-"""Topic and raw partition."""
 
 
 class _Asked(NamedTuple):
@@ -39,7 +36,7 @@ class FeedEnds:
         self._networks = {name for name, settings in networks.items() if settings.idle_after_seconds}
         self._asked: dict[Partition, _Asked] = {}
 
-    def look(self, feeds: Mapping[Partition, Feed], uncommitted: Collection[Partition], now: float) -> None:
+    def look(self, feeds: Feeds, uncommitted: Collection[Partition], now: float) -> None:
         """Note what was answered, and ask about those that are quiet, unless their last tick is not committed yet.
 
         `now` is in seconds of any clock that does not go back.

@@ -1,13 +1,13 @@
 """How far raw partitions are behind: looked at now and then, at next to no cost."""
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import Final
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
-from streams.feed import Feed
+from streams.feed import Feeds, Partition
 from streams.metrics import IngestMetrics
 
 _LOOK_SECONDS: Final = 1.0
@@ -24,10 +24,10 @@ class FeedLag:
         """Show the lag of these networks, and of commands."""
         self._metrics, self._networks = metrics, list(networks)
         self._next_look = self._next_ask = 0.0
-        self._positions: dict[tuple[str, int], int] = {}
+        self._positions: dict[Partition, int] = {}
         """Of each raw partition when the broker was asked last."""
 
-    def observe(self, consumer: Consumer, feeds: Mapping[tuple[str, int], Feed]) -> None:
+    def observe(self, consumer: Consumer, feeds: Feeds) -> None:
         """Note it, when it is time, as far as fetches have told."""
         now = time.monotonic()
         if now < self._next_look:
@@ -45,7 +45,7 @@ class FeedLag:
         for network, records in lag.items():
             self._metrics.lag.labels(network).set(records)
 
-    def _ask(self, consumer: Consumer, feeds: Mapping[tuple[str, int], Feed]) -> None:
+    def _ask(self, consumer: Consumer, feeds: Feeds) -> None:
         """Ask about those that are frozen, or stand where they stood; a broker that does not answer is asked later."""
         before, self._positions = self._positions, {at: feed.position for at, feed in feeds.items()}
         with suppress(KafkaException):

@@ -5,23 +5,20 @@ has one of its own: a network was frozen or goes on, more volumes wait than one 
 more. Volumes that wait when a raw partition goes to another process are not told: a second's worth at most.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Final
 
 from schemas.feed_report import VOLUMES_MAX, FeedReport, encode_feed_report
 from schemas.times import format_ms
-from streams.feed import Feed, Reported
+from streams.feed import Feed, Feeds, Partition, Reported
 from streams.feed_position import CONTROL, source_of
 from streams.volumes import volume
 
 _REST_INTERVALS: Final = 2
 """So long after its last report a feed of which nothing came since is at rest: as a rule its tick comes then too."""
 
-Feeds = Mapping[tuple[str, int], Feed]
-"""Raw partitions by topic and number."""
 
-
-def urgent(feeds: Feeds, now: float, interval_seconds: float) -> set[tuple[str, int]]:
+def urgent(feeds: Feeds, now: float, interval_seconds: float) -> set[Partition]:
     """Return the raw partitions whose report is worth a transaction of its own."""
     return {at for at, feed in feeds.items() if feed.network != CONTROL and _is_urgent(feed, now, interval_seconds)}
 

@@ -5,7 +5,7 @@ grows. A command of a larger epoch is later, whatever partition it lies in.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -13,7 +13,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from schemas.control import CommandRecord, decode_record
 from streams.clients import KAFKA, Connect
-from streams.feed import Feed
+from streams.feed import Feed, Feeds
 from streams.names import Names
 from streams.settings import KafkaSettings
 from streams.status import FreezeStatus
@@ -106,7 +106,7 @@ class Freezes:
         """Take in what came since, without waiting, and return whether there was an order to freeze or resume."""
         return self._consumer is not None and _heed(self._orders, self._consumer.consume(_BATCH_RECORDS, 0))
 
-    def apply(self, consumer: Consumer, feeds: Mapping[tuple[str, int], Feed]) -> None:
+    def apply(self, consumer: Consumer, feeds: Feeds) -> None:
         """Read no more of raw partitions whose network is frozen, and go on with others exactly where they stopped."""
         for (topic, partition), feed in feeds.items():
             at = TopicPartition(topic, partition, feed.position)

@@ -26,7 +26,7 @@ from streams.control import Known, RawCommand, decide
 from streams.control_secrets import ControlSecrets
 from streams.decoders import Decoder, decoder
 from streams.errors import CloutError
-from streams.feed import Feed
+from streams.feed import Feed, Partition
 from streams.feed_ends import FeedEnds
 from streams.feed_lag import FeedLag
 from streams.feed_position import COMMAND_OUTCOMES, CONTROL, COUNTERS, decode, encode, source_of
@@ -61,9 +61,6 @@ _QUEUE_KILOBYTES_MAX: Final = 16_384
 _FETCH_BYTES_MIN: Final = 65_536
 _FETCH_WAIT_MS: Final = 50
 """A fetch waits this long for that many bytes: fewer requests, and still less than a batch's interval."""
-
-Partition = tuple[str, int]
-"""Topic and raw partition."""
 
 
 @dataclass(frozen=True, slots=True)

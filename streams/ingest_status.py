@@ -6,13 +6,11 @@ from typing import Any
 
 import msgspec
 
-from streams.feed import Feed
+from streams.feed import Feed, Feeds
 from streams.status import FeedStatus, FreezeStatus, IngestStatus
 
 
-def ingest_status(
-    feeds: Mapping[tuple[str, int], Feed], frozen: Mapping[str, FreezeStatus], address: str, version: str
-) -> dict[str, Any]:
+def ingest_status(feeds: Feeds, frozen: Mapping[str, FreezeStatus], address: str, version: str) -> dict[str, Any]:
     """Return the document; `feeds` are the raw partitions that the process reads, by topic and number.
 
     >>> ingest_status({}, {"twitter": FreezeStatus(since="")}, "127.0.0.1:1", "")["role"]
