@@ -294,7 +294,7 @@ class Ingest:
         if len(good) < len(messages):
             moved |= self._reach_ends(message for message in messages if message.error() is not None)
         now, interval_seconds = time.monotonic(), self.settings.tick_interval_ms / 1000
-        work.told.update(self._tell(work, now, interval_seconds))
+        self._tell(work, now, interval_seconds)
         moved |= work.told
         moved |= feed_reports.urgent(self.feeds, now, interval_seconds)
         if moved:
@@ -305,9 +305,8 @@ class Ingest:
             work.offsets.append(TopicPartition(topic, partition, feed.position, encode(feed.state)))
         return work if moved else None
 
-    def _tell(self, work: Work, now: float, interval_seconds: float) -> set[Partition]:
-        """Add a tick of every raw partition that has news and did not tell just now; return these."""
-        told = set()
+    def _tell(self, work: Work, now: float, interval_seconds: float) -> None:
+        """Add a tick of every raw partition that has news and did not tell just now."""
         for (topic, partition), feed in self.feeds.items():
             tick = feed.news(partition, now, interval_seconds)
             if tick is None:
@@ -315,8 +314,7 @@ class Ingest:
             value = tick_value(tick)
             for lane in range(self.lane_partitions):
                 work.lane.append((lane, self._next_key(feed.network, partition, feed, lane), value))
-            told.add((topic, partition))
-        return told
+            work.told.add((topic, partition))
 
     def _reach_ends(self, messages: Iterable[Message]) -> set[Partition]:
         """Move positions to the ends reached (control records take offsets too); raise errors that are none."""

@@ -245,6 +245,21 @@ def tasks_by_partition(statuses: Iterable[WorkerStatus]) -> Mapping[int, TaskSta
     return found
 
 
+def asked_tasks(reader: ProgressReader) -> Mapping[int, TaskStatus]:
+    """Find the workers, ask them, and return each partition's task. Raises `CloutError` if none runs."""
+    return tasks_by_partition(reader.worker_statuses(reader.workers()))
+
+
+def unanswered(members: Iterable[RoleMember], statuses: Iterable[IngestStatus | WorkerStatus]) -> list[RoleMember]:
+    """Return those of a group's members that gave no status.
+
+    >>> unanswered([RoleMember("score", "here:1", ())], [])
+    [RoleMember(role='score', address='here:1', partitions=())]
+    """
+    answered = {status.address for status in statuses}
+    return [member for member in members if member.address not in answered]
+
+
 def _unreachable(error: KafkaException) -> CloutError:
     return CloutError(
         "the broker did not answer", detail=error.args[0].str(), hint="see that it is up: clout broker status"

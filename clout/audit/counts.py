@@ -11,7 +11,7 @@ from typing import Final
 
 from clout.audit.findings import Findings
 from streams.progress import Behind, Reading, behind, conservation
-from streams.progress_reader import ProgressReader, tasks_by_partition
+from streams.progress_reader import ProgressReader, asked_tasks
 from streams.status import TaskStatus
 
 PATIENCE_SECONDS: Final = 20.0
@@ -43,20 +43,17 @@ def under_way(reading: Reading) -> list[Behind]:
 def judge_conservation(reader: ProgressReader, partitions: int, findings: Findings, say: Callable[[str], None]) -> None:
     """Hold what became of all events against what was read."""
 
-    def tasks() -> Mapping[int, TaskStatus]:
-        return tasks_by_partition(reader.worker_statuses(reader.workers()))
-
     def late(
         actors: Mapping[int, TaskStatus], targets: Mapping[int, TaskStatus], stages: Sequence[str]
     ) -> list[Behind]:
         reading = Reading(feeds=feeds, actors=actors, targets=targets, lane_partitions=partitions)
         return [of for of in under_way(reading) if of.stage in stages]
 
-    early = tasks()
+    early = asked_tasks(reader)
     feeds = reader.feeds()
     judge_doubled(Reading(feeds=feeds, actors=early, targets=early, lane_partitions=partitions), findings)
     deadline = time.monotonic() + PATIENCE_SECONDS
-    actors = targets = tasks()
+    actors = targets = asked_tasks(reader)
     while waiting := late(actors, actors, ("worker", "actors")) or late(actors, targets, ("worker", "targets")):
         if time.monotonic() > deadline:
             why = "; ".join(
@@ -66,7 +63,7 @@ def judge_conservation(reader: ProgressReader, partitions: int, findings: Findin
             return
         say("; ".join(map(_in_words, waiting[:SHOWN_MAX])))
         time.sleep(_NAP_SECONDS)
-        targets = tasks()
+        targets = asked_tasks(reader)
         # What the actors stages have sent counts as of when they had taken in all that ingest had sent.
         if late(actors, actors, ("worker", "actors")):
             actors = targets

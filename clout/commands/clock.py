@@ -19,7 +19,7 @@ from clout.population import last_clocks
 from clout.terminal import printable
 from streams.errors import CloutError
 from streams.feed_position import CONTROL
-from streams.progress_reader import ProgressReader, tasks_by_partition
+from streams.progress_reader import ProgressReader, asked_tasks, unanswered
 from streams.settings import NetworkSettings
 from streams.status import TaskStatus
 
@@ -88,7 +88,7 @@ def release(
     typer.echo(f"accepted: command {record.id}, number {record.epoch} of the control topic", err=True)
     left = max(0.0, deadline - time.monotonic())
     [sent] = [feed.position.sent for feed in reader.feeds() if feed.network == CONTROL]
-    tasks = wait_until_released(lambda: _tasks(reader), sent, left)
+    tasks = wait_until_released(lambda: asked_tasks(reader), sent, left)
     typer.echo(printable(outcome(tasks, network, source)))
     _print(clock for clock in _clocks(reader, settings, tasks) if clock.network == network)
 
@@ -111,8 +111,7 @@ def ingest_trouble(reader: ProgressReader) -> str:
         members = reader.ingests(INGEST_TIMEOUT_SECONDS)
     except CloutError as error:
         return error.error
-    answered = {status.address for status in reader.ingest_statuses(members, INGEST_TIMEOUT_SECONDS)}
-    silent = [member.address for member in members if member.address not in answered]
+    silent = [of.address for of in unanswered(members, reader.ingest_statuses(members, INGEST_TIMEOUT_SECONDS))]
     return f"{len(silent)} of {len(members)} ingest processes do not answer: {', '.join(silent)}" if silent else ""
 
 
@@ -122,7 +121,7 @@ def _tasks_and_clocks(
     """Return what workers say, and the clocks last told of partitions for which none answers; raise `CloutError`."""
     no_worker: CloutError | None = None
     try:
-        tasks = _tasks(reader)
+        tasks = asked_tasks(reader)
     except CloutError as error:
         tasks, no_worker = {}, error
     if len(tasks) == settings.lanes.partitions:
@@ -145,10 +144,6 @@ def _clocks(
     return network_clocks(
         tasks, settings.lanes.partitions, settings.networks, ingest_trouble=trouble, frozen=frozen, last_ms=last_ms
     )
-
-
-def _tasks(reader: ProgressReader) -> Mapping[int, TaskStatus]:
-    return tasks_by_partition(reader.worker_statuses(reader.workers()))
 
 
 def _print(clocks: Iterable[NetworkClock]) -> None:

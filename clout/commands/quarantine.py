@@ -1,7 +1,6 @@
 """`clout quarantine`: one lane record is set aside, so that its partition goes on."""
 
 import time
-from collections.abc import Mapping
 from typing import Annotated, Literal
 
 import typer
@@ -22,8 +21,7 @@ from clout.quarantine import (
 )
 from clout.terminal import printable
 from streams.errors import CloutError, first_line
-from streams.progress_reader import tasks_by_partition
-from streams.status import TaskStatus
+from streams.progress_reader import asked_tasks
 
 
 def register(app: typer.Typer) -> None:
@@ -51,17 +49,13 @@ def command(
     settings = connected_to_lanes(context)
     place = Place(partition, lane, offset)
     reader = reader_of(settings)
-
-    def tasks() -> Mapping[int, TaskStatus]:
-        return tasks_by_partition(reader.worker_statuses(reader.workers()))
-
-    check_ahead(place, tasks())
+    check_ahead(place, asked_tasks(reader))
     typer.echo(f"{place}: {check_record(settings, place)}", err=True)
     letters = ends_of_letters(settings)
     order = signed(settings, "quarantine", reason, partition=partition, lane=lane, offset=offset)
     record = issue(settings, order, timeout_seconds)
     typer.echo(f"accepted: command {record.id}, number {record.epoch} of the control topic", err=True)
-    passed = wait_until_passed(tasks, place, max(0.0, deadline - time.monotonic()))
+    passed = wait_until_passed(lambda: asked_tasks(reader), place, max(0.0, deadline - time.monotonic()))
     found = letter_of(settings, letters, record.id)
     if found is None:
         raise CloutError(
@@ -69,7 +63,7 @@ def command(
             detail="the record was taken in as any other",
         )
     typer.echo(printable(f"{place} was set aside: {found}"))
-    task = wait_until_settled(tasks, place, passed)
+    task = wait_until_settled(lambda: asked_tasks(reader), place, passed)
     if task.state != RUNNING:
         raise CloutError(
             f"the record was set aside, but partition {partition} stands still again",

@@ -19,7 +19,7 @@ from clout.terminal import output, printable
 from streams.discovery import RoleMember
 from streams.errors import CloutError, first_line
 from streams.progress import Conservation, Reading, behind, conservation, frozen_in_words
-from streams.progress_reader import frozen_networks, tasks_by_partition
+from streams.progress_reader import frozen_networks, tasks_by_partition, unanswered
 from streams.status import GatewayStatus, GuardStatus, IngestStatus, LedgerStatus, WorkerStatus
 
 _HOUR_SECONDS: Final = 3_600.0
@@ -107,16 +107,6 @@ def _document(
         "unanswered": [{"role": of.role, "address": of.address} for of in silent],
         "conservation": [of.as_dict() for of in sums],
     }
-
-
-def unanswered(members: Iterable[RoleMember], statuses: Iterable[IngestStatus | WorkerStatus]) -> list[RoleMember]:
-    """Return those of a group's members that gave no status.
-
-    >>> unanswered([RoleMember("score", "here:1", ())], [])
-    [RoleMember(role='score', address='here:1', partitions=())]
-    """
-    answered = {status.address for status in statuses}
-    return [member for member in members if member.address not in answered]
 
 
 def _silent_lines(members: Iterable[RoleMember]) -> list[str]:

@@ -20,7 +20,7 @@ from clout.heartbeats import heartbeat
 from schemas.packed import Stamp, encode_key
 from schemas.times import format_ms, parse_ms
 from streams import clients
-from streams.progress_reader import ProgressReader, tasks_by_partition
+from streams.progress_reader import ProgressReader, asked_tasks
 from streams.settings import IngestSettings, LaneSettings, NetworkSettings
 from tests.checks import broken_chains
 from tests.engine.conftest import Install
@@ -118,7 +118,7 @@ class Running:
 
     def shown(self, network: str) -> NetworkClock:
         """What `clout clock show` says of a network."""
-        tasks = tasks_by_partition(self.reader.worker_statuses(self.reader.workers()))
+        tasks = asked_tasks(self.reader)
         clocks = network_clocks(tasks, PARTITIONS, ingest_trouble=ingest_trouble(self.reader))
         [found] = [clock for clock in clocks if clock.network == network]
         return found
