@@ -18,6 +18,7 @@ the order of `COLUMNS`; what they save is written, read and kept for every event
   only those with `ANOTHER` have one in the last.
 """
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -214,8 +215,10 @@ def _gather(text: NDArray[np.uint8], ends: NDArray[np.int64], kept: NDArray[np.u
 def encode_blocks(rows: LedgerRows) -> Iterator[tuple[int, bytes]]:
     """Yield the number of rows and the bytes of each block that rows fill, in order."""
     actors, targets = _Gatherer(rows.actors), _Gatherer(rows.targets)
-
-    def blocks(begin: int, end: int) -> Iterator[tuple[int, bytes]]:
+    begins = range(0, rows.rows, BLOCK_ROWS_MAX)
+    parts = deque((begin, min(begin + BLOCK_ROWS_MAX, rows.rows)) for begin in begins)
+    while parts:  # no function that calls itself: `streams.packing.cut` says why
+        begin, end = parts.popleft()
         mine = {name: column[begin:end] for name, column in rows.columns.items()}
         who, mine["actor"], numbers = actors(mine["actor"])
         whom, mine["target"], _ = targets(mine["target"])
@@ -225,14 +228,10 @@ def encode_blocks(rows: LedgerRows) -> Iterator[tuple[int, bytes]]:
         columns = _stored(mine, earliest, first)
         if sum(map(len, (*who, *whom, *columns, *map(str.encode, labels)))) > _BLOCK_BYTES_MAX:
             middle = (begin + end) // 2
-            yield from blocks(begin, middle)
-            yield from blocks(middle, end)
-            return
+            parts.extendleft([(middle, end), (begin, middle)])
+            continue
         lists = rows.networks, labels, who, whom
         yield end - begin, _encode(_Wire(VERSION, end - begin, *lists, earliest, columns, first))
-
-    for begin in range(0, rows.rows, BLOCK_ROWS_MAX):
-        yield from blocks(begin, min(begin + BLOCK_ROWS_MAX, rows.rows))
 
 
 def _stored(columns: dict[str, NDArray[Any]], earliest: int, first: int) -> list[bytes]:

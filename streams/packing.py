@@ -1,5 +1,6 @@
 """Cut the rows of a batch into packed records, and join packed records into a batch."""
 
+from collections import deque
 from collections.abc import Sequence
 from itertools import chain
 from typing import Any, Final, Generic, NamedTuple, TypeVar
@@ -74,8 +75,13 @@ def cut(
     """Return `(group, record bytes)` for groups of row numbers, in order, each record within the limits."""
     actors, targets, labels = _Renumberer(rows.actors), _Renumberer(rows.targets), _Renumberer(rows.labels)
     out: list[tuple[int, bytes]] = []
-
-    def write(group: int, chosen: NDArray[np.intp]) -> None:
+    most = min(rows_max, LANE_RECORD_ROWS_MAX // 2)
+    # Of one size: a record costs its reader much the same, however few rows it has.
+    parts = deque((group, part) for group, chosen in groups for part in np.array_split(chosen, -(-len(chosen) // most)))
+    # Not by a function within that calls itself: such a one is a cycle, and keeps the whole batch until cycles are
+    # looked for, which is seldom.
+    while parts:
+        group, chosen = parts.popleft()
         columns = {name: column[chosen] if len(column) else column for name, column in rows.columns.items()}
         actor_list, columns["actor"], columns["actor_account"] = _users_and_accounts(
             actors, columns["actor"], columns["actor_account"]
@@ -93,9 +99,8 @@ def cut(
         # MessagePack adds at most five bytes an element and a few for the frame.
         if texts_bytes + 5 * texts + width * len(chosen) > LANE_RECORD_BYTES_MAX - _FRAME_BYTES_MAX:
             half = len(chosen) // 2
-            write(group, chosen[:half])
-            write(group, chosen[half:])
-            return
+            parts.extendleft([(group, chosen[half:]), (group, chosen[:half])])
+            continue
         record = Record(
             rows.kind,
             len(chosen),
@@ -106,12 +111,6 @@ def cut(
             columns,
         )
         out.append((group, encode(record)))
-
-    most = min(rows_max, LANE_RECORD_ROWS_MAX // 2)
-    for group, chosen in groups:
-        # Of one size: a record costs its reader much the same, however few rows it has.
-        for part in np.array_split(chosen, -(-len(chosen) // most)):
-            write(group, part)
     return out
 
 

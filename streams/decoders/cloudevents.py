@@ -92,7 +92,8 @@ def _structured_batch(value: bytes) -> list[tuple[int, CloudEvent | RejectedErro
         try:
             events.append((index, _structured(element)))
         except RejectedError as error:
-            events.append((index, error))
+            # Without its traceback, which leads back to this list: a cycle, which would keep the whole batch.
+            events.append((index, error.with_traceback(None)))
     return events
 
 

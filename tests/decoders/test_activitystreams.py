@@ -9,6 +9,7 @@ from schemas.limits import RECIPIENTS_MAX
 from streams.decoders.batch import WHOLE, Batch
 from streams.decoders.formats.activitystreams import decode
 from streams.decoders.reader import read
+from tests.garbage import left_in_cycles
 
 PUBLIC = "https://www.w3.org/ns/activitystreams#Public"
 ANN, BOB, CAT, DAN = (f"https://social.example/users/{name}" for name in ("ann", "bob", "cat", "dan"))
@@ -51,6 +52,15 @@ def create(**fields: Any) -> dict[str, Any]:
 
 def mention(*people: str) -> list[dict[str, str]]:
     return [{"type": "Mention", "href": person} for person in people]
+
+
+def test_what_is_set_aside_leaves_nothing_that_only_the_collector_of_cycles_frees() -> None:
+    """It would keep the whole batch."""
+    batched = [*ENVELOPE[:-1], ("content-type", b"application/cloudevents-batch+json")]
+    records = [(b"{", ENVELOPE), (b'{"type": "Like"}', ENVELOPE), (b'[7, {"specversion": 1}]', batched)]
+    values, headers = zip(*records, strict=True)
+    assert len(decode(values, headers).rejected) == 4
+    assert left_in_cycles(lambda: decode(values, headers)) == {}
 
 
 def test_everything_about_an_activity_is_taken_over() -> None:

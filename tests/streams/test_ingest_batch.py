@@ -16,6 +16,7 @@ from schemas.users import partition_of, user_hashes
 from streams.decoders import decoder
 from streams.ingest_batch import Prepared, Raw, prepare
 from streams.stages.lookup import labels
+from tests.garbage import left_in_cycles
 
 ARRIVAL = 1_700_000_000_000
 LANES = 3
@@ -46,6 +47,13 @@ def test_every_row_is_in_the_lane_of_its_actor_with_all_that_it_said() -> None:
             target = rows.targets[rows.columns["target"][row]]
             found[actor] = (target, int(rows.columns["time"][row]), int(rows.columns["arrival"][row]))
     assert found == {f"a:{n}".encode(): (b"t:1", ARRIVAL - n, ARRIVAL) for n in range(50)}
+
+
+def test_a_batch_leaves_nothing_that_only_the_collector_of_cycles_frees() -> None:
+    broken = [b"[", b"[1, {}]", b"[]", event(0, time="soon"), "not an event"]
+    values = [event(number, source="c") for number in range(50)] + broken
+    assert prepared(values).letters
+    assert left_in_cycles(lambda: prepared(values)) == {}
 
 
 def test_the_events_of_an_actor_keep_their_order() -> None:

@@ -25,6 +25,7 @@ from streams.task import Task, TaskLostError
 from streams.task_state import ACTORS, COUNTERS, TARGETS, TaskState
 from streams.transaction import commit_transaction
 from tests.checks import broken_chains, changes_of, committed, committed_messages, users_of, wrong_sums
+from tests.garbage import left_in_cycles
 from tests.streams.tasks import Lanes, some_events
 
 EVENTS = some_events(60)
@@ -80,6 +81,23 @@ def test_batches_of_any_size_leave_the_sums_of_the_reference_and_whole_chains(la
         last = {user: (theirs[-1].score, theirs[-1].sequence) for user, theirs in changes.items()}
         assert last == {user: (state.score, state.sequence) for user, state in exported(task).items()}
         assert task.state.counters == {"twitter": dict.fromkeys(COUNTERS, 0) | {"credited": 60, "applied": 60}}
+
+
+def test_a_batch_leaves_nothing_that_only_the_collector_of_cycles_frees(lanes: Lanes, tmp_path: Path) -> None:
+    """It would keep whole batches: a worker grew by 290 bytes an event so."""
+    with lanes.task(tmp_path) as task:
+        lanes.send(EVENTS[:30])
+        lanes.work(task)
+        lanes.send(EVENTS[30:])
+        for _ in (ACTORS, TARGETS):
+            assert lanes.offer(task) > 0
+            assert left_in_cycles(lambda: commit_all(task)) == {}
+        assert task.state.counters["twitter"]["applied"] == 60
+
+
+def commit_all(task: Task) -> None:
+    while batch := task.intake.take(task.state, task.source, rows_max=50_000, own_in_flight_max=256):
+        task.commit(batch)
 
 
 def test_every_change_has_headers_of_its_own_and_a_tombstone_has_none(lanes: Lanes, tmp_path: Path) -> None:

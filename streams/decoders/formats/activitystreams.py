@@ -71,6 +71,9 @@ def decode(values: Sequence[bytes], headers: Sequence[Headers] | None = None) ->
             batch.reject(record, WHOLE, error)
             continue
         for index, event in found:
+            if isinstance(event, RejectedError):
+                batch.reject(record, index, event)
+                continue
             try:
                 interactions = _interactions(event)
             except RejectedError as error:
@@ -83,9 +86,7 @@ def decode(values: Sequence[bytes], headers: Sequence[Headers] | None = None) ->
     return batch
 
 
-def _interactions(event: CloudEvent | RejectedError) -> list[Interaction]:
-    if isinstance(event, RejectedError):
-        raise event
+def _interactions(event: CloudEvent) -> list[Interaction]:
     if event.type == HEARTBEAT_TYPE:
         return [Interaction(kind="heartbeat", time=_time(event, {}), source=event.source)]
     activity = event.data

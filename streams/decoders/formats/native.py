@@ -51,7 +51,8 @@ def decode(values: Sequence[bytes], headers: Sequence[Headers] | None = None) ->
             # What was decoded before an error stays in the list, so that nothing is decoded twice.
             events.extend(map(event, pending))
         except (ValueError, RecursionError) as error:
-            failure: Exception | None = error
+            # Without its traceback, which leads back to this frame: a cycle, which would keep the whole batch.
+            failure: Exception | None = error.with_traceback(None)
         else:
             failure = None
         count = len(events) - known
