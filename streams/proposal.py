@@ -12,7 +12,7 @@ from streams.publish import Changes
 from streams.stages.targets import TargetsOutcome
 from streams.store import Row, Rows
 from streams.task_state import TaskState
-from streams.timers import Found
+from streams.timers import Found, Range
 
 
 @dataclass(slots=True)
@@ -42,6 +42,8 @@ class Proposal:
     """Due times that have come; None when nobody looked."""
     timers: list[Row] = field(default_factory=list)
     """Rows of the due times, which are in the local copy alone."""
+    passed_timers: list[Range] = field(default_factory=list)
+    """Due times that are deleted before these are written."""
     erased_timers: list[Row] = field(default_factory=list)
     """Those of them that commands wrote."""
     population: bytes | None = None

@@ -44,7 +44,7 @@ from streams.actor_names import NAME_KEY, name_key
 from streams.damage import DamagedError, check_lists_of_tables
 from streams.errors import CloutError
 from streams.frozen import Frozen, FrozenError, FrozenSet
-from streams.timers import restored_rows
+from streams.timers import Range, restored_rows
 
 _log = structlog.get_logger(__name__)
 
@@ -288,10 +288,17 @@ class Store:
         cursor.status()
         return keys
 
-    def write(self, rows: Rows, meta: bytes | None, local: Local, timers: Sequence[Row] = ()) -> None:
-        """Write rows, the task's record, the changelog offset reached and due times, as one batch."""
+    def write(
+        self, rows: Rows, meta: bytes | None, local: Local, timers: Sequence[Row] = (), passed: Sequence[Range] = ()
+    ) -> None:
+        """Write rows, the task's record, the changelog offset reached and due times, as one batch.
+
+        Due times in the ranges `passed` are deleted before others are written.
+        """
         batch = WriteBatch(raw_mode=True)
         put, delete = batch.put, batch.delete
+        for first, end in passed:
+            batch.delete_range(first, end, self._handles["timers"])
         for table, theirs in (*zip(Rows._fields, rows, strict=True), ("timers", timers)):
             handle = self._handles[table]
             for key, value in theirs:

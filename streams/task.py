@@ -152,7 +152,7 @@ class Task:
         before, self.state = self.state, proposal.state
         self._pace.committed(told=proposal.population is not None, changed=_population_changed(before, self.state))
         local = Local(opened.changelog_topic_id, self._changelog_end, self.shared.clock())
-        opened.store.write(proposal.rows, encode(proposal.state), local, proposal.timers)
+        opened.store.write(proposal.rows, encode(proposal.state), local, proposal.timers, proposal.passed_timers)
         moved = proposal.outcome.moved if proposal.outcome is not None else None
         opened.timers.committed(proposal.due, moved, _by_code(proposal.state))
         opened.names.written(proposal.rows.names)
@@ -295,7 +295,7 @@ class Task:
         named = [outcome.actors[number] for number in outcome.named.tolist()]
         names = opened.names.new_rows(outcome.actor_hashes[outcome.named], named)
         proposal.rows = Rows(targets=outcome.rows, names=names)
-        proposal.timers = moved_rows(outcome.moved, outcome.users, due)
+        proposal.passed_timers, proposal.timers = moved_rows(outcome.moved, outcome.users, due)
         everyones = changes(
             outcome.published,
             outcome.users,

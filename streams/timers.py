@@ -9,6 +9,7 @@ nobody sweeps the population. The table is in the local copy alone: restore make
 is read is held against the user's row, which decides.
 """
 
+from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from itertools import chain, repeat
 from typing import Final, NamedTuple
@@ -20,6 +21,12 @@ from scorer.timers import NEVER, Moved
 
 DUE_MAX: Final = 10_000
 """Due times that a batch takes: others wait for the next one, so that events are not held up."""
+RANGE_KEYS_MIN: Final = 1_000
+"""Due times of a network, read one after the other, from which on they are deleted as one range.
+
+It spares a tenth of what it costs to fire a timer. RocksDB keeps ranges and holds every key that it reads against them,
+so there are none where little is due.
+"""
 
 _NETWORK_BYTES: Final = 2
 _TIME_BYTES: Final = 8
@@ -29,6 +36,8 @@ _TIME_BITS: Final = 48
 _KEY_HEAD: Final = np.dtype([("network", ">u2"), ("time", ">u8")])
 
 Row = tuple[bytes, bytes | None]
+Range = tuple[bytes, bytes]
+"""Keys from the first on, up to the second, which is not among them."""
 
 
 class Due(NamedTuple):
@@ -62,8 +71,9 @@ class Found(NamedTuple):
     """Due times that have come."""
 
     keys: list[bytes]
+    """In order, all that there are of a network up to its last."""
     last: dict[int, bytes]
-    """The last of these keys of each network that has any."""
+    """The last of these keys of each network that has any, in order."""
 
     @property
     def users(self) -> list[bytes]:
@@ -93,19 +103,47 @@ def keys_of(dues: Dues, users: Sequence[bytes]) -> list[bytes]:
     return [data[at : at + _HEAD_BYTES] + users[place] for at, place in places]
 
 
-def moved_rows(moved: Moved, users: Sequence[bytes], seen: Found = NOTHING_DUE) -> list[Row]:
-    """Return the rows that move due times, after those that delete them and what was seen.
+class MovedRows(NamedTuple):
+    """What moves due times, to be written in this order."""
+
+    passed: list[Range]
+    """What is deleted as a whole."""
+    rows: list[Row]
+    """What is deleted one by one, and what comes instead."""
+
+
+def moved_rows(moved: Moved, users: Sequence[bytes], seen: Found = NOTHING_DUE) -> MovedRows:
+    """Return what moves due times, and deletes those that it moves and what was seen.
 
     >>> moved = Moved(*np.array([[0], [1], [258], [259]]))
-    >>> rows = moved_rows(moved, [b"twitter:7"], Found([timer_key(Due(1, 258, b"twitter:7"))], {}))
-    >>> [(due_of(key).time_ms, value) for key, value in rows]
-    [(258, None), (259, b'')]
+    >>> key = timer_key(Due(1, 258, b"twitter:7"))
+    >>> passed, rows = moved_rows(moved, [b"twitter:7"], Found([key], {1: key}))
+    >>> passed, [(due_of(key).time_ms, value) for key, value in rows]
+    ([], [(258, None), (259, b'')])
     """
     before = Dues(moved.user, moved.network, moved.before)
-    # Two lists in order, which Python merges as it sorts them.
-    deleted = sorted(dict.fromkeys(chain(seen.keys, keys_of(before, users))))
     after = keys_of(before._replace(time=moved.after), users)
-    return [*zip(deleted, repeat(None)), *zip(after, repeat(b""))]
+    passed, others = _passed(seen)
+    for _, end in passed:
+        last = due_of(end)
+        in_range = (before.network == last.network) & (before.time < last.time_ms)
+        before = before._replace(time=np.where(in_range, NEVER, before.time))
+    # Two lists in order, which Python merges as it sorts them.
+    deleted = sorted(dict.fromkeys(chain(others, keys_of(before, users))))
+    return MovedRows(passed, [*zip(deleted, repeat(None)), *zip(after, repeat(b""))])
+
+
+def _passed(seen: Found) -> tuple[list[Range], list[bytes]]:
+    """Return the ranges that were read through and hold nothing else, and the keys that are in none of them."""
+    passed, others, begin = list[Range](), list[bytes](), 0
+    for last in seen.last.values():
+        end = bisect_right(seen.keys, last, begin)
+        if end - begin >= RANGE_KEYS_MIN:
+            passed.append((seen.keys[begin], last + b"\0"))
+        else:
+            others += seen.keys[begin:end]
+        begin = end
+    return passed, others
 
 
 def restored_rows(users: Sequence[bytes], before: Sequence[bytes | None], after: Sequence[bytes | None]) -> list[Row]:
@@ -139,7 +177,7 @@ class Timers:
     def due(self, clocks_ms: Mapping[int, int]) -> Found:
         """Return what is due by the clocks (in ms by the networks' codes), at most `DUE_MAX`, the earliest first."""
         found = Found([], {})
-        for network, clock_ms in clocks_ms.items():
+        for network, clock_ms in sorted(clocks_ms.items()):
             begin = self._from.get(network, timer_key(Due(network, 0, b"")))
             keys = self._keys_between(begin, timer_key(Due(network, clock_ms + 1, b"")), DUE_MAX - len(found.keys))
             if keys:

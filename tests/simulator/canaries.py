@@ -16,6 +16,7 @@ from streams.proposal import Proposal
 from streams.store import _LOCAL_KEY, META_KEY, Local, Row, Rows
 from streams.task import Task
 from streams.task_state import encode
+from streams.timers import Range
 from tests.simulator.clients import Consumer, Producer
 from tests.simulator.feeders import Feeder
 from tests.simulator.script import FAULTS
@@ -225,10 +226,12 @@ class _Equal:
 class HalfStore(MemoryStore):
     """The position is flushed before the rows that it speaks of."""
 
-    def write(self, rows: Rows, meta: bytes | None, local: Local, timers: Sequence[Row] = ()) -> None:
+    def write(
+        self, rows: Rows, meta: bytes | None, local: Local, timers: Sequence[Row] = (), passed: Sequence[Range] = ()
+    ) -> None:
         self._put(Rows(), meta, local)
         self.flush()
-        super().write(rows, meta, local, timers)
+        super().write(rows, meta, local, timers, passed)
 
 
 class NoTombstoneStore(MemoryStore):

@@ -13,6 +13,7 @@ from rocksdict import Cache
 
 from streams.damage import DamagedError
 from streams.store import _LOCAL_KEY, META_KEY, Local, RecentRows, Row, Rows, Store
+from streams.timers import Range
 from tests.simulator.log import Log
 from tests.simulator.process import Process
 
@@ -116,8 +117,14 @@ class MemoryStore(Store):
         self.disk.process.probe("read")
         return super().read_actors(keys)
 
-    def write(self, rows: Rows, meta: bytes | None, local: Local, timers: Sequence[Row] = ()) -> None:
+    def write(
+        self, rows: Rows, meta: bytes | None, local: Local, timers: Sequence[Row] = (), passed: Sequence[Range] = ()
+    ) -> None:
         self.disk.process.probe("restore" if self._restoring else "store")
+        due = self._image[_TIMERS]
+        for first, end in passed:
+            for key in [key for key in due if first <= key < end]:
+                del due[key]
         self._put(rows, meta, local, timers)
         if self.disk.log.random.random() < self.disk.flushes:
             self.flush()

@@ -3,7 +3,10 @@
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
+from random import Random
+from unittest.mock import patch
 
+import numpy as np
 import pytest
 
 from schemas.change import ScoreChange
@@ -12,16 +15,20 @@ from schemas.times import parse_ms
 from scorer.model import DAY_MS
 from scorer.reference import Event
 from scorer.target_state import stored_dues
+from scorer.timers import Moved
 from streams import timers
 from streams.settings import KafkaSettings
 from streams.store import Rows
 from streams.task import Task
 from streams.ticks import Tick
-from streams.timers import due_of, keys_of
+from streams.timers import Due, Timers, due_of, keys_of, moved_rows, timer_key
 from tests.checks import broken_chains, changes_of
 from tests.streams.tasks import Lanes, some_events
 
 START_MS = 1_340_000_000_000
+USERS = (b"a", b"ab", b"b", b"c\x7f")
+PLACES = [(user, network) for user in USERS for network in range(3)]
+"""One due time at most of each user on each network."""
 EVENTS = [
     Event("twitter", f"e{target}-{number}", "share", f"t:{number}", f"t:{target}", START_MS)
     for target in range(100, 104)
@@ -34,8 +41,11 @@ def lanes(kafka_settings: KafkaSettings) -> Lanes:
     return Lanes(kafka_settings)
 
 
-@pytest.fixture
-def task(lanes: Lanes, tmp_path: Path) -> Iterator[Task]:
+@pytest.fixture(params=[1, timers.RANGE_KEYS_MIN], ids=["deleted in ranges", "deleted one by one"])
+def task(
+    lanes: Lanes, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Task]:
+    monkeypatch.setattr(timers, "RANGE_KEYS_MIN", request.param)
     with lanes.task(tmp_path / "0") as task:
         yield task
 
@@ -171,3 +181,44 @@ def test_a_due_time_that_an_old_copy_has_of_a_forgotten_user_brings_no_row_back(
     let_pass(lanes, task, later_ms)
     assert task.store.target(b"t:100") is None
     assert keys(task, b"t:100") == []
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_what_is_deleted_as_ranges_is_what_would_be_deleted_one_by_one(seed: int) -> None:
+    random = Random(seed)
+    for _ in range(50):
+        dues, moves = ({place: random.randint(1, 3) for place in PLACES if random.random() < 0.7} for _ in range(2))
+        clocks = {network: random.randint(0, 3) for network in range(3)}
+        check_moved(dues, moves, clocks, range_keys_min=random.randint(1, 3), due_max=random.randint(1, 9))
+
+
+def check_moved(
+    dues: dict[tuple[bytes, int], int],
+    moves: dict[tuple[bytes, int], int],
+    clocks: dict[int, int],
+    *,
+    range_keys_min: int,
+    due_max: int,
+) -> None:
+    """Look for what is due, move due times, and hold what is left in the table against sets."""
+    table = {timer_key(Due(network, time, user)) for (user, network), time in dues.items()}
+
+    def between(first: bytes, end: bytes, keys_max: int) -> list[bytes]:
+        return sorted(key for key in table if first <= key < end)[:keys_max]
+
+    users = list(USERS)
+    places = [(users.index(user), network, dues.get((user, network), 0), to) for (user, network), to in moves.items()]
+    moved = Moved(*np.array(places, np.int64).reshape(-1, 4).T)
+    with patch.object(timers, "RANGE_KEYS_MIN", range_keys_min), patch.object(timers, "DUE_MAX", due_max):
+        seen = Timers(between).due(clocks)
+        passed, rows = moved_rows(moved, users, seen)
+
+    left = {key for key in table if not any(first <= key < end for first, end in passed)}
+    for key, value in rows:
+        (left.discard if value is None else left.add)(key)
+    before = {timer_key(Due(network, time, users[user])) for user, network, time, _ in places if time}
+    after = {timer_key(Due(network, time, users[user])) for user, network, _, time in places}
+    assert left == table - set(seen.keys) - before | after
+    assert bool(passed) == any(
+        sum(due_of(key).network == network for key in seen.keys) >= range_keys_min for network in range(3)
+    )
