@@ -24,7 +24,7 @@ DUE_MAX: Final = 10_000
 RANGE_KEYS_MIN: Final = 1_000
 """Due times of a network, read one after the other, from which on they are deleted as one range.
 
-It spares a tenth of what it costs to fire a timer. RocksDB keeps ranges and holds every key that it reads against them,
+It spares a sixth of what it costs to fire a timer. RocksDB keeps ranges and holds every key that it reads against them,
 so there are none where little is due.
 """
 
