@@ -98,6 +98,8 @@ def cut(
         width = sum(column.itemsize for column in columns.values())
         # MessagePack adds at most five bytes an element and a few for the frame.
         if texts_bytes + 5 * texts + width * len(chosen) > LANE_RECORD_BYTES_MAX - _FRAME_BYTES_MAX:
+            if len(chosen) == 1:
+                raise ValueError(f"a row of {texts_bytes} bytes fits no record of {LANE_RECORD_BYTES_MAX}")
             half = len(chosen) // 2
             parts.extendleft([(group, chosen[half:]), (group, chosen[:half])])
             continue

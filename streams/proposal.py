@@ -44,8 +44,6 @@ class Proposal:
     """Rows of the due times, which are in the local copy alone."""
     passed_timers: list[Range] = field(default_factory=list)
     """Due times that are deleted before these are written."""
-    erased_timers: list[Row] = field(default_factory=list)
-    """Those of them that commands wrote."""
     population: bytes | None = None
     """The users in numbers, where it is time to tell them."""
     set_aside: list[tuple[Accepted, str, str]] = field(default_factory=list)

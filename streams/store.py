@@ -363,14 +363,17 @@ class Store:
             raise FrozenError("the partition was closed") from error
         raise FrozenError("the partition has no record of its own yet", hint="try again when something was processed")
 
-    def erase(self, rows: Rows, timers: Sequence[Row] = ()) -> None:
+    def erase(self, rows: Rows) -> None:
         """Make RocksDB rewrite the files that former versions of these rows lie in, so that no file has them any more.
 
         A row deleted or written anew stays in the files until they are merged some day. Costs a flush, and about one
-        file a level for each key; many keys of a table are taken together, with all that lies between them.
+        file a level for each key; many keys of a table are taken together, with all that lies between them. Where it is
+        about users, so is all of the table of due times: nobody knows what it had of them before.
         """
         self._frozen.clear()
-        for name, theirs in (*zip(Rows._fields, rows, strict=True), ("timers", timers)):
+        if rows.targets:
+            self._tables["timers"].compact_range(None, None, rewriting())
+        for name, theirs in zip(Rows._fields, rows, strict=True):
             keys = sorted(key for key, _ in theirs)
             ranges = [(key, key) for key in keys] if len(keys) <= _ERASED_RANGES_MAX else [(keys[0], keys[-1])]
             for first, last in ranges:
@@ -387,8 +390,7 @@ class Store:
         targets: list[Row] = [(key, None) for key in keys if table_of(key) == "targets"]
         names: list[Row] = [(key, None) for key in keys if table_of(key) == "names"]
         if actors or targets or names:
-            for table in ("ledger", "timers"):
-                self._tables[table].compact_range(None, None, rewriting())
+            self._tables["ledger"].compact_range(None, None, rewriting())
             self.erase(Rows(actors, targets, names=names))
 
     def _begin_list(self) -> None:

@@ -160,7 +160,7 @@ class Task:
         if proposal.entered is not None:
             opened.ledger.apply(proposal.entered)
         if proposal.erased:
-            opened.store.erase(proposal.erased, proposal.erased_timers)
+            opened.store.erase(proposal.erased)
         self._count(before, proposal)
 
     def _propose(self, batch: Sequence[Accepted], opened: Opened) -> Proposal:
@@ -277,7 +277,7 @@ class Task:
             )
             proposal.rows = proposal.erased = obeyed.rows
             proposal.changes, proposal.canaries = obeyed.changes, obeyed.canaries
-            proposal.timers = proposal.erased_timers = obeyed.timers
+            proposal.timers = obeyed.timers
             return
         due = proposal.due or NOTHING_DUE
         outcome = targets_stage.fold(

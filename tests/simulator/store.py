@@ -149,7 +149,7 @@ class MemoryStore(Store):
         self._recent_actors.put(rows.actors)
         self._recent_targets.put(rows.targets)
 
-    def erase(self, rows: Rows, timers: Sequence[Row] = ()) -> None:
+    def erase(self, rows: Rows) -> None:
         """Do nothing: there are no files."""
 
     def erase_restored(self, deleted: Iterable[bytes]) -> None:

@@ -45,6 +45,13 @@ def told(rows: Rows | Record) -> list[tuple[Any, ...]]:
     return list(zip(*by_name, strict=True))
 
 
+def test_a_row_that_fits_no_record_is_an_error_and_no_endless_loop() -> None:
+    columns: dict[str, Any] = {name: np.zeros(1, dtype) for name, dtype in COLUMNS[INTERACTIONS].items()}
+    rows = Rows(INTERACTIONS, ["a"], [""], [b"x" * LANE_RECORD_BYTES_MAX], [b"y"], columns)
+    with pytest.raises(ValueError, match="fits no record"):
+        cut(rows, groups_of(np.zeros(1, np.uint8), 1), 100)
+
+
 @given(batches(), st.integers(1, 70), st.integers(1, 4))
 def test_records_cut_from_a_batch_hold_its_rows_in_order_group_by_group(rows: Rows, rows_max: int, groups: int) -> None:
     group = np.arange(len(rows)) % groups

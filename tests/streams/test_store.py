@@ -97,6 +97,24 @@ def test_of_rows_that_are_erased_no_file_has_a_former_version(store: Store, many
     assert store.read_targets([b"a", b"z", keys[0]]) == [b"1", b"2", None]
 
 
+@pytest.mark.parametrize("as_a_range", [True, False])
+def test_of_who_is_erased_no_due_time_of_before_is_in_a_file(store: Store, *, as_a_range: bool) -> None:
+    """Also where nothing is due any more, as for who has faded."""
+    keys = [timer_key(Due(1, at, b"user%03d" % at)) for at in range(100)]
+    store.write(Rows(targets=[(b"user007", b"1")]), b"meta", LOCAL, [(key, b"") for key in keys])
+    store.erase(Rows(actors=[(b"a\0n", b"1")], targets=[(b"a", b"1")]))
+    if as_a_range:
+        store.write(Rows(), b"meta", LOCAL, passed=[(keys[7], keys[50])])
+    else:
+        store.write(Rows(), b"meta", LOCAL, [(keys[7], None)])
+    assert b"user007" in files(store)
+    gone = Rows(targets=[(b"user007", None)])
+    store.write(gone, b"meta", LOCAL)
+    store.erase(gone)
+    check_gone(store, b"user007")
+    assert [key for key, _ in store.scan("timers")] == keys[:7] + keys[50 if as_a_range else 8 :]
+
+
 def test_of_users_whose_deletion_is_restored_no_file_has_anything(store: Store) -> None:
     block, name = (b"\0ledger001", b"about user007;"), b"user007;"
     written = Rows([(name + b"\0n", b"1")], [(name, ROW)], [block])
